@@ -1,0 +1,1 @@
+//! Cgroups: make, kill, remove.

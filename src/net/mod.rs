@@ -1,0 +1,1 @@
+//! The network: names, fds and numbers in, kernel changes out.

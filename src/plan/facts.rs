@@ -1,0 +1,112 @@
+//! What the planner may know of the machine, as data: filled by `host.rs`, written by hand in tests.
+
+use crate::names::{ContainerName, PodId};
+use crate::plan::step::{Forward, Protocol};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostFacts {
+    pub directories: Directories,
+    pub network: NetworkFacts,
+    /// The host's real resolv.conf (systemd-resolved's where the visible one names 127/8).
+    pub resolv_conf: String,
+    /// Mounts that `rootfs: host` needs an overlay of its own for, each a mount point at or below
+    /// /usr, /etc, /opt, /srv, /nix or /var; sorted, outer before inner.
+    pub host_mounts: Vec<PathBuf>,
+    /// What of the host's root is masked: files (/etc/shadow, ssh host keys) that are there.
+    pub host_secrets: Vec<PathBuf>,
+    /// What each container's root and mounts look like on disk.
+    pub containers: BTreeMap<ContainerName, ContainerFacts>,
+}
+
+/// The two directories that everything of podspec's lies under, and where named netns are pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directories {
+    /// Gone after a boot; /run/podspec.
+    pub run: PathBuf,
+    /// Stays; /var/lib/podspec.
+    pub data: PathBuf,
+    /// Where `ip netns` looks: /run/netns.
+    pub netns: PathBuf,
+}
+
+/// Facts of one container that only its root on disk can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerFacts {
+    /// The root's /etc/passwd and /etc/group, empty where they are missing. Hostile.
+    pub passwd: String,
+    pub group: String,
+    /// Problems found while looking: (field of the container such as `rootfs`, what is wrong).
+    pub problems: Vec<(String, String)>,
+    /// Host paths among its mounts that are directories (the others are files).
+    pub directories: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkFacts {
+    /// podspec's bridge, when it is there and set up.
+    pub bridge: Option<Subnet>,
+    /// Whether our nftables table is there.
+    pub table: bool,
+    /// IPv4 networks that the host routes otherwise, the bridge's own left out.
+    pub routes: Vec<Subnet>,
+    /// Of the link that the default route leaves by; 1500 without one. Bytes.
+    pub mtu: u32,
+    pub ip_forward: bool,
+    /// Addresses that are leased, and to which pod.
+    pub leases: BTreeMap<Ipv4Addr, String>,
+    /// When an address was last given back, in seconds since 1970; never: not in the map.
+    pub released: BTreeMap<Ipv4Addr, u64>,
+    /// Elements of our port maps.
+    pub forwards: Vec<(PodId, Forward)>,
+    /// Sockets of this network namespace that listen (TCP) or are bound (UDP).
+    pub listeners: Vec<Listener>,
+    /// The nftables generation these facts are of.
+    pub generation: u32,
+}
+
+/// An IPv4 network: (address, prefix length); host bits may be set (a bridge's own address).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Subnet {
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    pub protocol: Protocol,
+    /// 0.0.0.0: every address. An IPv6 wildcard that also takes IPv4 is listed as 0.0.0.0.
+    pub address: Ipv4Addr,
+    pub port: u16,
+    /// The socket's inode, by which its process can be found in /proc.
+    pub inode: u64,
+}
+
+impl Subnet {
+    pub fn mask(self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
+    }
+
+    /// The network's own address, host bits cleared.
+    pub fn network(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) & self.mask())
+    }
+
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        (u32::from(address) ^ u32::from(self.address)) & self.mask() == 0
+    }
+
+    pub fn overlaps(self, other: Self) -> bool {
+        let shorter = if self.prefix < other.prefix { self } else { other };
+        shorter.contains(self.address) && shorter.contains(other.address)
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}

@@ -1,0 +1,234 @@
+//! The steps a plan is made of: one variant per kind of change to the host, every value already chosen.
+//! `exec/apply.rs` has the one `match` that does them, `exec/undo.rs` the one that undoes them.
+
+use crate::names::{ContainerName, IfName, PodId, PodName};
+use crate::plan::facts::Subnet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A step's place in its plan.
+pub type StepId = usize;
+
+/// What brings a machine from what is observed to what is desired. Steps are in an order that respects
+/// every edge, so carrying them out one by one is right, if slow; undo is the reverse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub pod: PodName,
+    pub id: PodId,
+    pub steps: Vec<Planned>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    pub step: Step,
+    pub after: Vec<Edge>,
+    /// Why this step, and why with these values: for the reader of `podspec plan`.
+    pub why: String,
+}
+
+/// A step waits for an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Edge {
+    pub step: StepId,
+    pub until: Until,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// The step is done.
+    Done,
+    /// The container that the step started has ended with 0.
+    Completed,
+}
+
+/// One change to the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Step {
+    /// The machine's part of the network: bridge, nftables table, forwarding. Shared by all pods, so
+    /// undoing a pod leaves it.
+    MakeNetwork(Network),
+    /// A small tmpfs for the pod's pins, generated files and shared memory.
+    MountPodTmpfs { at: PathBuf },
+    /// `podspec/<id>` of the v2 hierarchy, which every process of the pod is born below.
+    MakeCgroup { cgroup: PathBuf },
+    /// The process that holds the shared namespaces.
+    StartInfra(Infra),
+    /// Gives infra's namespaces names that outlive it; `net` goes where `ip netns` looks.
+    PinNamespaces { pins: BTreeMap<Namespace, PathBuf> },
+    /// A network namespace of a container's own, pinned.
+    MakeNetns { container: ContainerName, pin: PathBuf },
+    /// A file by which no other pod takes the address.
+    TakeAddress { lease: PathBuf, address: Ipv4Addr },
+    /// A veth pair from the bridge into a pinned network namespace.
+    Connect(Connection),
+    /// `lo` alone, for a namespace without a network.
+    LoopbackUp { netns: PathBuf },
+    /// Sockets bound to the host's side of the forwards, so that nobody else takes these ports.
+    ReservePorts { ports: Vec<Forward> },
+    /// Elements of the port maps.
+    Publish { forwards: Vec<Forward> },
+    /// The shared /dev/shm. Bytes.
+    MountShm { at: PathBuf, size: u64 },
+    /// Somewhere for a volume.
+    MakeVolume(VolumeStep),
+    /// Files that podspec generates for containers (hosts, hostname, resolv.conf): path -> text.
+    WriteFiles { files: BTreeMap<PathBuf, String> },
+    /// Upper and work directory of a container's overlays.
+    MakeLayers { container: ContainerName, directories: Vec<PathBuf> },
+    /// A process in its namespaces, cgroup and root, waiting right before its program. OCI's `create`.
+    CreateContainer(Box<Launch>),
+    /// Lets the program begin. OCI's `start`.
+    StartContainer { container: ContainerName },
+}
+
+/// The machine's network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    pub bridge: IfName,
+    /// The bridge's own address, the pods' gateway.
+    pub gateway: Subnet,
+    /// Bytes.
+    pub mtu: u32,
+    /// ip_forward is off: set it, and let nothing pass the host that is not a pod's.
+    pub enable_forwarding: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Infra {
+    pub cgroup: PathBuf,
+    /// Made new by infra; the host's where a kind is not listed.
+    pub namespaces: Vec<Namespace>,
+    /// Set in the new uts namespace.
+    pub hostname: Option<String>,
+}
+
+/// A kind of namespace, named as in /proc/PID/ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    Net,
+    Uts,
+    Ipc,
+    Pid,
+    Cgroup,
+    Mnt,
+}
+
+/// A veth pair and what is behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// None: the pod's own (infra's).
+    pub container: Option<ContainerName>,
+    pub netns: PathBuf,
+    pub host: IfName,
+    pub peer: IfName,
+    pub bridge: IfName,
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+    pub gateway: Subnet,
+    pub mtu: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// One published port or range.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Forward {
+    /// None: every address of the host.
+    pub address: Option<Ipv4Addr>,
+    pub protocol: Protocol,
+    /// First host port.
+    pub host: u16,
+    /// How many ports, at least 1; more than 1 only where `host == target_port`.
+    pub count: u16,
+    /// The namespace's address.
+    pub target: Ipv4Addr,
+    pub target_port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeStep {
+    pub name: String,
+    pub path: PathBuf,
+    pub content: VolumeContent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeContent {
+    /// Stays at `down`.
+    Persistent,
+    /// Removed at `down`.
+    EmptyDir,
+    /// Bytes.
+    Tmpfs { size: u64 },
+    Files { files: BTreeMap<String, String> },
+    /// The host's own directory, made where it is missing; never removed.
+    Host,
+}
+
+/// All that starting (and starting again) one container needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    pub container: ContainerName,
+    /// Below the mount of the v2 hierarchy, without a leading `/`.
+    pub cgroup: PathBuf,
+    /// The OCI runtime spec, complete: namespaces by path, mounts, process, capabilities.
+    pub oci: Box<oci_spec::runtime::Spec>,
+    pub root: RootLayers,
+    pub stdio: Stdio,
+    pub restart: Restart,
+    pub stop_signal: i32,
+    pub stop_timeout: Duration,
+}
+
+/// What OCI does not say: what the root is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootLayers {
+    /// Where the merged root is mounted for a runtime that needs a path.
+    pub merged: PathBuf,
+    /// The root's overlay first, then, for `rootfs: host`, one per disk mount, outer before inner.
+    pub overlays: Vec<Overlay>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Where in the container's root; `/` for the root itself.
+    pub at: PathBuf,
+    /// Topmost first.
+    pub lower: Vec<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// FIFOs that the container's stdout and stderr are.
+    pub stdout: PathBuf,
+    pub stderr: PathBuf,
+    /// Where the records go.
+    pub log: PathBuf,
+    pub max_size: u64,
+    pub max_files: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    No,
+    OnFailure {
+        most: Option<u32>,
+    },
+    /// `always` and `unless-stopped`: without a daemon a stop is always the user's.
+    Always,
+}

@@ -1,0 +1,1 @@
+//! The child's side, between clone and execve.

@@ -1,0 +1,216 @@
+//! A pod as it is meant: every value typed, every default filled in, every reference resolved inside the
+//! file. A `PodSpec` is always valid; `validate.rs` is the only road to it. It knows nothing of a machine.
+
+use crate::names::{ContainerName, PodName, VolumeName};
+use indexmap::{IndexMap, IndexSet};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One pod: one document of a pod file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PodSpec {
+    pub name: PodName,
+    pub labels: IndexMap<String, String>,
+    /// The host name of the shared uts namespace; the pod's name where the file has none.
+    pub hostname: String,
+    pub share: IndexSet<Shared>,
+    pub network: NetworkMode,
+    pub dns: Dns,
+    /// Entries of /etc/hosts beside every container's name.
+    pub hosts: IndexMap<String, IpAddr>,
+    /// Forwards to the pod's own network namespace: its `ports`, and those of containers that share it.
+    pub ports: Vec<Port>,
+    pub volumes: IndexMap<VolumeName, Volume>,
+    pub containers: IndexMap<ContainerName, Container>,
+}
+
+/// A kind of namespace that the containers of a pod can have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shared {
+    Net,
+    Uts,
+    Ipc,
+    Pid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// A veth pair to podspec's bridge.
+    Bridge,
+    /// The machine's own network namespace.
+    Host,
+    /// A namespace with nothing but `lo`.
+    None,
+}
+
+/// What goes to /etc/resolv.conf; all empty: the host's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    pub servers: Vec<IpAddr>,
+    pub search: Vec<String>,
+    pub options: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// A published port, or a range of them whose host and container ends are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Port {
+    /// The host's address; none: every address of the host.
+    pub address: Option<Ipv4Addr>,
+    /// First host port.
+    pub host: u16,
+    /// First container port.
+    pub container: u16,
+    /// How many ports, at least 1. More than 1: `host == container`.
+    pub count: u16,
+    pub protocol: Protocol,
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Volume {
+    /// Stays until `down --volumes`.
+    Persistent,
+    /// In memory, as long as the pod; bytes.
+    Tmpfs { size: u64 },
+    /// On disk, as long as the pod.
+    EmptyDir,
+    /// Files with these texts, read-only.
+    Files { files: IndexMap<String, String> },
+    /// A directory of the host; absolute.
+    Host { path: PathBuf, create: bool },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub root: Root,
+    /// `command` then `args`: never empty for a `rootfs`.
+    pub argv: Vec<String>,
+    pub working_dir: PathBuf,
+    pub user: User,
+    pub groups: Vec<NameOrId>,
+    /// `env` over the files of `envFile`, in order; complete.
+    pub env: IndexMap<String, String>,
+    pub mounts: Vec<Mount>,
+    /// The host name where uts is not shared; the container's name where the file has none.
+    pub hostname: String,
+    /// Ports that lead to this container's own network namespace; empty where it shares the pod's.
+    pub ports: Vec<Port>,
+    pub depends_on: IndexMap<ContainerName, Condition>,
+    pub restart: Restart,
+    pub stop_signal: Signal,
+    pub stop_timeout: Duration,
+    pub namespaces: IndexMap<Shared, Scope>,
+    pub logs: Logs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Root {
+    /// A directory, never written; absolute.
+    Directory(PathBuf),
+    /// A copy-on-write view of this machine's own root.
+    Host,
+}
+
+/// Digits are always an id, anything else a name of the root's own /etc/passwd or /etc/group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NameOrId {
+    Id(u32),
+    Name(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub user: NameOrId,
+    /// None: the user's own group by /etc/passwd, 0 where it has no entry.
+    pub group: Option<NameOrId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub source: MountSource,
+    /// Absolute, normal (no `.`, `..`, `//`), and neither `/` nor at or below /proc, /sys, /dev.
+    pub target: PathBuf,
+    pub read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MountSource {
+    Volume {
+        name: VolumeName,
+        sub_path: Option<PathBuf>,
+    },
+    /// A file or a directory of the host that must exist; absolute.
+    Path(PathBuf),
+    /// In memory, the container's own; bytes.
+    Tmpfs {
+        size: u64,
+    },
+}
+
+/// What of the other container must have happened before this one starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// Its program runs.
+    Started,
+    /// Its program ended with 0.
+    Completed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    No,
+    /// When it ended with an error, at most this often (none: always).
+    OnFailure {
+        most: Option<u32>,
+    },
+    Always,
+    /// As `always`, until the user stops it.
+    UnlessStopped,
+}
+
+/// A signal by its number on this architecture, 1 to 64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal(pub i32);
+
+/// Where one container's namespace of a kind is not what `share` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Its own.
+    Private,
+    /// The machine's.
+    Host,
+}
+
+/// Bounds of a container's log on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Bytes of one file.
+    pub max_size: u64,
+    /// Files, the current one included; at least 1.
+    pub max_files: u32,
+}
+
+impl PodSpec {
+    /// Whether this container is in the pod's namespace of this kind.
+    pub fn shares(&self, container: &Container, kind: Shared) -> bool {
+        self.share.contains(&kind) && !container.namespaces.contains_key(&kind)
+    }
+}

@@ -1,0 +1,1 @@
+//! What survives us, on disk.

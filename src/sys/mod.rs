@@ -1,0 +1,1 @@
+//! The only `unsafe`: system calls that nix lacks, one file per topic.
