@@ -1,1 +1,348 @@
-//! Reads this machine into `HostFacts`; changes nothing.
+//! Reads this machine into `HostFacts`; changes nothing. What of it belongs to an image or a root
+//! directory is hostile: it is opened inside that root, must be a regular file, and is bounded.
+
+use crate::names::{ContainerName, IfName};
+use crate::net::{NetError, firewall, sockets, survey};
+use crate::plan::facts::{
+    ContainerFacts, Directories, HostFacts, Listener, NetworkFacts, Subnet,
+};
+use crate::plan::step::{Forward, Protocol};
+use crate::names::PodId;
+use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Root, Volume};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// podspec's bridge.
+pub const BRIDGE: &str = "podspec0";
+/// The most that is read of an /etc/passwd or /etc/group, bytes.
+const ACCOUNTS_MAX: u64 = 1 << 20;
+/// Where a disk mount gets an overlay of its own under `rootfs: host` (SPEC).
+const OVERLAID: [&str; 6] = ["/usr", "/etc", "/opt", "/srv", "/nix", "/var"];
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("cannot read the machine's network")]
+    Network(#[from] NetError),
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+}
+
+/// All that the planner may know of this machine, for this pod.
+pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostError> {
+    let has_host_root = pod.containers.values().any(|container| container.root == Root::Host);
+    let network = if pod.network == NetworkMode::Bridge {
+        network_facts(&directories.run)?
+    } else {
+        NetworkFacts::default()
+    };
+    Ok(HostFacts {
+        network,
+        resolv_conf: resolv_conf(),
+        host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
+        host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
+        containers: container_facts(pod),
+        directories,
+    })
+}
+
+fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
+    let bridge = IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?;
+    let survey = survey::survey(&bridge)?;
+    let rules = firewall::read()?;
+    let listeners = sockets::listening()?;
+    Ok(NetworkFacts {
+        bridge: survey.bridge.map(subnet),
+        table: rules.table,
+        routes: survey.routes.into_iter().map(subnet).collect(),
+        mtu: survey.mtu,
+        ip_forward: survey.ip_forward,
+        leases: leases(&run.join("net/leases"))?,
+        released: released(&run.join("net/released")),
+        forwards: rules.forwards.iter().filter_map(forward).collect(),
+        listeners: listeners.iter().map(listener).collect(),
+        generation: rules.generation,
+    })
+}
+
+fn subnet(subnet: crate::net::Subnet) -> Subnet {
+    Subnet { address: subnet.address, prefix: subnet.prefix }
+}
+
+fn protocol(protocol: firewall::Protocol) -> Protocol {
+    match protocol {
+        firewall::Protocol::Tcp => Protocol::Tcp,
+        firewall::Protocol::Udp => Protocol::Udp,
+    }
+}
+
+fn forward((tag, forward): &(String, firewall::Forward)) -> Option<(PodId, Forward)> {
+    let forward = Forward {
+        address: forward.address,
+        protocol: protocol(forward.protocol),
+        host: forward.host,
+        count: forward.count,
+        target: forward.target,
+        target_port: forward.target_port,
+    };
+    Some((PodId::try_from(tag.clone()).ok()?, forward))
+}
+
+fn listener(listening: &sockets::Listening) -> Listener {
+    Listener {
+        protocol: protocol(listening.protocol),
+        address: listening.address,
+        port: listening.port,
+        inode: listening.inode,
+    }
+}
+
+/// Links named by an address, to the id of the pod that has it.
+fn leases(path: &Path) -> Result<BTreeMap<Ipv4Addr, String>, HostError> {
+    let read = |source| HostError::Read { path: path.to_owned(), source };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(read(source)),
+    };
+    let mut leases = BTreeMap::new();
+    for entry in entries {
+        let entry = entry.map_err(read)?;
+        if let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            let holder = std::fs::read_link(entry.path()).unwrap_or_default();
+            leases.insert(address, holder.to_string_lossy().into_owned());
+        }
+    }
+    Ok(leases)
+}
+
+/// Addresses given back, each with its last place in the order of giving back.
+fn released(path: &Path) -> BTreeMap<Ipv4Addr, u64> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    (1..).zip(text.lines()).filter_map(|(place, line)| Some((line.parse().ok()?, place))).collect()
+}
+
+/// The host's resolv.conf; where it names only a resolver on 127/8, which is another one inside a pod,
+/// the one that systemd-resolved writes for such readers.
+fn resolv_conf() -> String {
+    let visible = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if !names_loopback(&visible) {
+        return visible;
+    }
+    std::fs::read_to_string("/run/systemd/resolve/resolv.conf").unwrap_or(visible)
+}
+
+fn names_loopback(text: &str) -> bool {
+    let mut servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).peekable();
+    servers.peek().is_some() && servers.all(|server| server.trim().starts_with("127."))
+}
+
+fn host_mounts() -> Result<Vec<PathBuf>, HostError> {
+    let path = PathBuf::from("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(&path).map_err(|source| HostError::Read { path, source })?;
+    Ok(disk_mounts(&text))
+}
+
+/// Mount points on a block device at or below the overlaid directories, outer before inner.
+fn disk_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let mut mounts: Vec<PathBuf> = mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (front, back) = line.split_once(" - ")?;
+            let point = unescape(front.split(' ').nth(4)?);
+            let device = back.split(' ').nth(1)?;
+            let below = OVERLAID.iter().any(|top| point.starts_with(top));
+            (below && device.starts_with("/dev/") && point.is_dir()).then_some(point)
+        })
+        .collect();
+    mounts.sort();
+    mounts.dedup();
+    mounts
+}
+
+/// mountinfo writes space, tab, line feed and backslash as `\ooo` (proc_pid_mountinfo(5)).
+fn unescape(word: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = word.as_bytes();
+    let mut path = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let octal = bytes.get(at + 1..at + 4).and_then(|digits| {
+            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+        });
+        match (bytes[at], octal) {
+            (b'\\', Some(byte)) => {
+                path.push(byte);
+                at += 4;
+            }
+            (byte, _) => {
+                path.push(byte);
+                at += 1;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(path))
+}
+
+/// Files of the host's root that no container may read.
+fn host_secrets() -> Vec<PathBuf> {
+    let fixed = ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"];
+    let mut secrets: Vec<PathBuf> =
+        fixed.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    let keys = std::fs::read_dir("/etc/ssh").into_iter().flatten().flatten();
+    let mut keys: Vec<PathBuf> = keys
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("ssh_host_") && name.ends_with("_key")
+        })
+        .map(|entry| entry.path())
+        .collect();
+    keys.sort();
+    secrets.append(&mut keys);
+    secrets
+}
+
+fn container_facts(pod: &PodSpec) -> BTreeMap<ContainerName, ContainerFacts> {
+    let mut accounts: BTreeMap<&Path, ContainerFacts> = BTreeMap::new();
+    let mut facts = BTreeMap::new();
+    for (name, container) in &pod.containers {
+        let root = match &container.root {
+            Root::Directory(path) => path.as_path(),
+            Root::Host => Path::new("/"),
+        };
+        // Many containers may have one root: it is read once.
+        let mut of_container = accounts.entry(root).or_insert_with(|| root_facts(root)).clone();
+        mount_facts(pod, container, &mut of_container);
+        facts.insert(name.clone(), of_container);
+    }
+    facts
+}
+
+fn root_facts(root: &Path) -> ContainerFacts {
+    let mut facts = ContainerFacts::default();
+    let mut problem = |field: &str, text: String| facts.problems.push((field.to_owned(), text));
+    match File::open(root).and_then(|file| Ok((file.metadata()?.is_dir(), file))) {
+        Ok((true, directory)) => {
+            for (file, text) in
+                [("etc/passwd", &mut facts.passwd), ("etc/group", &mut facts.group)]
+            {
+                match read_account(&directory, Path::new(file)) {
+                    Ok(found) => *text = found,
+                    Err(error) => {
+                        problem("rootfs", format!("cannot read {file} in it: {error}"));
+                    }
+                }
+            }
+        }
+        Ok((false, _)) => problem("rootfs", format!("{} is not a directory", root.display())),
+        Err(error) => problem("rootfs", format!("cannot open {}: {error}", root.display())),
+    }
+    facts
+}
+
+/// A small regular file inside a root that may be hostile; a missing one is empty.
+fn read_account(root: &File, path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let fd = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::from(fd).take(ACCOUNTS_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > ACCOUNTS_MAX {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn mount_facts(pod: &PodSpec, container: &Container, facts: &mut ContainerFacts) {
+    for (index, mount) in container.mounts.iter().enumerate() {
+        let (path, may_make) = match &mount.source {
+            MountSource::Path(path) => (path, false),
+            MountSource::Volume { name, .. } => match pod.volumes.get(name) {
+                Some(Volume::Host { path, create }) => (path, *create),
+                _ => continue,
+            },
+            MountSource::Tmpfs { .. } => continue,
+        };
+        match rustix::fs::statat(CWD, path, rustix::fs::AtFlags::empty()) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                facts.directories.push(path.clone());
+            }
+            Ok(_) => {}
+            Err(rustix::io::Errno::NOENT) if may_make => facts.directories.push(path.clone()),
+            Err(errno) => {
+                let text = format!("{}: {}", path.display(), io::Error::from(errno));
+                facts.problems.push((format!("volumes.{index}"), text));
+            }
+        }
+    }
+}
+
+/// Which process has the socket: (pid, command); `None` where it is gone, or in a place we cannot see.
+pub fn holder_of(inode: u64) -> Option<(i32, String)> {
+    let wanted = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let fds = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let mut links = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        if links.any(|link| link.as_os_str() == wanted.as_str()) {
+            let command = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some((pid, command.trim_end().to_owned()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_unescaped() {
+        assert_eq!(unescape(r"/srv/a\040b\134c"), PathBuf::from(r"/srv/a b\c"));
+        assert_eq!(unescape(r"/x\"), PathBuf::from(r"/x\"));
+    }
+
+    #[test]
+    fn only_disk_mounts_of_the_overlaid_directories_count() {
+        let info = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                    2 1 8:2 / /usr rw - ext4 /dev/sda2 rw\n\
+                    3 1 0:4 / /var rw - tmpfs tmpfs rw\n\
+                    4 1 8:3 / /home rw - ext4 /dev/sda3 rw\n";
+        assert_eq!(disk_mounts(info), [PathBuf::from("/usr")]);
+    }
+
+    #[test]
+    fn a_resolver_on_the_hosts_loopback_is_no_use_in_a_pod() {
+        assert!(names_loopback("nameserver 127.0.0.53\noptions edns0\n"));
+        assert!(!names_loopback("nameserver 127.0.0.1\nnameserver 9.9.9.9\n"));
+        assert!(!names_loopback("search example.org\n"));
+    }
+
+    #[test]
+    fn an_account_file_stays_inside_its_root() {
+        let root = std::env::temp_dir().join(format!("podspec-accounts-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", root.join("etc/passwd")).unwrap();
+        nix::unistd::mkfifo(&root.join("etc/group"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let directory = File::open(&root).unwrap();
+        assert_eq!(read_account(&directory, Path::new("etc/passwd")).unwrap(), "");
+        assert!(read_account(&directory, Path::new("etc/group")).is_err(), "a FIFO");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

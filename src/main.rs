@@ -1,1 +1,5 @@
-fn main(){}
+//! The binary: arguments in, an exit code out.
+
+fn main() -> std::process::ExitCode {
+    podspec::cli::main()
+}

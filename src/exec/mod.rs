@@ -1,1 +1,54 @@
-//! The only place where plan meets mechanism.
+//! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
+//! the one that undoes it, `progress.rs` says which step may be done next, `launch.rs` starts a
+//! container. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
+
+pub mod apply;
+pub mod launch;
+pub mod progress;
+pub mod undo;
+
+use crate::cgroup::CgroupError;
+use crate::net::NetError;
+use crate::sandbox::SandboxError;
+use crate::state::StateError;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("cannot mount a tmpfs at {}", at.display())]
+    MountTmpfs { at: PathBuf, source: io::Error },
+    #[error("cannot unmount {}", at.display())]
+    Unmount { at: PathBuf, source: io::Error },
+    #[error("cannot open the namespace {}", path.display())]
+    OpenNamespace { path: PathBuf, source: io::Error },
+    #[error("cannot pin a namespace at {}", at.display())]
+    Pin { at: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    WriteFile { path: PathBuf, source: io::Error },
+    #[error("cannot make the FIFO {}", path.display())]
+    MakeFifo { path: PathBuf, source: io::Error },
+    #[error("cannot open the FIFO {}", path.display())]
+    OpenFifo { path: PathBuf, source: io::Error },
+    #[error("the address {address} was taken meanwhile")]
+    AddressTaken { address: Ipv4Addr },
+    #[error("infra is not running")]
+    NoInfra,
+}
+
+impl ExecError {
+    /// Whether the machine has changed since the plan was made, so that another plan may succeed.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::AddressTaken { .. } | Self::Net(NetError::Stale))
+    }
+}

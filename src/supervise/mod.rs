@@ -1,1 +1,79 @@
-//! A running pod.
+//! A running pod: one single-threaded process, parent of infra and of every container. It carries out
+//! the plan, then waits on pidfds, signals, deadlines and its socket, and at the end undoes what was done.
+//!
+//! ```text
+//! events.rs     what is waited for           pod.rs       what each event means
+//! unit.rs       a container's handles        start.rs     carrying out the plan
+//! restart.rs    whether it starts again      end.rs       what ends, stopping, and the last of it
+//! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
+//! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
+//! ```
+
+pub mod control;
+mod end;
+mod events;
+pub mod logs;
+mod pod;
+pub mod protocol;
+mod record;
+pub mod restart;
+pub mod shutdown;
+pub mod spawn;
+mod start;
+mod unit;
+pub mod wire;
+
+use crate::exec::ExecError;
+use crate::exec::apply::Machine;
+use crate::state::StateError;
+use crate::state::lock::Locks;
+use pod::{Pod, Verdict};
+use protocol::Handover;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use wire::Wire;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    #[error("cannot talk to the client")]
+    Client { source: io::Error },
+    #[error("cannot wait for events")]
+    Wait { source: io::Error },
+    #[error("cannot read signals")]
+    Signals { source: io::Error },
+    #[error("cannot listen on the control socket")]
+    Listen { source: io::Error },
+    #[error("cannot make the log {path}")]
+    MakeLog { path: String, source: io::Error },
+    #[error("the client sent no lock")]
+    NoLock,
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+/// The supervisor's whole life. `channel` leads to the client that made it; when the client goes away
+/// without a plan, nothing was touched.
+pub fn main(channel: OwnedFd) -> Result<(), SuperviseError> {
+    let client = |source| SuperviseError::Client { source };
+    let signals = pod::take_signals()?;
+    let mut channel = Wire::new(UnixStream::from(channel));
+    let mut machine = Machine::open()?;
+    while let Some((json, lock)) = channel.receive_with().map_err(client)? {
+        let handover: Handover =
+            serde_json::from_slice(&json).map_err(|error| client(error.into()))?;
+        let Some((header, _)) = channel.receive_with().map_err(client)? else { return Ok(()) };
+        let locks = Locks::adopt(lock.ok_or(SuperviseError::NoLock)?);
+        let stream = channel.stream().try_clone().map_err(client)?;
+        let pod = Pod::new(handover, &header, locks, stream, &mut machine, &signals)?;
+        if pod.live()? == Verdict::Over {
+            return Ok(());
+        }
+        machine.forget();
+        // The pod's end of the channel was non-blocking, and shares its flags with ours.
+        channel.stream().set_nonblocking(false).map_err(client)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! `podspec down`: end a pod and remove what it made. The supervisor does it; where there is none, or it
+//! does not answer, the same is done from here, from the journal.
+
+use super::error::CliError;
+use super::file::PodFile;
+use super::output;
+use super::target::is_supervised;
+use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
+use crate::exec::undo::undo;
+use crate::names::PodName;
+use crate::plan::step::{Launch, Plan, Step};
+use crate::spec;
+use crate::state::StateError;
+use crate::state::lock::{Locks, Range};
+use crate::state::record::Process;
+use crate::state::store::{PodDir, Store, boot_id, remove_tree};
+use crate::supervise::control;
+use crate::supervise::logs::{Log, Stream};
+use crate::supervise::protocol::{Event, Request, chain};
+use crate::supervise::wire::{Received, Wire};
+use crate::sys::process;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What a supervisor may take beside the containers' stop times.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Stop a pod and remove everything it made
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: podspec down shop")]
+pub(super) struct Down {
+    /// Also remove the pod's named volumes
+    #[arg(long)]
+    volumes: bool,
+    /// Also remove the logs of its last run
+    #[arg(long)]
+    logs: bool,
+    /// Pod files or names of pods; ./pod.yaml where none is named
+    #[arg(value_name = "FILE|POD")]
+    pods: Vec<String>,
+}
+
+impl Down {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        let words = if self.pods.is_empty() { vec!["pod.yaml".to_owned()] } else { self.pods.clone() };
+        let mut names = Vec::new();
+        for word in &words {
+            names.extend(named_pods(store, word)?);
+        }
+        let mut code = ExitCode::SUCCESS;
+        for name in &names {
+            // One that cannot be taken down must not keep the others up.
+            if let Err(error) = self.take_down(store, name) {
+                code = error.report();
+            }
+        }
+        Ok(code)
+    }
+
+    fn take_down(&self, store: &Store, name: &PodName) -> Result<(), CliError> {
+        let was_there = take_down(store, name)?;
+        let mut removed = Vec::new();
+        for (wanted, path, what) in [
+            (self.volumes, store.volumes(name), "volumes"),
+            (self.logs, store.logs(name), "logs"),
+        ] {
+            if wanted && path.exists() {
+                remove_tree(&path).map_err(|error| {
+                    CliError::host(format!("cannot remove the {what} of `{name}`"), &error)
+                })?;
+                removed.push(what);
+            }
+        }
+        let also = if removed.is_empty() {
+            String::new()
+        } else {
+            format!(", its {} removed", removed.join(" and "))
+        };
+        let what = if was_there { "is down" } else { "is not up" };
+        output::line(&format!("{name} {what}{also}"))
+    }
+}
+
+/// The pods that a word names: those of a file, or one by its name.
+fn named_pods(store: &Store, word: &str) -> Result<Vec<PodName>, CliError> {
+    let looks_like_a_file = word == "-" || word.contains(['/', '.']);
+    let name = word.parse::<PodName>();
+    if let (Ok(name), false) = (&name, looks_like_a_file)
+        && (store.pod(name).exists() || !Path::new(word).exists())
+    {
+        return Ok(vec![name.clone()]);
+    }
+    let file = PodFile::read(Some(Path::new(word)))?;
+    // Reads only names: a mistake elsewhere in the file must not keep a pod up.
+    file.with_context(|context| spec::name_only(&file.text, context))
+        .map_err(|problems| CliError::File(vec![(file.clone(), problems)]))
+}
+
+/// Ends the pod; `false` where there was none.
+pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError> {
+    let dir = store.pod(name);
+    if !dir.exists() {
+        return Ok(false);
+    }
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
+    let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
+    if let Some(wire) = connected
+        && ask_supervisor(wire, &dir, name)?
+    {
+        return Ok(true);
+    }
+    end_supervisor(store, &dir, name).map_err(|error| failed(&error))?;
+    stop_unsupervised(&dir).map_err(|error| failed(&error))?;
+    let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
+    locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+    clean(store, name)?;
+    Ok(true)
+}
+
+/// Asks the supervisor, and waits until the pod is gone; `false` where it did not answer.
+fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, CliError> {
+    if wire.send(&Request::Down).is_err() {
+        return Ok(false);
+    }
+    let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || wire.stream().set_read_timeout(Some(left)).is_err() {
+            return Ok(false);
+        }
+        match wire.receive::<Event>() {
+            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => return Ok(true),
+            Ok(Received::Frame(Event::Gone { errors })) => {
+                return Err(left_behind(name, errors));
+            }
+            // A start that failed in the same moment: undone as well.
+            Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
+                return Ok(true);
+            }
+            Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
+            Ok(Received::Frame(_)) => {}
+            Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),
+        }
+    }
+}
+
+fn left_behind(name: &PodName, errors: Vec<String>) -> CliError {
+    CliError::Host {
+        message: format!("`{name}` is down, but not all of it could be removed"),
+        causes: errors,
+        hint: Some(format!("`podspec down {name}` tries again")),
+        code: 1,
+    }
+}
+
+/// Stops follow each other where `dependsOn` orders them, so the stop times may add up.
+fn longest_stop(dir: &PodDir) -> Duration {
+    let Ok(Some(found)) = dir.read_journal() else { return Duration::ZERO };
+    launches(&found.header.plan).map(|launch| launch.stop_timeout).sum()
+}
+
+fn launches(plan: &Plan) -> impl Iterator<Item = &Launch> {
+    plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::CreateContainer(launch) => Some(&**launch),
+        _ => None,
+    })
+}
+
+/// A supervisor that lives and did not do it is ended, by a pidfd of exactly that process.
+fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), StateError> {
+    if !is_supervised(store, name)? {
+        return Ok(());
+    }
+    let Some(record) = dir.read_record()? else { return Ok(()) };
+    let Process { pid, start_time } = record.supervisor;
+    if let Ok(pidfd) = process::pidfd_open(pid)
+        && process::start_time(pid).is_ok_and(|time| time == start_time)
+    {
+        // Gone already is fine.
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)],
+            None,
+        );
+    }
+    Ok(())
+}
+
+/// Whether a pod without a supervisor still has processes.
+pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliError> {
+    let dir = store.pod(name);
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot tell how `{name}` is"), error);
+    let Some(found) = dir.read_journal().map_err(|error| failed(&error))? else {
+        return Ok(false);
+    };
+    let alive = || -> Result<bool, CgroupError> {
+        let hierarchy = Hierarchy::open()?;
+        for launch in launches(&found.header.plan) {
+            if let Some(cgroup) = hierarchy.find(&launch.cgroup)?
+                && Cgroup::populated(cgroup.events()?.as_fd())?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    alive().map_err(|error| failed(&error))
+}
+
+/// Containers that run on without a supervisor get their stop signal and their stop time, side by side.
+fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
+    let Some(found) = dir.read_journal()? else { return Ok(()) };
+    let Some(record) = dir.read_record()? else { return Ok(()) };
+    if found.header.boot != boot_id()? {
+        return Ok(());
+    }
+    let hierarchy = Hierarchy::open()?;
+    let mut waiting = Vec::new();
+    for launch in launches(&found.header.plan) {
+        let Some(cgroup) = hierarchy.find(&launch.cgroup)? else { continue };
+        let known = record.containers.iter().find(|container| container.name == launch.container);
+        if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
+            && let Ok(pidfd) = process::pidfd_open(pid)
+            && process::start_time(pid).is_ok_and(|time| time == start_time)
+            && !process::is_deaf_init(pid, launch.stop_signal)
+            && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok()
+        {
+            waiting.push((Instant::now() + launch.stop_timeout, pidfd));
+        }
+        drop(cgroup);
+    }
+    for (deadline, pidfd) in waiting {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = rustix::event::Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut ended, Some(&left));
+    }
+    for launch in launches(&found.header.plan) {
+        hierarchy.remove(&launch.cgroup)?;
+        drain(launch);
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StopError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// What a container wrote while nobody read goes to its log.
+fn drain(launch: &Launch) {
+    use nix::fcntl::{OFlag, open};
+    let stdio = &launch.stdio;
+    let Ok(mut log) = Log::resume(&stdio.log, stdio.max_size, stdio.max_files) else { return };
+    for (stream, path) in [(Stream::Stdout, &stdio.stdout), (Stream::Stderr, &stdio.stderr)] {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let Ok(fifo) = open(path, flags, nix::sys::stat::Mode::empty()) else { continue };
+        let mut bite = [0; 64 * 1024];
+        while let Ok(read @ 1..) = nix::unistd::read(&fifo, &mut bite) {
+            log.write(stream, &bite[..read], jiff::Timestamp::now());
+        }
+    }
+    log.finish(jiff::Timestamp::now());
+}
+
+/// Undoes what the journal of a pod without a supervisor says, and removes its directory. The pod's
+/// lock is held by the caller.
+pub(super) fn clean(store: &Store, name: &PodName) -> Result<(), CliError> {
+    let dir = store.pod(name);
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
+    if let Some(found) = dir.read_journal().map_err(|error| failed(&error))? {
+        let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+        let left = undo(&hierarchy, &found.header.plan, &found.begun);
+        if !left.is_empty() {
+            let errors = left.iter().map(|error| chain(error).join(": ")).collect();
+            return Err(left_behind(name, errors));
+        }
+    }
+    dir.remove().map_err(|error| failed(&error))
+}

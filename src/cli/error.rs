@@ -1,0 +1,111 @@
+//! What a command can end with other than well, how it is printed, and with which exit code: 2 where
+//! arguments or file are wrong and nothing was touched, 1 where the host refused.
+
+use super::file::PodFile;
+use super::output::{self, sanitize};
+use super::report;
+use crate::spec::problem::Problem;
+use crate::supervise::protocol::{Failure, chain};
+use std::process::ExitCode;
+
+#[derive(Debug)]
+pub(super) enum CliError {
+    /// Problems of pod files.
+    File(Vec<(PodFile, Vec<Problem>)>),
+    /// The arguments are wrong.
+    Usage { message: String, hint: Option<String> },
+    /// The host refused.
+    Host { message: String, causes: Vec<String>, hint: Option<String>, code: u8 },
+    /// A start failed, and was undone.
+    Start { pod: String, failure: Failure },
+    /// All was said already.
+    Silent(u8),
+    /// Whoever reads us has seen enough.
+    BrokenPipe,
+}
+
+impl CliError {
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: None }
+    }
+
+    pub(super) fn host(message: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        Self::Host { message: message.into(), causes: chain(error), hint: None, code: 1 }
+    }
+
+    pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Host {
+            message: message.into(),
+            causes: Vec::new(),
+            hint: Some(hint.into()),
+            code: 1,
+        }
+    }
+
+    /// Prints it on standard error, and gives the exit code.
+    pub(super) fn report(&self) -> ExitCode {
+        let code = match self {
+            Self::File(files) => {
+                for (file, problems) in files {
+                    output::error_text(&report_problems(file, problems));
+                }
+                2
+            }
+            Self::Usage { message, hint } => {
+                print_chain(message, &[], hint.as_deref());
+                2
+            }
+            Self::Host { message, causes, hint, code } => {
+                print_chain(message, causes, hint.as_deref());
+                *code
+            }
+            Self::Start { pod, failure } => {
+                print_failure(pod, failure);
+                1
+            }
+            Self::Silent(code) => *code,
+            Self::BrokenPipe => 0,
+        };
+        ExitCode::from(code)
+    }
+}
+
+pub(super) fn report_problems(file: &PodFile, problems: &[Problem]) -> String {
+    let (color, width) = output::error_style();
+    report::render_problems(&file.name, &file.text, problems, color, width)
+}
+
+fn print_failure(pod: &str, failure: &Failure) {
+    let mut causes = Vec::new();
+    let step = if failure.step.is_empty() { None } else { Some(&failure.step) };
+    causes.extend(step.map(|step| format!("step failed: {step}")));
+    let mut reasons = failure.causes.iter();
+    // The container's name leads where the step says nothing of it.
+    if let (Some(container), Some(first)) = (&failure.container, reasons.next()) {
+        causes.push(format!("{container}: {first}"));
+    }
+    causes.extend(reasons.cloned());
+    if failure.container.is_none() {
+        causes.splice(usize::from(step.is_some()).., failure.causes.iter().cloned());
+    }
+    print_chain(&format!("cannot start pod `{pod}`; what was done is undone"), &causes, None);
+    if !failure.log.is_empty() {
+        output::error_line("its last output:");
+        for line in &failure.log {
+            output::error_line(&format!("  {}", sanitize(line)));
+        }
+    }
+    for left in &failure.leftovers {
+        output::error_line(&format!("left behind: {}", sanitize(left)));
+    }
+}
+
+fn print_chain(message: &str, causes: &[String], hint: Option<&str>) {
+    output::error_line(&format!("{} {}", output::paint_error("error:"), sanitize(message)));
+    for cause in causes {
+        output::error_line(&format!("  because: {}", sanitize(cause)));
+    }
+    if let Some(hint) = hint {
+        output::error_line(&format!("hint: {}", sanitize(hint)));
+    }
+}

@@ -1,0 +1,101 @@
+//! The pod file on its way in: found, read with bounds, and loaded in this process's environment.
+
+use super::error::{CliError, report_problems};
+use super::output;
+use crate::spec::{self, Context, Loaded};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The most that a pod file or an env file may hold, bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// A file as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct PodFile {
+    /// As the user wrote it; `<stdin>` for `-`.
+    pub name: String,
+    pub text: String,
+    /// Relative host paths begin here.
+    base: PathBuf,
+    default_name: Option<String>,
+}
+
+impl PodFile {
+    /// Reads `path`, ./pod.yaml where none is given, standard input for `-`.
+    pub(super) fn read(path: Option<&Path>) -> Result<Self, CliError> {
+        let path = path.unwrap_or(Path::new("pod.yaml"));
+        if path == Path::new("-") {
+            return Self::read_stdin();
+        }
+        let unreadable = |error: io::Error| CliError::Usage {
+            message: format!("cannot read {}: {error}", path.display()),
+            hint: (path == Path::new("pod.yaml"))
+                .then(|| "name a pod file: `podspec COMMAND FILE`".to_owned()),
+        };
+        let full = std::path::absolute(path).map_err(unreadable)?;
+        let base = full.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Self {
+            name: path.display().to_string(),
+            text: read_text(path).map_err(unreadable)?,
+            base,
+            default_name: spec::default_name(&full),
+        })
+    }
+
+    fn read_stdin() -> Result<Self, CliError> {
+        let unreadable = |error: io::Error| {
+            CliError::usage(format!("cannot read a pod file from standard input: {error}"))
+        };
+        let text = bounded_text(io::stdin().lock()).map_err(unreadable)?;
+        let base = std::env::current_dir().map_err(unreadable)?;
+        Ok(Self { name: "<stdin>".to_owned(), text, base, default_name: None })
+    }
+
+    /// Every pod of the file, or every problem of it. Warnings are printed.
+    pub(super) fn load(&self) -> Result<Loaded, CliError> {
+        let loaded = self
+            .with_context(|context| spec::load(&self.text, context))
+            .map_err(|problems| CliError::File(vec![(self.clone(), problems)]))?;
+        if !loaded.warnings.is_empty() {
+            output::error_text(&report_problems(self, &loaded.warnings));
+        }
+        Ok(loaded)
+    }
+
+    /// Calls `load` with this file's surroundings: the environment, over an `.env` beside the file.
+    pub(super) fn with_context<T>(&self, load: impl FnOnce(&Context<'_>) -> T) -> T {
+        #[expect(clippy::disallowed_methods, reason = "the command line is who reads it")]
+        let env = |name: &str| std::env::var(name).ok();
+        load(&Context {
+            base: self.base.clone(),
+            default_name: self.default_name.clone(),
+            env: &env,
+            read: &|path| read_text(path),
+        })
+    }
+}
+
+/// A regular file's text, bounded; a FIFO or a device could keep us for ever.
+fn read_text(path: &Path) -> io::Result<String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file: File =
+        std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    bounded_text(file)
+}
+
+fn bounded_text(from: impl Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is larger than 16 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::other(format!("line {line} is not UTF-8"))
+    })
+}

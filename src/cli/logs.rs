@@ -1,0 +1,404 @@
+//! `podspec logs`: what containers wrote, from their logs; following by inotify, not by looking again.
+
+use super::error::CliError;
+use super::output::{self, paint, prefix_style};
+use super::target::{self, Target};
+use crate::names::{ContainerName, PodName};
+use crate::state::record::PodStatus;
+use crate::state::store::Store;
+use crate::supervise::logs::{Record, Stream, numbered, parse};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Show what containers wrote
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: podspec logs -f --tail 20 shop/web")]
+pub(super) struct Logs {
+    /// Go on until the containers have ended
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last N lines of each container
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
+    /// Only since a time: 2026-11-23T18:00:00Z, or a duration before now such as 10m
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// With the time of each line
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Pods, or containers of them
+    #[arg(required = true, value_name = "POD[/CONTAINER]")]
+    targets: Vec<Target>,
+}
+
+impl Logs {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        let since = self.since.as_deref().map(parse_since).transpose()?;
+        let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
+        for target in &self.targets {
+            let wanted: Vec<ContainerName> = target.container.iter().cloned().collect();
+            match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
+                Some((_, containers)) => containers.extend(wanted),
+                None => pods.push((target.pod.clone(), wanted)),
+            }
+        }
+        for (pod, containers) in &pods {
+            let mut follower = Follower::open(store, pod, containers, false)?;
+            follower.timestamps = self.timestamps;
+            follower.since.clone_from(&since);
+            follower.show_begin(self.tail)?;
+            if self.follow {
+                follower.follow(store)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A time in the form that records have, so that both compare as text.
+fn parse_since(text: &str) -> Result<String, CliError> {
+    let wrong = || CliError::Usage {
+        message: format!("`{text}` is no time"),
+        hint: Some("write 2026-11-23T18:00:00Z, or a duration such as 90s, 10m, 2h".to_owned()),
+    };
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time,
+        Err(_) => {
+            let ago: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+            jiff::Timestamp::now().checked_sub(ago).map_err(|_| wrong())?
+        }
+    };
+    Ok(format!("{time:.9}"))
+}
+
+/// The logs of a pod's containers, read on as they grow.
+pub(super) struct Follower {
+    pod: PodName,
+    logs: Vec<Reader>,
+    /// Names containers in front of each line.
+    prefix: bool,
+    pub timestamps: bool,
+    pub since: Option<String>,
+    inotify: Inotify,
+}
+
+impl Follower {
+    /// `wanted` empty: every container that has a log.
+    pub(super) fn open(
+        store: &Store,
+        pod: &PodName,
+        wanted: &[ContainerName],
+        prefix: bool,
+    ) -> Result<Self, CliError> {
+        let failed = |error: io::Error| {
+            CliError::host(format!("cannot read the logs of `{pod}`"), &error)
+        };
+        let directory = store.logs(pod);
+        if !directory.exists() {
+            return Err(CliError::refused(
+                format!("there are no logs of a pod `{pod}`"),
+                "`podspec ps` lists the pods",
+            ));
+        }
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
+            .map_err(|errno| failed(errno.into()))?;
+        let of_logs = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE;
+        inotify.add_watch(&directory, of_logs).map_err(|errno| failed(errno.into()))?;
+        // The state's replacement, and the end of its directory.
+        let of_state = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE_SELF;
+        let _ = inotify.add_watch(store.pod(pod).path(), of_state);
+        let mut follower = Self {
+            pod: pod.clone(),
+            logs: Vec::new(),
+            prefix,
+            timestamps: false,
+            since: None,
+            inotify,
+        };
+        follower.find_logs(store, wanted).map_err(failed)?;
+        if let Some(missing) =
+            wanted.iter().find(|name| !follower.logs.iter().any(|log| log.name == name.as_str()))
+        {
+            return Err(CliError::refused(
+                format!("there is no log of `{pod}/{missing}`"),
+                format!("`podspec ps {pod}` lists its containers"),
+            ));
+        }
+        follower.prefix |= follower.logs.len() > 1;
+        Ok(follower)
+    }
+
+    /// One log for each container: in the order of the pod where it is there, else by name.
+    fn find_logs(&mut self, store: &Store, wanted: &[ContainerName]) -> io::Result<()> {
+        let directory = store.logs(&self.pod);
+        let mut names: Vec<String> = Vec::new();
+        if let Ok(Some(record)) = store.pod(&self.pod).read_record() {
+            names = record.containers.iter().map(|c| c.name.to_string()).collect();
+        } else {
+            for entry in std::fs::read_dir(&directory)? {
+                let name = entry?.file_name();
+                names.extend(name.to_str().and_then(|n| n.strip_suffix(".log")).map(str::to_owned));
+            }
+            names.sort();
+        }
+        names.retain(|name| wanted.is_empty() || wanted.iter().any(|w| w.as_str() == name));
+        let width = names.iter().map(String::len).max().unwrap_or(0);
+        let readers = names.into_iter().enumerate();
+        self.logs = readers
+            .map(|(index, name)| Reader::new(directory.join(format!("{name}.log")), name, index, width))
+            .collect();
+        Ok(())
+    }
+
+    /// What is there already: merged by time, or the last lines of each.
+    fn show_begin(&mut self, tail: Option<usize>) -> Result<(), CliError> {
+        for log in &mut self.logs {
+            log.start_at_oldest();
+        }
+        let mut lines: Vec<VecDeque<Line>> = Vec::new();
+        for log in &mut self.logs {
+            let mut of_log = VecDeque::new();
+            while let Some(line) = log.next_line() {
+                if self.since.as_ref().is_some_and(|since| line.time < *since) {
+                    continue;
+                }
+                if tail.is_some_and(|most| of_log.len() >= most) {
+                    of_log.pop_front();
+                }
+                if tail != Some(0) {
+                    of_log.push_back(line);
+                }
+            }
+            lines.push(of_log);
+        }
+        while let Some(next) = earliest(&lines) {
+            if let Some(line) = lines[next].pop_front() {
+                self.show(next, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written since the last look.
+    pub(super) fn show_new(&mut self) -> Result<(), CliError> {
+        while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        for index in 0..self.logs.len() {
+            while let Some(line) = self.logs[index].next_line() {
+                if self.since.as_ref().is_none_or(|since| line.time >= *since) {
+                    self.show(index, &line)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Until the containers have ended and none will start again.
+    fn follow(&mut self, store: &Store) -> Result<(), CliError> {
+        loop {
+            // First whether they have ended, then what they wrote: the other way round loses the last.
+            let over = self.is_over(store);
+            self.show_new()?;
+            if over {
+                return Ok(());
+            }
+            let mut fds = [PollFd::new(&self.inotify, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(CliError::host("cannot wait", &io::Error::from(errno)));
+                }
+            }
+        }
+    }
+
+    fn is_over(&self, store: &Store) -> bool {
+        let Ok(Some(record)) = target::read(store, &self.pod) else { return true };
+        if record.status == PodStatus::Unsupervised {
+            return true;
+        }
+        use crate::state::record::ContainerStatus::{Exited, Failed};
+        record
+            .containers
+            .iter()
+            .filter(|container| self.logs.iter().any(|log| log.name == container.name.as_str()))
+            .all(|container| matches!(container.status, Exited | Failed))
+    }
+
+    fn show(&self, index: usize, line: &Line) -> Result<(), CliError> {
+        let log = &self.logs[index];
+        let mut text = Vec::with_capacity(line.text.len() + 32);
+        if self.prefix {
+            let name = format!("{:<width$} | ", log.name, width = log.width);
+            let name = paint(&name, prefix_style(log.index), output::stdout_colors());
+            text.extend_from_slice(name.as_bytes());
+        }
+        if self.timestamps {
+            text.extend_from_slice(line.time.as_bytes());
+            text.push(b' ');
+        }
+        if output::stdout_is_terminal() {
+            text.extend_from_slice(output::sanitize(&String::from_utf8_lossy(&line.text)).as_bytes());
+        } else {
+            text.extend_from_slice(&line.text);
+        }
+        text.push(b'\n');
+        output::raw(&text)
+    }
+}
+
+impl AsFd for Follower {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+fn earliest(lines: &[VecDeque<Line>]) -> Option<usize> {
+    let heads = lines.iter().enumerate().filter_map(|(index, of)| Some((&of.front()?.time, index)));
+    heads.min().map(|(_, index)| index)
+}
+
+/// A whole line of a container.
+struct Line {
+    time: String,
+    text: Vec<u8>,
+}
+
+/// Reads one container's log across its turned-over files.
+struct Reader {
+    path: PathBuf,
+    name: String,
+    index: usize,
+    width: usize,
+    file: Option<(BufReader<File>, u64)>,
+    /// A record that is not whole yet.
+    begun: Vec<u8>,
+    /// Lines of each stream that go on in a later record.
+    partial: [Vec<u8>; 2],
+}
+
+impl Reader {
+    fn new(path: PathBuf, name: String, index: usize, width: usize) -> Self {
+        let (begun, partial) = (Vec::new(), [Vec::new(), Vec::new()]);
+        Self { path, name, index, width, file: None, begun, partial }
+    }
+
+    fn start_at_oldest(&mut self) {
+        let mut oldest = 0;
+        while numbered(&self.path, oldest + 1).exists() {
+            oldest += 1;
+        }
+        self.open(oldest);
+    }
+
+    /// Opens the file of a number, 0 the current one.
+    fn open(&mut self, number: u32) {
+        let path = if number == 0 { self.path.clone() } else { numbered(&self.path, number) };
+        self.file = open_with_inode(&path);
+    }
+
+    fn next_line(&mut self) -> Option<Line> {
+        loop {
+            if self.file.is_none() {
+                self.open(0);
+            }
+            let (file, _) = self.file.as_mut()?;
+            file.read_until(b'\n', &mut self.begun).ok()?;
+            if self.begun.pop_if(|last| *last == b'\n').is_none() {
+                if !self.turn_page() {
+                    return None;
+                }
+                continue;
+            }
+            let record = std::mem::take(&mut self.begun);
+            if let Some(line) = parse(&record).and_then(|record| self.join(&record)) {
+                return Some(line);
+            }
+        }
+    }
+
+    fn join(&mut self, record: &Record<'_>) -> Option<Line> {
+        let partial = &mut self.partial[match record.stream {
+            Stream::Stdout => 0,
+            Stream::Stderr => 1,
+        }];
+        partial.extend_from_slice(record.text);
+        record
+            .ends
+            .then(|| Line { time: record.time.to_owned(), text: std::mem::take(partial) })
+    }
+
+    /// At the end of a file: goes on with the next newer one; `false` where there is none.
+    fn turn_page(&mut self) -> bool {
+        let Some((_, inode)) = &self.file else { return false };
+        let current = inode_of(&self.path);
+        if current.is_none() || current == Some(*inode) {
+            return false;
+        }
+        let mut number = 1;
+        loop {
+            match inode_of(&numbered(&self.path, number)) {
+                Some(found) if found == *inode => break,
+                Some(_) => number += 1,
+                // Ours is gone already: the oldest that is left comes next.
+                None => break,
+            }
+        }
+        self.open(number - 1);
+        true
+    }
+}
+
+fn open_with_inode(path: &Path) -> Option<(BufReader<File>, u64)> {
+    let file = File::open(path).ok()?;
+    let inode = file.metadata().ok()?.ino();
+    Some((BufReader::new(file), inode))
+}
+
+fn inode_of(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|metadata| metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervise::logs::Log;
+
+    #[test]
+    fn a_reader_follows_a_log_over_its_pages() {
+        let dir = std::env::temp_dir().join(format!("podspec-reader-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("web.log");
+        let mut log = Log::create(&path, 300, 5).unwrap();
+        let mut reader = Reader::new(path, "web".to_owned(), 0, 3);
+        let mut seen = Vec::new();
+        for n in 0..40 {
+            log.write(Stream::Stdout, format!("line {n}\n").as_bytes(), jiff::Timestamp::UNIX_EPOCH);
+            if n % 7 == 0 {
+                while let Some(line) = reader.next_line() {
+                    seen.push(String::from_utf8(line.text).unwrap());
+                }
+            }
+        }
+        while let Some(line) = reader.next_line() {
+            seen.push(String::from_utf8(line.text).unwrap());
+        }
+        let all: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
+        assert_eq!(seen, all);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_time_may_be_a_duration_before_now() {
+        assert_eq!(parse_since("2026-11-23T18:00:00Z").unwrap(), "2026-11-23T18:00:00.000000000Z");
+        assert!(parse_since("10m").unwrap() < format!("{:.9}", jiff::Timestamp::now()));
+        assert!(parse_since("yesterday").is_err());
+    }
+}

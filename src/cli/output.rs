@@ -1,0 +1,132 @@
+//! Everything that reaches a terminal: lines, colours, tables. Text that came from a container, an image
+//! or a file is made harmless first: a terminal obeys escapes (CVE-2021-25743).
+
+use super::error::CliError;
+use anstyle::{AnsiColor, Style};
+use std::io::{self, IsTerminal, Write};
+
+/// Writes a line to standard output.
+pub(super) fn line(text: &str) -> Result<(), CliError> {
+    raw(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to standard output as they are.
+pub(super) fn raw(bytes: &[u8]) -> Result<(), CliError> {
+    io::stdout().lock().write_all(bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
+        _ => CliError::host("cannot write to standard output", &error),
+    })
+}
+
+/// Writes a value as JSON, readable and with a line feed.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CliError::host("cannot write JSON", &error))?;
+    line(&text)
+}
+
+/// Writes a line to standard error; who closed that does not want to know.
+pub(super) fn error_line(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+pub(super) fn error_text(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether standard error shows colours, and how wide it is.
+pub(super) fn error_style() -> (bool, usize) {
+    (colors(&io::stderr()), width(&io::stderr()))
+}
+
+pub(super) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+pub(super) fn stdout_colors() -> bool {
+    colors(&io::stdout())
+}
+
+fn colors(stream: &(impl IsTerminal + anstream::stream::RawStream)) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
+fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> usize {
+    const PLAIN: usize = 100;
+    if !stream.is_terminal() {
+        return PLAIN;
+    }
+    rustix::termios::tcgetwinsize(stream).map_or(PLAIN, |size| usize::from(size.ws_col).max(40))
+}
+
+/// Red and bold, where standard error shows colours.
+pub(super) fn paint_error(text: &str) -> String {
+    paint(text, AnsiColor::Red.on_default().bold(), colors(&io::stderr()))
+}
+
+pub(super) fn paint(text: &str, style: Style, on: bool) -> String {
+    if on { format!("{style}{text}{style:#}") } else { text.to_owned() }
+}
+
+/// The colour of a container's prefix, by its place in the pod.
+pub(super) fn prefix_style(index: usize) -> Style {
+    const COLORS: [AnsiColor; 6] = [
+        AnsiColor::Cyan,
+        AnsiColor::Yellow,
+        AnsiColor::Green,
+        AnsiColor::Magenta,
+        AnsiColor::Blue,
+        AnsiColor::BrightRed,
+    ];
+    COLORS[index % COLORS.len()].on_default()
+}
+
+/// The text with everything that a terminal might obey replaced: C0 and C1 controls but tab, and the
+/// characters that reorder text.
+pub(super) fn sanitize(text: &str) -> String {
+    text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn is_harmful(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+/// A table without borders, as wide as its content.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.len()).collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let draw = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(&format!("{cell:<width$}  "));
+        }
+        text.trim_end().to_owned()
+    };
+    let mut lines = vec![draw(&mut header.iter().copied())];
+    lines.extend(rows.iter().map(|row| draw(&mut row.iter().map(String::as_str))));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_never_sees_an_escape() {
+        let hostile = "a\x1b]0;owned\x07\r\n\u{9b}2J\u{202e}txt\tend";
+        let shown = sanitize(hostile);
+        assert!(shown.chars().all(|c| !is_harmful(c)), "{shown:?}");
+        assert!(shown.ends_with("txt\tend"));
+    }
+
+    #[test]
+    fn a_table_lines_up() {
+        let rows = vec![vec!["shop".into(), "running".into()], vec!["b".into(), "x".into()]];
+        assert_eq!(table(&["POD", "STATUS"], rows), "POD   STATUS\nshop  running\nb     x");
+    }
+}

@@ -1,0 +1,402 @@
+//! `podspec up`: load, plan, hand over, and show what happens. The supervisor is started first, so that
+//! its exec overlaps with the loading; without a plan it leaves again, having touched nothing.
+
+use super::down;
+use super::error::CliError;
+use super::file::PodFile;
+use super::live::{Ending, Live};
+use super::output;
+use super::target::{is_supervised, read};
+use crate::host;
+use crate::names::PodName;
+use crate::plan::facts::{Directories, HostFacts};
+use crate::plan::step::{Connection, Plan, Protocol, Step};
+use crate::plan::{self, Goal, Observed, PlanError};
+use crate::spec;
+use crate::spec::model::PodSpec;
+use crate::spec::problem::{Problem, Severity};
+use crate::state::journal::Header;
+use crate::state::lock::{Locks, Range};
+use crate::state::record::{
+    ContainerRecord, ContainerStatus, NetworkRecord, PodRecord, PodStatus, PortRecord, Process,
+};
+use crate::state::store::{Store, boot_id};
+use crate::supervise::control;
+use crate::supervise::protocol::{Handover, Request};
+use crate::supervise::spawn::{self, Supervisor};
+use crate::supervise::wire::Wire;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How often a plan is made anew when the machine changed under it.
+const ATTEMPTS: usize = 10;
+
+/// Bring a pod up
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: podspec up -d examples/hello.yaml")]
+pub(super) struct Up {
+    /// Return when the pod is up, and leave it running
+    #[arg(short, long)]
+    detach: bool,
+    /// Take a running pod down first where the file has changed
+    #[arg(long)]
+    recreate: bool,
+    /// Pod file, `-` for standard input; ./pod.yaml where none is named
+    file: Option<PathBuf>,
+}
+
+impl Up {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(CliError::refused(
+                "cannot start a pod: podspec makes namespaces, links and mounts",
+                "run it as root",
+            ));
+        }
+        let mut supervisor = Some(start_supervisor()?);
+        let file = PodFile::read(self.file.as_deref())?;
+        let loaded = file.load()?;
+        if loaded.pods.len() > 1 && !self.detach {
+            return Err(CliError::Usage {
+                message: format!("{} holds {} pods", file.name, loaded.pods.len()),
+                hint: Some("bring several pods up with -d".to_owned()),
+            });
+        }
+        let mut code = ExitCode::SUCCESS;
+        for pod in &loaded.pods {
+            let fresh = match supervisor.take() {
+                Some(fresh) => fresh,
+                None => start_supervisor()?,
+            };
+            let start = Start { store, file: &file, pod, command: &self };
+            match start.run(fresh)? {
+                Ending::Well => {}
+                Ending::Code(other) => code = ExitCode::from(other),
+            }
+        }
+        Ok(code)
+    }
+}
+
+fn start_supervisor() -> Result<Supervisor, CliError> {
+    spawn::spawn().map_err(|error| CliError::host("cannot start a supervisor", &error))
+}
+
+/// One pod on its way up.
+struct Start<'a> {
+    store: &'a Store,
+    file: &'a PodFile,
+    pod: &'a spec::Pod,
+    command: &'a Up,
+}
+
+impl Start<'_> {
+    fn run(&self, supervisor: Supervisor) -> Result<Ending, CliError> {
+        let name = &self.pod.spec.name;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot start pod `{name}`"), error)
+        };
+        self.store.prepare().map_err(|error| failed(&error))?;
+        let locks = Locks::open(&self.store.run).map_err(|error| failed(&error))?;
+        locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+        if self.store.pod(name).exists()
+            && let Some(ending) = self.meet_existing(&locks)?
+        {
+            return Ok(ending);
+        }
+        self.bring_up(supervisor, locks)
+    }
+
+    /// A pod of this name is there, or what is left of one. `None`: it is gone now.
+    fn meet_existing(&self, locks: &Locks) -> Result<Option<Ending>, CliError> {
+        let name = &self.pod.spec.name;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot tell how `{name}` is"), error)
+        };
+        if !is_supervised(self.store, name).map_err(|error| failed(&error))? {
+            if !self.command.recreate && down::has_processes(self.store, name)? {
+                return Err(CliError::refused(
+                    format!("pod `{name}` runs without its supervisor"),
+                    format!("`podspec down {name}` ends it, `up --recreate` starts it anew"),
+                ));
+            }
+            down::clean(self.store, name)?;
+            return Ok(None);
+        }
+        let Some(observed) = observe(self.store, name)? else { return Ok(None) };
+        let facts = facts(self.store, &self.pod.spec)?;
+        match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
+            Ok(plan) => self.complete(&plan, locks).map(Some),
+            Err(PlanError::Changed { differences }) if !self.command.recreate => {
+                Err(changed(name, &self.file.name, &differences))
+            }
+            Err(PlanError::Changed { .. }) => {
+                // The lock is not held across the stop; another `up` that comes first is met again.
+                locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
+                down::take_down(self.store, name)?;
+                locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+                Ok(None)
+            }
+            Err(error) => Err(plan_error(self.file, self.pod, &error)),
+        }
+    }
+
+    /// The file is what runs: starts what has ended with an error, if anything.
+    fn complete(&self, plan: &Plan, locks: &Locks) -> Result<Ending, CliError> {
+        let name = &self.pod.spec.name;
+        let containers: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|planned| match &planned.step {
+                Step::StartContainer { container } => Some(container.clone()),
+                _ => None,
+            })
+            .collect();
+        if containers.is_empty() {
+            output::line(&format!("{name} is up and unchanged: nothing to do"))?;
+            return Ok(Ending::Well);
+        }
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot talk to the supervisor of `{name}`"), error)
+        };
+        let connected = control::connect(&self.store.pod(name).socket());
+        let Some(mut wire) = connected.map_err(|error| failed(&error))? else {
+            return Err(CliError::refused(
+                format!("the supervisor of `{name}` is leaving"),
+                "try again",
+            ));
+        };
+        wire.send(&Request::Start { containers }).map_err(|error| failed(&error))?;
+        locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
+        Live::new(self.store, name, wire, true).show()
+    }
+
+    fn bring_up(&self, supervisor: Supervisor, locks: Locks) -> Result<Ending, CliError> {
+        let name = &self.pod.spec.name;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot start pod `{name}`"), error)
+        };
+        let mut wire = Wire::new(supervisor.channel);
+        let mut locks = Some(locks);
+        for _ in 0..ATTEMPTS {
+            let locks = match locks.take() {
+                Some(locks) => locks,
+                None => {
+                    let locks = Locks::open(&self.store.run).map_err(|error| failed(&error))?;
+                    locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+                    locks
+                }
+            };
+            self.hand_over(&mut wire, &locks)?;
+            drop(locks);
+            let mut live = Live::new(self.store, name, wire, self.command.detach);
+            match live.show_start()? {
+                Some(ending) => return Ok(ending),
+                None => wire = live.into_wire(),
+            }
+        }
+        Err(CliError::refused(
+            format!("cannot start pod `{name}`: the machine's network changed {ATTEMPTS} times meanwhile"),
+            "try again",
+        ))
+    }
+
+    /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
+    /// until the supervisor has taken what the plan takes of it.
+    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(), CliError> {
+        let spec = &self.pod.spec;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot start pod `{}`", spec.name), error)
+        };
+        locks.take(Range::Network).map_err(|error| failed(&error))?;
+        let facts = facts(self.store, spec)?;
+        let plan = plan::plan(Goal::Up(spec), None, &facts)
+            .map_err(|error| plan_error(self.file, self.pod, &error))?;
+        refuse_foreign_pins(&spec.name, &plan)?;
+        let boot = boot_id().map_err(|error| failed(&error))?;
+        let record = first_record(spec, &plan, &boot);
+        let handover =
+            Handover { store: self.store.clone(), detach: self.command.detach, record };
+        let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
+        let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
+            .map_err(|error| failed(&error))?;
+        let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
+        wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
+        wire.send_bytes(&header).map_err(|error| failed(&error))
+    }
+}
+
+/// A name under /run/netns that somebody else made is theirs, and must not be taken down with the pod.
+fn refuse_foreign_pins(pod: &PodName, plan: &Plan) -> Result<(), CliError> {
+    let pins = plan.steps.iter().flat_map(|planned| match &planned.step {
+        Step::PinNamespaces { pins } => pins.values().map(PathBuf::as_path).collect(),
+        Step::MakeNetns { pin, .. } => vec![pin.as_path()],
+        _ => Vec::new(),
+    });
+    for pin in pins {
+        if pin.symlink_metadata().is_ok() {
+            return Err(CliError::refused(
+                format!(
+                    "cannot start pod `{pod}`: {} exists, and is not this pod's",
+                    pin.display()
+                ),
+                format!(
+                    "another tool made it (`ip netns`?): remove it there, or give the pod another name than `{pod}`"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn changed(name: &PodName, file: &str, differences: &[String]) -> CliError {
+    CliError::Host {
+        message: format!("pod `{name}` runs, and {file} now says otherwise"),
+        causes: differences.to_vec(),
+        hint: Some(format!(
+            "`podspec up --recreate {file}` takes it down and starts what the file says"
+        )),
+        code: 1,
+    }
+}
+
+/// What runs under this name, as the planner sees it.
+pub(super) fn observe(store: &Store, name: &PodName) -> Result<Option<Observed>, CliError> {
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot tell how `{name}` is"), error);
+    if !is_supervised(store, name).map_err(|error| failed(&error))? {
+        return Ok(None);
+    }
+    let found = store.pod(name).read_journal().map_err(|error| failed(&error))?;
+    let (Some(found), Some(record)) = (found, read(store, name)?) else { return Ok(None) };
+    let ended = record
+        .containers
+        .iter()
+        .filter(|container| {
+            matches!(container.status, ContainerStatus::Exited | ContainerStatus::Failed)
+        })
+        .map(|container| (container.name.clone(), container.exit_code.unwrap_or(1)))
+        .collect::<BTreeMap<_, _>>();
+    Ok(Some(Observed { plan: found.header.plan, spec: found.header.spec, ended }))
+}
+
+pub(super) fn facts(store: &Store, spec: &PodSpec) -> Result<HostFacts, CliError> {
+    let directories = Directories {
+        run: store.run.clone(),
+        data: store.data.clone(),
+        netns: Path::new("/run/netns").to_owned(),
+    };
+    host::facts(directories, spec)
+        .map_err(|error| CliError::host("cannot look at this machine", &error))
+}
+
+/// An error of the planner, at its place in the file where it has one.
+pub(super) fn plan_error(file: &PodFile, pod: &spec::Pod, error: &PlanError) -> CliError {
+    let place = error.place();
+    let span = place.as_deref().and_then(|place| pod.places.find(place));
+    let help = holder(error);
+    match span {
+        Some(span) => CliError::File(vec![(
+            file.clone(),
+            vec![Problem {
+                code: "P0800",
+                severity: Severity::Error,
+                message: error.to_string(),
+                labels: vec![(span, "here".to_owned())],
+                help,
+            }],
+        )]),
+        None => CliError::Host {
+            message: format!("cannot plan pod `{}`: {error}", pod.spec.name),
+            causes: Vec::new(),
+            hint: help,
+            code: 1,
+        },
+    }
+}
+
+/// Who has the port that the plan wants.
+fn holder(error: &PlanError) -> Option<String> {
+    match error {
+        PlanError::PortTaken { by: plan::Holder::Socket { inode, .. }, .. } => {
+            Some(match host::holder_of(*inode) {
+                Some((pid, command)) => format!("process {pid} ({command}) listens there"),
+                None => "a process that cannot be seen from here listens there".to_owned(),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The record of a pod that is about to start.
+fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
+    let connections: Vec<&Connection> = plan
+        .steps
+        .iter()
+        .filter_map(|planned| match &planned.step {
+            Step::Connect(connection) => Some(connection),
+            _ => None,
+        })
+        .collect();
+    let own = |container| {
+        connections.iter().find(|connection| connection.container.as_ref() == container)
+    };
+    PodRecord {
+        name: spec.name.clone(),
+        id: plan.id.clone(),
+        labels: spec.labels.clone(),
+        status: PodStatus::Starting,
+        reason: None,
+        created_at: format!("{:.3}", jiff::Timestamp::now()),
+        boot: boot.to_owned(),
+        supervisor: Process { pid: 0, start_time: 0 },
+        infra: None,
+        namespaces: BTreeMap::new(),
+        network: own(None).map(|connection| NetworkRecord {
+            interface: connection.peer.to_string(),
+            ipv4: connection.address,
+            gateway: connection.gateway.address,
+            mac: connection.mac.map(|byte| format!("{byte:02x}")).join(":"),
+        }),
+        ports: ports(plan),
+        containers: spec
+            .containers
+            .keys()
+            .map(|name| ContainerRecord {
+                name: name.clone(),
+                status: ContainerStatus::Waiting,
+                pid: None,
+                start_time: None,
+                exit_code: None,
+                restarts: 0,
+                started_at: None,
+                finished_at: None,
+                ipv4: own(Some(name)).map(|connection| connection.address),
+                reason: None,
+            })
+            .collect(),
+    }
+}
+
+fn ports(plan: &Plan) -> Vec<PortRecord> {
+    let forwards = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::Publish { forwards } => Some(forwards),
+        _ => None,
+    });
+    forwards
+        .flatten()
+        .map(|forward| PortRecord {
+            address: forward.address,
+            host: forward.host,
+            container: forward.target_port,
+            count: forward.count,
+            protocol: match forward.protocol {
+                Protocol::Tcp => "tcp".to_owned(),
+                Protocol::Udp => "udp".to_owned(),
+            },
+            target: forward.target,
+        })
+        .collect()
+}

@@ -1,0 +1,276 @@
+//! Carries out one step: one `match`, an arm a kind of step, each a call or two of a mechanism.
+
+use super::launch::{self, Created};
+use super::ExecError;
+use crate::cgroup::Hierarchy;
+use crate::net::{conntrack, firewall, link, netns, sockets};
+use crate::names::ContainerName;
+use crate::plan::step::{
+    self, Connection, Forward, Infra, Namespace, Network, Plan, Protocol, Step, VolumeContent,
+    VolumeStep,
+};
+use crate::sandbox::{Child, NamespaceKind, infra};
+use crate::state::store::{claim, make_directory};
+use nix::mount::{MsFlags, mount};
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What a step has set going.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done.
+    Done,
+    /// Done when the child reports that its namespaces exist.
+    Infra(Child),
+    /// Done when the child reports that it waits for its start.
+    Container(Box<Created>),
+    /// The container's channel is to be told; done when its program runs.
+    Release(ContainerName),
+}
+
+/// Handles on the kernel that outlive a step.
+#[derive(Debug)]
+pub struct Machine {
+    pub hierarchy: Hierarchy,
+    /// Sockets that keep host ports from others as long as we live.
+    reserved: Vec<OwnedFd>,
+    infra: Option<i32>,
+}
+
+impl Machine {
+    pub fn open() -> Result<Self, ExecError> {
+        Ok(Self { hierarchy: Hierarchy::open()?, reserved: Vec::new(), infra: None })
+    }
+
+    /// Lets go of what was held for a plan that is undone.
+    pub fn forget(&mut self) {
+        self.reserved.clear();
+        self.infra = None;
+    }
+
+    /// Carries out a step of the plan.
+    pub fn apply(&mut self, plan: &Plan, step: &Step) -> Result<Begun, ExecError> {
+        match step {
+            Step::MakeNetwork(network) => make_network(network)?,
+            Step::MountPodTmpfs { at } => mount_pod_tmpfs(at)?,
+            Step::MakeCgroup { cgroup } => drop(self.hierarchy.make(cgroup)?),
+            Step::StartInfra(order) => return self.start_infra(order).map(Begun::Infra),
+            Step::PinNamespaces { pins } => pin_namespaces(self.infra, pins)?,
+            Step::MakeNetns { pin, .. } => netns::pin(netns::create()?.as_fd(), pin)?,
+            Step::TakeAddress { lease, address } => {
+                if !claim(lease, plan.id.as_str())? {
+                    return Err(ExecError::AddressTaken { address: *address });
+                }
+            }
+            Step::Connect(connection) => connect(connection)?,
+            Step::LoopbackUp { netns } => link::loopback_up(netns::open(netns)?.as_fd())?,
+            Step::ReservePorts { ports } => self.reserve(ports)?,
+            Step::Publish { forwards } => publish(plan, forwards)?,
+            Step::MountShm { at, size } => mount_shm(at, *size)?,
+            Step::MakeVolume(volume) => make_volume(volume)?,
+            Step::WriteFiles { files } => write_files(files)?,
+            Step::MakeLayers { directories, .. } => {
+                directories.iter().try_for_each(|directory| make_directory(directory))?;
+            }
+            Step::CreateContainer(launch) => {
+                let created = launch::create(&self.hierarchy, launch)?;
+                return Ok(Begun::Container(Box::new(created)));
+            }
+            Step::StartContainer { container } => return Ok(Begun::Release(container.clone())),
+        }
+        Ok(Begun::Done)
+    }
+
+    fn start_infra(&mut self, order: &Infra) -> Result<Child, ExecError> {
+        let cgroup = self.hierarchy.make(&order.cgroup)?;
+        let namespaces: Vec<NamespaceKind> =
+            order.namespaces.iter().map(|kind| namespace_kind(*kind)).collect();
+        let child = infra::start_infra(&infra::InfraOrder {
+            namespaces: &namespaces,
+            hostname: order.hostname.as_deref(),
+            cgroup: cgroup.fd(),
+        })?;
+        self.infra = Some(child.pid);
+        Ok(child)
+    }
+
+    fn reserve(&mut self, ports: &[Forward]) -> Result<(), ExecError> {
+        for forward in ports {
+            for port in (forward.host..=u16::MAX).take(usize::from(forward.count)) {
+                let place = (forward.address, firewall_protocol(forward.protocol), port);
+                self.reserved.push(sockets::reserve(place)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn namespace_kind(kind: Namespace) -> NamespaceKind {
+    match kind {
+        Namespace::Net => NamespaceKind::Net,
+        Namespace::Uts => NamespaceKind::Uts,
+        Namespace::Ipc => NamespaceKind::Ipc,
+        Namespace::Pid => NamespaceKind::Pid,
+        Namespace::Cgroup => NamespaceKind::Cgroup,
+        Namespace::Mnt => NamespaceKind::Mnt,
+    }
+}
+
+fn make_network(network: &Network) -> Result<(), ExecError> {
+    let Network { bridge, gateway, mtu, enable_forwarding } = network;
+    link::make_bridge(&link::Bridge {
+        name: bridge.clone(),
+        address: gateway.address,
+        prefix: gateway.prefix,
+        mtu: *mtu,
+    })?;
+    // The drops stand before anything is forwarded.
+    firewall::make_table(&firewall::Table {
+        bridge: bridge.clone(),
+        network: crate::net::Subnet { address: gateway.network(), prefix: gateway.prefix },
+        guard_forwarding: *enable_forwarding,
+    })?;
+    if *enable_forwarding {
+        link::enable_forwarding()?;
+    }
+    Ok(())
+}
+
+fn connect(connection: &Connection) -> Result<(), ExecError> {
+    let netns = netns::open(&connection.netns)?;
+    let veth = link::Veth {
+        host: connection.host.clone(),
+        peer: connection.peer.clone(),
+        bridge: connection.bridge.clone(),
+        mac: connection.mac,
+        mtu: connection.mtu,
+        address: connection.address,
+        prefix: connection.gateway.prefix,
+        gateway: connection.gateway.address,
+    };
+    Ok(link::connect(&veth, netns.as_fd())?)
+}
+
+fn publish(plan: &Plan, forwards: &[Forward]) -> Result<(), ExecError> {
+    let elements = firewall_forwards(forwards);
+    firewall::publish(plan.id.as_str(), &elements, None)?;
+    // A client that kept sending while nobody answered has an entry that leads nowhere.
+    Ok(conntrack::forget(&elements, &[])?)
+}
+
+/// The forwards in the firewall's words.
+pub(super) fn firewall_forwards(forwards: &[Forward]) -> Vec<firewall::Forward> {
+    forwards
+        .iter()
+        .map(|forward| firewall::Forward {
+            address: forward.address,
+            protocol: firewall_protocol(forward.protocol),
+            host: forward.host,
+            count: forward.count,
+            target: forward.target,
+            target_port: forward.target_port,
+        })
+        .collect()
+}
+
+fn firewall_protocol(protocol: Protocol) -> firewall::Protocol {
+    match protocol {
+        Protocol::Tcp => firewall::Protocol::Tcp,
+        Protocol::Udp => firewall::Protocol::Udp,
+    }
+}
+
+fn pin_namespaces(
+    infra: Option<i32>,
+    pins: &BTreeMap<step::Namespace, PathBuf>,
+) -> Result<(), ExecError> {
+    let pid = infra.ok_or(ExecError::NoInfra)?;
+    for (kind, at) in pins {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/{}", kind.proc_name()));
+        if *kind == Namespace::Net {
+            netns::pin(netns::open(&path)?.as_fd(), at)?;
+        } else {
+            pin(&path, at)?;
+        }
+    }
+    Ok(())
+}
+
+fn pin(namespace: &Path, at: &Path) -> Result<(), ExecError> {
+    if let Some(parent) = at.parent() {
+        make_directory(parent)?;
+    }
+    let error = |source| ExecError::Pin { at: at.to_owned(), source };
+    std::fs::File::create_new(at).map_err(error)?;
+    let none = None::<&str>;
+    mount(Some(namespace), at, none, MsFlags::MS_BIND, none).map_err(|errno| error(errno.into()))
+}
+
+fn mount_pod_tmpfs(at: &Path) -> Result<(), ExecError> {
+    make_directory(at)?;
+    mount_tmpfs(at, "mode=0700")?;
+    // Pins below it must not spread to other mount namespaces, where nobody would remove them.
+    let none = None::<&str>;
+    mount(none, at, none, MsFlags::MS_PRIVATE, none)
+        .map_err(|errno| ExecError::MountTmpfs { at: at.to_owned(), source: errno.into() })
+}
+
+fn mount_shm(at: &Path, size: u64) -> Result<(), ExecError> {
+    make_directory(at)?;
+    mount_tmpfs(at, &format!("mode=1777,size={size}"))
+}
+
+fn mount_tmpfs(at: &Path, options: &str) -> Result<(), ExecError> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("podspec"), at, Some("tmpfs"), flags, Some(options))
+        .map_err(|errno| ExecError::MountTmpfs { at: at.to_owned(), source: errno.into() })
+}
+
+fn make_volume(volume: &VolumeStep) -> Result<(), ExecError> {
+    let VolumeStep { path, content, .. } = volume;
+    match content {
+        VolumeContent::Persistent | VolumeContent::Host => make_open_directory(path, 0o755),
+        VolumeContent::EmptyDir => make_open_directory(path, 0o777),
+        VolumeContent::Tmpfs { size } => {
+            make_directory(path)?;
+            mount_tmpfs(path, &format!("mode=1777,size={size}"))
+        }
+        VolumeContent::Files { files } => {
+            make_open_directory(path, 0o755)?;
+            write_files(&files.iter().map(|(name, text)| (path.join(name), text.clone())).collect())
+        }
+    }
+}
+
+/// Makes a directory that containers' users may enter, in parents that only root may; the mode is what
+/// is asked for, whatever the caller's umask.
+fn make_open_directory(path: &Path, mode: u32) -> Result<(), ExecError> {
+    if let Some(parent) = path.parent() {
+        make_directory(parent)?;
+    }
+    let error = |source| ExecError::WriteFile { path: path.to_owned(), source };
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(error)
+        }
+        Err(problem) if problem.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
+            Ok(())
+        }
+        Err(source) => Err(error(source)),
+    }
+}
+
+fn write_files(files: &BTreeMap<PathBuf, String>) -> Result<(), ExecError> {
+    for (path, text) in files {
+        if let Some(parent) = path.parent() {
+            make_directory(parent)?;
+        }
+        let error = |source| ExecError::WriteFile { path: path.clone(), source };
+        std::fs::write(path, text).map_err(error)?;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o644)).map_err(error)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Starts one container: its FIFOs, its cgroup, its process. The same road for the first start and for
+//! every later one, from the same frozen [`Launch`].
+
+use super::ExecError;
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::plan::step::{Launch, RootLayers, Stdio};
+use crate::sandbox::{self, Child, Order, Overlay};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// The supervisor's ends of a container's output.
+#[derive(Debug)]
+pub struct Output {
+    /// Non-blocking; end of file never comes, for the container holds both ends.
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// A process that sets itself up in its cgroup.
+#[derive(Debug)]
+pub struct Created {
+    pub child: Child,
+    pub cgroup: Cgroup,
+    /// `cgroup.events` of the cgroup, which says when the last process is gone.
+    pub events: OwnedFd,
+}
+
+/// Makes the FIFOs of a container, owned by its user, and opens the supervisor's ends.
+pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
+    let owner = owner(launch);
+    make_fifo(&launch.stdio.stdout, owner)?;
+    make_fifo(&launch.stdio.stderr, owner)?;
+    let read = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    Ok(Output {
+        stdout: open_fifo(&launch.stdio.stdout, read)?,
+        stderr: open_fifo(&launch.stdio.stderr, read)?,
+    })
+}
+
+/// Begins to set the container up.
+pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
+    let cgroup = hierarchy.make(&launch.cgroup)?;
+    let events = cgroup.events()?;
+    // Read and write: so the container never gets SIGPIPE, and loses no line, while no supervisor reads.
+    let (stdout, stderr) = open_container_ends(&launch.stdio)?;
+    let overlays = overlays(&launch.root);
+    let child = sandbox::create(&Order {
+        oci: &launch.oci,
+        overlays: &overlays,
+        stdout: stdout.as_fd(),
+        stderr: stderr.as_fd(),
+        cgroup: cgroup.fd(),
+    })?;
+    Ok(Created { child, cgroup, events })
+}
+
+fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {
+    Ok((open_fifo(&stdio.stdout, OFlag::O_RDWR)?, open_fifo(&stdio.stderr, OFlag::O_RDWR)?))
+}
+
+fn overlays(root: &RootLayers) -> Vec<Overlay> {
+    root.overlays
+        .iter()
+        .map(|overlay| Overlay {
+            at: overlay.at.clone(),
+            lower: overlay.lower.clone(),
+            upper: overlay.upper.clone(),
+            work: overlay.work.clone(),
+        })
+        .collect()
+}
+
+fn owner(launch: &Launch) -> (u32, u32) {
+    launch.oci.process().as_ref().map_or((0, 0), |process| {
+        let user = process.user();
+        (user.uid(), user.gid())
+    })
+}
+
+fn make_fifo(path: &Path, (uid, gid): (u32, u32)) -> Result<(), ExecError> {
+    let error = |source: io::Error| ExecError::MakeFifo { path: path.to_owned(), source };
+    match nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o600)) {
+        Ok(()) => {}
+        // Of an attempt that a crash cut short.
+        Err(nix::errno::Errno::EEXIST) => {}
+        Err(errno) => return Err(error(errno.into())),
+    }
+    if (uid, gid) != (0, 0) {
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid)).map_err(error)?;
+    }
+    Ok(())
+}
+
+fn open_fifo(path: &Path, flags: OFlag) -> Result<OwnedFd, ExecError> {
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    nix::fcntl::open(path, flags, Mode::empty())
+        .map_err(|errno| ExecError::OpenFifo { path: path.to_owned(), source: errno.into() })
+}

@@ -1,0 +1,147 @@
+//! Undoes steps: one `match` says what each leaves behind, then all of it goes in the order that waits
+//! least. Undoing is idempotent (gone already is fine), tries everything, and never stops at an error:
+//! it is the same for a failed `up`, for `down`, and for what a crash left.
+
+use super::ExecError;
+use super::apply::firewall_forwards;
+use crate::cgroup::Hierarchy;
+use crate::names::IfName;
+use crate::net::{conntrack, firewall, link, netns};
+use crate::plan::step::{Forward, Namespace, Plan, Step, StepId, VolumeContent};
+use crate::state::store::{release, remove_tree};
+use nix::mount::{MntFlags, umount2};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the kernel may take to drop the links of namespaces that died.
+const LINKS_GO_WITHIN: Duration = Duration::from_millis(100);
+
+/// What steps have left on the machine.
+#[derive(Debug, Default)]
+struct Remains {
+    cgroups: Vec<PathBuf>,
+    links: Vec<IfName>,
+    forwards: Vec<Forward>,
+    netns: Vec<PathBuf>,
+    mounts: Vec<PathBuf>,
+    leases: Vec<(PathBuf, Ipv4Addr)>,
+    directories: Vec<PathBuf>,
+}
+
+/// Undoes the steps that were begun, and returns what could not be undone.
+pub fn undo(hierarchy: &Hierarchy, plan: &Plan, begun: &[StepId]) -> Vec<ExecError> {
+    let mut remains = Remains::default();
+    for planned in begun.iter().rev().filter_map(|id| plan.steps.get(*id)) {
+        remains.of(&planned.step);
+    }
+    remains.clear(hierarchy, plan.id.as_str())
+}
+
+impl Remains {
+    /// What is left of a step, newest first.
+    fn of(&mut self, step: &Step) {
+        match step {
+            // The machine's, and other pods' too.
+            Step::MakeNetwork(_) => {}
+            // Gone with the process, the tmpfs or the network namespace.
+            Step::LoopbackUp { .. }
+            | Step::ReservePorts { .. }
+            | Step::WriteFiles { .. }
+            | Step::StartContainer { .. } => {}
+            Step::MountPodTmpfs { at } | Step::MountShm { at, .. } => self.mounts.push(at.clone()),
+            Step::MakeCgroup { cgroup } => self.cgroups.push(cgroup.clone()),
+            Step::StartInfra(infra) => self.cgroups.push(infra.cgroup.clone()),
+            Step::CreateContainer(launch) => self.cgroups.push(launch.cgroup.clone()),
+            Step::PinNamespaces { pins } => {
+                // The others lie on the pod's tmpfs and go with it.
+                self.netns.extend(pins.get(&Namespace::Net).cloned());
+            }
+            Step::MakeNetns { pin, .. } => self.netns.push(pin.clone()),
+            Step::TakeAddress { lease, address } => self.leases.push((lease.clone(), *address)),
+            Step::Connect(connection) => self.links.push(connection.host.clone()),
+            Step::Publish { forwards } => self.forwards.extend(forwards.iter().cloned()),
+            Step::MakeVolume(volume) => match volume.content {
+                VolumeContent::EmptyDir => self.directories.push(volume.path.clone()),
+                VolumeContent::Tmpfs { .. } => self.mounts.push(volume.path.clone()),
+                VolumeContent::Persistent | VolumeContent::Files { .. } | VolumeContent::Host => {}
+            },
+            Step::MakeLayers { directories, .. } => {
+                self.directories.extend(directories.iter().cloned());
+            }
+        }
+    }
+
+    /// Nothing may reach the pod any more, then its processes end, then what they held goes; while the
+    /// kernel takes the dead namespaces apart, the files go. A lease is given back last: until the link
+    /// is gone, somebody may still answer on the address.
+    fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
+        let mut errors = Vec::new();
+        let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
+        let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };
+        attempt(self.cut_off());
+        for cgroup in &self.cgroups {
+            attempt(hierarchy.remove(cgroup).map_err(ExecError::from));
+        }
+        for pin in &self.netns {
+            attempt(netns::unpin(pin).map_err(ExecError::from));
+        }
+        for at in &self.mounts {
+            attempt(unmount(at));
+        }
+        for directory in &self.directories {
+            attempt(remove_tree(directory).map_err(ExecError::from));
+        }
+        attempt(self.await_links(watch));
+        for (lease, address) in &self.leases {
+            attempt(give_back(lease, *address, holder));
+        }
+        errors
+    }
+
+    fn cut_off(&self) -> Result<(), ExecError> {
+        let forwards = firewall_forwards(&self.forwards);
+        let unpublished =
+            if forwards.is_empty() { Ok(()) } else { firewall::unpublish(&forwards) };
+        let disconnected =
+            if self.links.is_empty() { Ok(()) } else { link::disconnect(&self.links) };
+        let addresses: Vec<Ipv4Addr> = self.leases.iter().map(|(_, address)| *address).collect();
+        let forgotten = if addresses.is_empty() {
+            Ok(())
+        } else {
+            conntrack::forget(&forwards, &addresses)
+        };
+        unpublished.and(disconnected).and(forgotten).map_err(ExecError::from)
+    }
+
+    /// Whoever still holds a namespace (an `ip netns exec`) keeps its link: that is deleted under them.
+    fn await_links(&self, watch: Option<link::LinkWatch>) -> Result<(), ExecError> {
+        let left = match &watch {
+            Some(watch) => watch.await_gone(&self.links, LINKS_GO_WITHIN)?,
+            None => self.links.clone(),
+        };
+        left.iter().try_for_each(|host| link::delete(host)).map_err(ExecError::from)
+    }
+}
+
+fn unmount(at: &Path) -> Result<(), ExecError> {
+    use nix::errno::Errno;
+    match umount2(at, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::ENOENT | Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(ExecError::Unmount { at: at.to_owned(), source: errno.into() }),
+    }
+}
+
+/// Notes when the address was given back (a line of `net/released`), so that the longest unused is
+/// taken next, then frees it.
+fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
+    if let Some(network) = lease.parent().and_then(Path::parent) {
+        let path = network.join("released");
+        let note = OpenOptions::new().append(true).create(true).open(&path);
+        note.and_then(|mut file| writeln!(file, "{address}"))
+            .map_err(|source| ExecError::WriteFile { path, source })?;
+    }
+    Ok(release(lease, holder)?)
+}

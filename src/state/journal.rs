@@ -1,0 +1,117 @@
+//! The journal of one pod: the plan, written before anything is done, then a line before and a line
+//! after each step. Whoever finds it after a crash knows all that may exist. An append is one small
+//! write, so a kill cuts it between lines or leaves a last line that is not whole and is not read.
+
+use super::StateError;
+use crate::plan::step::{Plan, StepId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What was handed over: enough to carry it out, and to undo it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// The boot that the kernel objects are of.
+    pub boot: String,
+    pub plan: Plan,
+    /// The pod as it was meant, to compare a later file with.
+    pub spec: serde_json::Value,
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    begun: Vec<StepId>,
+}
+
+/// A journal as it was found.
+#[derive(Debug)]
+pub struct Found {
+    pub header: Header,
+    /// Steps that were begun, in that order; each may or may not be done.
+    pub begun: Vec<StepId>,
+}
+
+impl Journal {
+    /// Writes a new journal; `header` is a [`Header`] as JSON, on one line.
+    pub fn create(path: &Path, header: &[u8]) -> Result<Self, StateError> {
+        let path = path.to_owned();
+        let write = |source| StateError::Write { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(write)?;
+        let mut text = Vec::with_capacity(header.len() + 1);
+        text.extend_from_slice(header);
+        text.push(b'\n');
+        file.write_all(&text).map_err(write)?;
+        Ok(Self { file, path, begun: Vec::new() })
+    }
+
+    /// Notes that a step is about to be done: before it, so that a crash orphans nothing.
+    pub fn begin(&mut self, step: StepId) -> Result<(), StateError> {
+        self.begun.push(step);
+        self.append(&format!("begin {step}\n"))
+    }
+
+    /// Steps that were begun, in that order.
+    pub fn begun(&self) -> &[StepId] {
+        &self.begun
+    }
+
+    fn append(&mut self, line: &str) -> Result<(), StateError> {
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|source| StateError::Write { path: self.path.clone(), source })
+    }
+}
+
+/// Reads a journal; `None` where there is none, or its first line was never finished: then nothing
+/// was begun either.
+pub fn read(path: &Path) -> Result<Option<Found>, StateError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
+    };
+    let Some((first, rest)) = text.split_once('\n') else { return Ok(None) };
+    let header = serde_json::from_str(first)
+        .map_err(|source| StateError::Damaged { path: path.to_owned(), source })?;
+    Ok(Some(Found { header, begun: begun_steps(rest) }))
+}
+
+fn begun_steps(lines: &str) -> Vec<StepId> {
+    let mut seen = BTreeSet::new();
+    lines
+        .lines()
+        .filter_map(|line| line.strip_prefix("begin ")?.parse().ok())
+        .filter(|step| seen.insert(*step))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_begun_twice_counts_once_and_a_cut_line_does_not_harm() {
+        assert_eq!(begun_steps("begin 0\nbegin 1\nbegin 0\nbegi"), [0, 1]);
+    }
+
+    #[test]
+    fn what_was_never_finished_is_no_journal() {
+        let path = std::env::temp_dir().join(format!("podspec-journal-{}", std::process::id()));
+        std::fs::write(&path, "{\"boot\":").unwrap();
+        assert!(read(&path).unwrap().is_none());
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&path).unwrap().is_none());
+    }
+}

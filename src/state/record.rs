@@ -1,0 +1,152 @@
+//! The record of a pod: what `ps` and `inspect` show. The supervisor alone writes it, as a whole.
+
+use crate::names::{ContainerName, PodId, PodName};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// One pod, as of the last change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodRecord {
+    pub name: PodName,
+    pub id: PodId,
+    pub labels: IndexMap<String, String>,
+    pub status: PodStatus,
+    /// Why, where the status is `failed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// The boot that the processes are of.
+    pub boot: String,
+    pub supervisor: Process,
+    pub infra: Option<Process>,
+    /// Inode numbers of the shared namespaces.
+    pub namespaces: BTreeMap<String, u64>,
+    pub network: Option<NetworkRecord>,
+    pub ports: Vec<PortRecord>,
+    pub containers: Vec<ContainerRecord>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PodStatus {
+    /// Being brought up.
+    Starting,
+    /// At least one container runs, or will start again.
+    Running,
+    /// Every container has ended, all of them well.
+    Exited,
+    /// Every container has ended, one with an error; or one can never start.
+    Failed,
+    /// Being brought down.
+    Stopping,
+    /// Its supervisor is gone; containers may run on.
+    Unsupervised,
+}
+
+impl PodStatus {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+            Self::Unsupervised => "unsupervised",
+        }
+    }
+}
+
+/// A process that may be gone: a pid alone may be another's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks after boot (field 22 of /proc/PID/stat, proc_pid_stat(5)).
+    pub start_time: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    pub interface: String,
+    pub ipv4: Ipv4Addr,
+    pub gateway: Ipv4Addr,
+    pub mac: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortRecord {
+    /// None: every address of the host.
+    pub address: Option<Ipv4Addr>,
+    pub host: u16,
+    pub container: u16,
+    pub count: u16,
+    pub protocol: String,
+    /// Where it leads.
+    pub target: Ipv4Addr,
+}
+
+impl std::fmt::Display for PortRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address = self.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let span = |from: u16| match self.count {
+            0 | 1 => from.to_string(),
+            count => format!("{from}-{}", u32::from(from) + u32::from(count) - 1),
+        };
+        write!(f, "{address}:{}->{}/{}", span(self.host), span(self.container), self.protocol)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRecord {
+    pub name: ContainerName,
+    pub status: ContainerStatus,
+    pub pid: Option<i32>,
+    /// With `pid`: the same process, as in [`Process`].
+    pub start_time: Option<u64>,
+    /// Of the last run: the program's, or 128 + the signal that ended it.
+    pub exit_code: Option<i32>,
+    pub restarts: u32,
+    /// RFC 3339, UTC, of the last start.
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    /// Its own address, where it does not share the pod's network.
+    pub ipv4: Option<Ipv4Addr>,
+    /// What it waits for, or why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStatus {
+    /// For another container, or for its turn.
+    Waiting,
+    /// Set up, its program not begun.
+    Created,
+    Running,
+    /// Its program ended with an error, and it starts again when its back-off is over.
+    Restarting,
+    /// Ended, by itself or by the user.
+    Exited,
+    /// Can never start.
+    Failed,
+}
+
+impl ContainerStatus {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The socket behind `down` and a second `up`: listens under the pod's directory, which only its owner
+//! may enter, and asks each peer who it is all the same.
+
+use super::protocol::{Event, Request};
+use super::wire::{Received, Wire};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, AsFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::fs::File;
+
+/// A socket path holds 108 bytes (unix(7)), a directory's path may be longer: it is reached through a
+/// descriptor of the directory, which must live as long as the path is used.
+fn short_path(socket: &Path) -> io::Result<(File, PathBuf)> {
+    let directory = File::open(socket.parent().unwrap_or(Path::new("/")))?;
+    let name = socket.file_name().unwrap_or_default();
+    let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    Ok((directory, path))
+}
+
+/// Begins to listen.
+pub fn listen(socket: &Path) -> io::Result<UnixListener> {
+    let (_directory, path) = short_path(socket)?;
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Connects to a supervisor; `None` where none listens.
+pub fn connect(socket: &Path) -> io::Result<Option<Wire>> {
+    let connected = short_path(socket).and_then(|(_directory, path)| UnixStream::connect(path));
+    match connected {
+        Ok(stream) => Ok(Some(Wire::new(stream))),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A client that the supervisor talks to.
+#[derive(Debug)]
+pub struct Connection {
+    wire: Wire,
+}
+
+impl Connection {
+    /// Takes the next client; `None` where nobody waits, or it is nobody we obey.
+    pub fn accept(listener: &UnixListener) -> Option<Self> {
+        let (stream, _) = listener.accept().ok()?;
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+        let ours = rustix::process::geteuid();
+        if !peer.uid.is_root() && peer.uid != ours {
+            return None;
+        }
+        Self::new(stream).ok()
+    }
+
+    pub fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { wire: Wire::new(stream) })
+    }
+
+    /// The next request, if a whole one has come; an error ends the connection.
+    pub fn request(&mut self) -> io::Result<Received<Request>> {
+        self.wire.receive()
+    }
+
+    /// Tells the client; one that does not read is no reason to wait.
+    pub fn tell(&mut self, event: &Event) -> io::Result<()> {
+        self.wire.send(event)
+    }
+
+    /// Tells the client, and waits until it is told: for the last word.
+    pub fn tell_last(&mut self, event: &Event) {
+        let _ = self.wire.stream().set_nonblocking(false);
+        let _ = self.wire.stream().set_write_timeout(Some(std::time::Duration::from_secs(1)));
+        // A client that is gone has no use for it.
+        let _ = self.wire.send(event);
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wire.stream().as_fd()
+    }
+}

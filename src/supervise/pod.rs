@@ -1,0 +1,315 @@
+//! The event loop of one pod, and what each event means. `start.rs`, `end.rs` and `record.rs` are the
+//! other chapters of the same type.
+
+use super::control::{Connection, listen};
+use super::events::{Events, Token};
+use super::logs::Stream;
+use super::protocol::{Event, Failure, Handover, Request};
+use super::shutdown::Order;
+use super::unit::{Due, Phase, Unit};
+use super::wire::Received;
+use super::SuperviseError;
+use crate::exec::apply::Machine;
+use crate::exec::progress::Progress;
+use crate::names::ContainerName;
+use crate::plan::step::{Plan, Step, StepId};
+use crate::sandbox::Child;
+use crate::state::StateError;
+use crate::state::journal::{Header, Journal};
+use crate::state::lock::{Locks, Range};
+use crate::state::record::PodRecord;
+use crate::state::store::{PodDir, Store};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// How a pod's life under this supervisor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is undone.
+    Over,
+    /// All is undone, and the client may send another plan.
+    Stale,
+}
+
+/// Where the pod is in its life.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Starting,
+    /// All is started that can be.
+    Up,
+    /// Containers are ending; then all is undone.
+    Stopping,
+    /// Infra died: containers are ending; then the pod stays, failed.
+    Broken,
+    /// A step failed: all is undone at once.
+    Failing(Failure),
+    /// The machine changed under the plan: all is undone at once.
+    Outdated(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Infra {
+    pub child: Child,
+    pub step: StepId,
+}
+
+pub(super) struct Pod<'a> {
+    pub store: Store,
+    pub dir: PodDir,
+    pub detach: bool,
+    pub plan: Rc<Plan>,
+    pub journal: Journal,
+    pub progress: Progress,
+    pub order: Order,
+    pub machine: &'a mut Machine,
+    pub events: Events,
+    pub signals: &'a SignalFd,
+    pub locks: Option<Locks>,
+    /// Held as long as this process lives.
+    pub _life: Locks,
+    pub listener: UnixListener,
+    pub client: Option<Connection>,
+    pub connections: BTreeMap<u32, Connection>,
+    pub next_connection: u32,
+    pub infra: Option<Infra>,
+    pub units: Vec<Unit>,
+    pub stage: Stage,
+    pub record: PodRecord,
+    /// When what changed is written down at the latest.
+    pub record_due: Option<Instant>,
+    /// Whether the end of all containers was told.
+    pub told_end: bool,
+}
+
+/// Blocks what would end us and reads it from a descriptor instead.
+pub(super) fn take_signals() -> Result<SignalFd, SuperviseError> {
+    let signals = |errno: nix::errno::Errno| SuperviseError::Signals { source: errno.into() };
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block().map_err(signals)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(signals)
+}
+
+impl<'a> Pod<'a> {
+    /// Takes over from the client: from here on the pod has a directory, a journal and a listener, and
+    /// its name is no longer locked.
+    pub(super) fn new(
+        handover: Handover,
+        header: &[u8],
+        locks: Locks,
+        client: UnixStream,
+        machine: &'a mut Machine,
+        signals: &'a SignalFd,
+    ) -> Result<Self, SuperviseError> {
+        let Handover { store, detach, mut record } = handover;
+        let dir = store.pod(&record.name);
+        let plan: Plan = serde_json::from_slice::<Header>(header)
+            .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
+            .plan;
+        let life = Locks::open(&store.run)?;
+        life.take(Range::Life(&record.name))?;
+        dir.create()?;
+        let journal = Journal::create(&dir.journal(), header)?;
+        let listener =
+            listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
+        let pid = std::process::id().cast_signed();
+        record.supervisor = super::record::process(pid).unwrap_or(record.supervisor);
+        dir.write_record(&record)?;
+        locks.release(Range::Pod(&record.name))?;
+        let client = Connection::new(client).map_err(|source| SuperviseError::Client { source })?;
+        let pod = Self {
+            progress: Progress::new(&plan),
+            order: Order::new(&plan),
+            units: units(&plan, &record),
+            plan: Rc::new(plan),
+            store,
+            dir,
+            detach,
+            journal,
+            machine,
+            events: Events::new().map_err(|source| SuperviseError::Wait { source })?,
+            signals,
+            locks: Some(locks),
+            _life: life,
+            listener,
+            client: Some(client),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            infra: None,
+            stage: Stage::Starting,
+            record,
+            record_due: None,
+            told_end: false,
+        };
+        pod.watch_fixed().map_err(|source| SuperviseError::Wait { source })?;
+        pod.make_log_directory()?;
+        Ok(pod)
+    }
+
+    fn watch_fixed(&self) -> io::Result<()> {
+        self.events.watch(self.signals.as_fd(), Token::Signals)?;
+        self.events.watch(&self.listener, Token::Listener)?;
+        match &self.client {
+            Some(client) => self.events.watch(client, Token::Client),
+            None => Ok(()),
+        }
+    }
+
+    /// Until the pod is gone.
+    pub(super) fn live(mut self) -> Result<Verdict, SuperviseError> {
+        loop {
+            if matches!(self.stage, Stage::Starting) && self.progress.has_ready() {
+                // Others' reports first: they may make more ready.
+                self.react(Some(Instant::now()))?;
+                self.begin_next_step();
+            } else {
+                self.check_up();
+                self.write_record_if_due();
+                let deadline = self.next_deadline();
+                self.react(deadline)?;
+            }
+            if let Some(verdict) = self.check_end() {
+                return Ok(verdict);
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let units = self.units.iter().filter_map(|unit| unit.deadline.map(|(at, _)| at));
+        units.chain(self.record_due).min()
+    }
+
+    fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
+        let tokens =
+            self.events.wait(deadline).map_err(|source| SuperviseError::Wait { source })?;
+        for token in tokens {
+            self.handle(token);
+        }
+        self.meet_deadlines();
+        Ok(())
+    }
+
+    fn handle(&mut self, token: Token) {
+        match token {
+            Token::Client => self.hear_client(),
+            Token::Signals => {
+                while let Ok(Some(_)) = self.signals.read_signal() {}
+                self.begin_stop();
+            }
+            Token::Listener => self.accept(),
+            Token::Connection(index) => self.hear(index),
+            Token::InfraReport => self.infra_reports(),
+            Token::InfraEnd => self.infra_ended(),
+            Token::Report(index) => self.container_reports(index as usize),
+            Token::End(index) => self.process_ended(index as usize),
+            Token::Emptied(index) => self.check_emptied(index as usize),
+            Token::Stdout(index) => self.units[index as usize].read_output(Stream::Stdout, false),
+            Token::Stderr(index) => self.units[index as usize].read_output(Stream::Stderr, false),
+            Token::TableLost => {}
+        }
+    }
+
+    /// The client of `up` says one thing: `Down`, or that it is gone.
+    fn hear_client(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        match client.request() {
+            Ok(Received::Nothing) => {}
+            Ok(Received::Frame(_)) => self.begin_stop(),
+            Ok(Received::Closed) | Err(_) => {
+                self.events.forget(client.as_fd());
+                self.client = None;
+                if !self.detach {
+                    self.begin_stop();
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Some(connection) = Connection::accept(&self.listener) else { return };
+        let index = self.next_connection;
+        self.next_connection = index.wrapping_add(1);
+        if self.events.watch(&connection, Token::Connection(index)).is_ok() {
+            self.connections.insert(index, connection);
+        }
+    }
+
+    fn hear(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(&index) else { return };
+        match connection.request() {
+            Ok(Received::Nothing) => {}
+            Ok(Received::Frame(Request::Down)) => self.begin_stop(),
+            Ok(Received::Frame(Request::Start { containers })) => self.start_again(&containers),
+            Ok(Received::Closed) | Err(_) => {
+                self.events.forget(connection.as_fd());
+                self.connections.remove(&index);
+            }
+        }
+    }
+
+    /// Tells everyone who listens; who does not read is let go.
+    pub(super) fn tell(&mut self, event: &Event) {
+        if self.client.as_mut().is_some_and(|client| client.tell(event).is_err()) {
+            self.client = None;
+        }
+        self.connections.retain(|_, connection| connection.tell(event).is_ok());
+    }
+
+    fn meet_deadlines(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.units.len() {
+            match self.units[index].deadline {
+                Some((at, due)) if at <= now => {
+                    self.units[index].deadline = None;
+                    match due {
+                        Due::Kill => self.kill(index),
+                        Due::Restart => self.create_again(index),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn unit_index(&self, name: &ContainerName) -> Option<usize> {
+        self.units.iter().position(|unit| unit.name == *name)
+    }
+
+    /// Whether a container of this name has processes.
+    pub(super) fn is_alive(&self, name: &ContainerName) -> bool {
+        self.unit_index(name).is_some_and(|index| self.units[index].is_alive())
+    }
+
+    pub(super) fn all_ended(&self) -> bool {
+        self.units.iter().all(|unit| unit.phase == Phase::Ended)
+    }
+}
+
+/// A unit for each container, in the order of the file.
+fn units(plan: &Plan, record: &PodRecord) -> Vec<Unit> {
+    let mut creates = BTreeMap::new();
+    let mut starts = BTreeMap::new();
+    for (id, planned) in plan.steps.iter().enumerate() {
+        match &planned.step {
+            Step::CreateContainer(launch) => drop(creates.insert(launch.container.clone(), id)),
+            Step::StartContainer { container } => drop(starts.insert(container.clone(), id)),
+            _ => {}
+        }
+    }
+    record
+        .containers
+        .iter()
+        .filter_map(|container| {
+            let (create, start) = (creates.get(&container.name)?, starts.get(&container.name)?);
+            Some(Unit::new(container.name.clone(), *create, *start))
+        })
+        .collect()
+}

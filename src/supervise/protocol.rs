@@ -1,0 +1,84 @@
+//! What a pod's supervisor and its clients say to each other. Every message is one frame (`wire.rs`).
+
+use crate::names::ContainerName;
+use crate::state::record::ContainerStatus;
+use crate::state::store::Store;
+use serde::{Deserialize, Serialize};
+
+/// From `up` to a fresh supervisor; the locks come as a descriptor beside it, the journal's header (the
+/// plan) as the next frame, so that it goes to disk as it came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Handover {
+    pub store: Store,
+    /// The pod outlives its client.
+    pub detach: bool,
+    /// Containers and labels as the file has them, for the record.
+    pub record: crate::state::record::PodRecord,
+}
+
+/// From a client to a running supervisor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Request {
+    /// End the pod as `down` does; answered by [`Event::Gone`].
+    Down,
+    /// Start these containers again, which have ended; answered by [`Event::Up`].
+    Start { containers: Vec<ContainerName> },
+}
+
+/// From a supervisor to its clients.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Event {
+    Container {
+        name: ContainerName,
+        status: ContainerStatus,
+        exit_code: Option<i32>,
+        reason: Option<String>,
+    },
+    /// All is started that can be.
+    Up {
+        /// Containers that will never start, and why.
+        never: Vec<(ContainerName, String)>,
+    },
+    /// Something that the user should know, and that stops nothing.
+    Note { text: String },
+    /// The machine has changed since the plan was made: all is undone, another plan may be sent.
+    Stale { reason: String },
+    /// The start failed, and all of it is undone.
+    Failed(Failure),
+    /// Every container has ended and none will start again.
+    Ended {
+        /// Of the first container that failed for good, else 0.
+        code: i32,
+    },
+    /// The pod is being brought down.
+    Stopping,
+    /// The pod is gone; what could not be undone.
+    Gone { errors: Vec<String> },
+}
+
+/// Why a start failed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Failure {
+    /// The step that failed, as `plan` prints it.
+    pub step: String,
+    pub container: Option<ContainerName>,
+    /// The error and what it came from, outermost first.
+    pub causes: Vec<String>,
+    /// The last lines of that container's log.
+    pub log: Vec<String>,
+    /// What could not be undone.
+    pub leftovers: Vec<String>,
+}
+
+/// An error and its sources, outermost first.
+pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    causes
+}

@@ -1,0 +1,135 @@
+//! One container as its supervisor sees it: where it is in its life, and its handles on the kernel.
+
+use super::logs::{Log, Stream};
+use crate::exec::launch::{Created, Output};
+use crate::names::ContainerName;
+use crate::plan::step::StepId;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Its turn has not come.
+    Waiting,
+    /// A process sets itself up.
+    Creating,
+    /// The process waits for its start.
+    Created,
+    /// Told to start; its program does not run yet.
+    Releasing,
+    Running,
+    /// Its first process ended, others of its cgroup have not.
+    Emptying,
+    /// Starts again when its wait is over.
+    BackOff,
+    Ended,
+}
+
+/// What is to happen at a unit's deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// It had its time to stop.
+    Kill,
+    /// Its back-off is over.
+    Restart,
+}
+
+#[derive(Debug)]
+pub struct Unit {
+    pub name: ContainerName,
+    /// Its CreateContainer step.
+    pub create: StepId,
+    /// Its StartContainer step.
+    pub start: StepId,
+    pub phase: Phase,
+    pub created: Option<Created>,
+    pub output: Option<Output>,
+    pub log: Option<Log>,
+    pub deadline: Option<(Instant, Due)>,
+    pub started: Option<Instant>,
+    pub finished: Option<Instant>,
+    /// Of the run that ended last.
+    pub code: Option<i32>,
+    /// Starts after the first, in all.
+    pub restarts: u32,
+    /// Starts since the last good run, for the back-off.
+    pub tries: u32,
+    /// The user wants it ended.
+    pub stopping: bool,
+    /// Why it can never start, or could not start again.
+    pub problem: Option<String>,
+}
+
+impl Unit {
+    pub fn new(name: ContainerName, create: StepId, start: StepId) -> Self {
+        Self {
+            name,
+            create,
+            start,
+            phase: Phase::Waiting,
+            created: None,
+            output: None,
+            log: None,
+            deadline: None,
+            started: None,
+            finished: None,
+            code: None,
+            restarts: 0,
+            tries: 0,
+            stopping: false,
+            problem: None,
+        }
+    }
+
+    /// Whether it is between its creation and its program's begin.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Creating | Phase::Created | Phase::Releasing)
+    }
+
+    /// Whether the step is one of its own.
+    pub fn owns(&self, step: StepId) -> bool {
+        step == self.create || step == self.start
+    }
+
+    /// Whether it has processes.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.phase, Phase::Waiting | Phase::BackOff | Phase::Ended)
+    }
+
+    /// Whether it has ended for good, and not well.
+    pub fn has_failed(&self) -> bool {
+        self.phase == Phase::Ended && (self.problem.is_some() || self.code.is_some_and(|c| c != 0))
+    }
+
+    /// Moves what the container wrote to its log. `all`: until the FIFO is empty, else one bite, so that
+    /// one container that writes much does not keep the others waiting.
+    pub fn read_output(&mut self, stream: Stream, all: bool) {
+        let (Some(output), Some(log)) = (&self.output, &mut self.log) else { return };
+        let fd = match stream {
+            Stream::Stdout => &output.stdout,
+            Stream::Stderr => &output.stderr,
+        };
+        let mut bite = [0; 64 * 1024];
+        while let Some(read) = read_some(fd, &mut bite) {
+            log.write(stream, &bite[..read], jiff::Timestamp::now());
+            if !all {
+                break;
+            }
+        }
+    }
+
+    /// The container is gone: all that it wrote goes to its log.
+    pub fn close_output(&mut self) {
+        self.read_output(Stream::Stdout, true);
+        self.read_output(Stream::Stderr, true);
+        if let Some(log) = &mut self.log {
+            log.finish(jiff::Timestamp::now());
+        }
+    }
+}
+
+fn read_some(fd: &OwnedFd, into: &mut [u8]) -> Option<usize> {
+    let read = nix::unistd::read(fd, into).ok()?;
+    (read > 0).then_some(read)
+}
