@@ -5,6 +5,7 @@
 use crate::net::NetError;
 use crate::net::netlink::{
     ACK, Attributes, Batch, CREATE, EXCL, Message, NetlinkError, Socket, attributes, find, text,
+    with_nfnetlink,
 };
 use nix::errno::Errno;
 use std::fmt;
@@ -254,8 +255,7 @@ pub fn publish(tag: &str, forwards: &[Forward], generation: Option<u32>) -> Resu
         });
     }
     end(&mut batch);
-    let refusals =
-        Socket::nfnetlink().and_then(|socket| socket.refusals(&batch)).map_err(failed)?;
+    let refusals = with_nfnetlink(|socket| socket.refusals(&batch)).map_err(failed)?;
     let Some(refusal) = refusals.into_iter().next() else { return Ok(()) };
     // The batch's first message opens the transaction.
     let refused = refusal.message.checked_sub(1).and_then(|number| elements.get(number));
@@ -273,8 +273,7 @@ pub fn publish(tag: &str, forwards: &[Forward], generation: Option<u32>) -> Resu
 
 /// Takes the ports back. What is not there, or leads elsewhere by now, is left alone.
 pub fn unpublish(forwards: &[Forward]) -> Result<(), NetError> {
-    let socket = Socket::nfnetlink().map_err(NetError::Unpublish)?;
-    let there = read_forwards(&socket).map_err(NetError::Unpublish)?;
+    let there = with_nfnetlink(read_forwards).map_err(NetError::Unpublish)?;
     let ours: Vec<Forward> = elements(forwards)
         .into_iter()
         .filter(|forward| there.iter().any(|(_, found)| found == forward))
@@ -306,13 +305,12 @@ fn remove(forwards: &[Forward]) -> Result<(), NetlinkError> {
         });
     }
     end(&mut batch);
-    Socket::nfnetlink()?.run(&batch)
+    with_nfnetlink(|socket| socket.run(&batch))
 }
 
 /// Reads the firewall. The generation is read first: a change after that makes `publish` stale.
 pub fn read() -> Result<Ruleset, NetError> {
-    let read = || {
-        let socket = Socket::nfnetlink()?;
+    let read = |socket: &Socket| {
         let mut batch = Batch::new();
         batch.message(GETGEN, 0, &FAMILY_ANY, |_| {});
         let answer = socket.ask(&batch)?;
@@ -322,12 +320,12 @@ pub fn read() -> Result<Ruleset, NetError> {
             .ok_or(NetlinkError::Malformed)?;
         Ok(Ruleset {
             generation,
-            forwards: read_forwards(&socket)?,
-            table: table::marker(&socket)?.is_some(),
-            foreign_drops: foreign_drops(&socket)?,
+            forwards: read_forwards(socket)?,
+            table: table::marker(socket)?.is_some(),
+            foreign_drops: foreign_drops(socket)?,
         })
     };
-    read().map_err(NetError::ReadRuleset)
+    with_nfnetlink(read).map_err(NetError::ReadRuleset)
 }
 
 fn net32(value: &[u8]) -> Option<u32> {
@@ -458,7 +456,8 @@ mod tests {
             assert!(found.forwards.iter().all(|(tag, _)| tag == "0123456789"));
             let mut read_back: Vec<_> = found.forwards.iter().map(|(_, f)| *f).collect();
             let mut wanted = all.to_vec();
-            (read_back.sort(), wanted.sort());
+            read_back.sort();
+            wanted.sort();
             assert_eq!(read_back, wanted);
             let shown = rig::run("nft", "list table inet podspec");
             assert!(shown.contains(r#"tcp . 80 comment "0123456789""#), "{shown}");

@@ -4,7 +4,7 @@
 use super::{ACK, Attributes, Batch, CREATE, FAMILY_INET, FAMILY_IPV4, GETRULE, HEADER, LIST_ELEM};
 use super::{Map, NetError, NetlinkError, SUBSYSTEM, Socket, TABLE, begin, end, find, text};
 use crate::names::IfName;
-use crate::net::netlink::APPEND;
+use crate::net::netlink::{APPEND, with_nfnetlink};
 use crate::net::{Subnet, link};
 use nix::errno::Errno;
 
@@ -177,12 +177,12 @@ impl Rule<'_, '_> {
 /// Makes the table, or finds it as it should be. Rules that differ are replaced and the maps keep
 /// their elements; a guard that stands is kept. The bridge must be there.
 pub fn make_table(t: &Table) -> Result<(), NetError> {
-    let socket = Socket::nfnetlink().map_err(NetError::MakeTable)?;
-    let there = marker(&socket).map_err(NetError::MakeTable)?;
+    let there = with_nfnetlink(marker).map_err(NetError::MakeTable)?;
     let guarded = t.guard_forwarding || there.as_deref() == Some(&fingerprint(t, true)[..]);
     let wanted = fingerprint(t, guarded);
     if there.as_deref() != Some(&wanted[..]) {
-        socket.run(&transaction(t, guarded, &wanted)).map_err(NetError::MakeTable)?;
+        let transaction = transaction(t, guarded, &wanted);
+        with_nfnetlink(|socket| socket.run(&transaction)).map_err(NetError::MakeTable)?;
     }
     // After the transaction: the drops must stand before 127.0.0.0/8 may be routed at all.
     link::route_loopback(&t.bridge, true)
