@@ -1,0 +1,558 @@
+//! Published ports: elements of the port maps of the table `inet podspec`. Single ports live in
+//! hash maps, ranges in interval maps beside them; what uses the maps is in `table`, who hears that
+//! the table went in `watch`.
+
+use crate::net::NetError;
+use crate::net::netlink::{
+    ACK, Attributes, Batch, CREATE, EXCL, Message, NetlinkError, Socket, attributes, find, text,
+    with_nfnetlink,
+};
+use nix::errno::Errno;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+mod table;
+mod watch;
+
+pub use table::{Table, make_table};
+pub use watch::{table_lost, watch_table};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    pub(in crate::net) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    pub(in crate::net) fn of(number: u8) -> Option<Self> {
+        match number {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// Ports of the host that lead to ports of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Forward {
+    /// None: every address of the host.
+    pub address: Option<Ipv4Addr>,
+    pub protocol: Protocol,
+    /// The first port.
+    pub host: u16,
+    /// How many, at least 1.
+    pub count: u16,
+    pub target: Ipv4Addr,
+    pub target_port: u16,
+}
+
+/// What is published now, and what the firewall looks like otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    /// `publish` refuses to act on a firewall that has changed since.
+    pub generation: u32,
+    /// (tag, forward)
+    pub forwards: Vec<(String, Forward)>,
+    /// Our table is there, with its rules.
+    pub table: bool,
+    /// A foreign chain in the forward hook drops what it does not know.
+    pub foreign_drops: bool,
+}
+
+pub(in crate::net) const TABLE: &str = "podspec";
+
+/// linux/netfilter/nf_tables.h: messages, each behind the subsystem's number.
+const SUBSYSTEM: u16 = 10 << 8;
+const GETCHAIN: u16 = SUBSYSTEM | 4;
+const GETRULE: u16 = SUBSYSTEM | 7;
+const NEWSETELEM: u16 = SUBSYSTEM | 12;
+const GETSETELEM: u16 = SUBSYSTEM | 13;
+const DELSETELEM: u16 = SUBSYSTEM | 14;
+const GETGEN: u16 = SUBSYSTEM | 16;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const BATCH_GENID: u16 = 1;
+
+const FAMILY_ANY: [u8; 4] = [0, 0, 0, 0];
+const FAMILY_INET: [u8; 4] = [1, 0, 0, 0];
+const FAMILY_IPV4: u8 = 2;
+/// `struct nfgenmsg`.
+const HEADER: usize = 4;
+const LIST_ELEM: u16 = 1;
+const DATA_VALUE: u16 = 1;
+const ELEM_KEY: u16 = 1;
+const ELEM_DATA: u16 = 2;
+const ELEM_USERDATA: u16 = 6;
+const ELEM_KEY_END: u16 = 10;
+const HOOK_FORWARD: u32 = 2;
+const POLICY_DROP: u32 = 0;
+
+/// One of the four port maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Map {
+    PortsAt,
+    Ports,
+    RangesAt,
+    Ranges,
+}
+
+impl Map {
+    /// In the order in which they are asked: the more exact first.
+    const ALL: [Self; 4] = [Self::PortsAt, Self::Ports, Self::RangesAt, Self::Ranges];
+
+    fn of(forward: &Forward) -> Self {
+        match (forward.address.is_some(), forward.count > 1) {
+            (true, false) => Self::PortsAt,
+            (false, false) => Self::Ports,
+            (true, true) => Self::RangesAt,
+            (false, true) => Self::Ranges,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PortsAt => "ports_at",
+            Self::Ports => "ports",
+            Self::RangesAt => "ranges_at",
+            Self::Ranges => "ranges",
+        }
+    }
+
+    fn has_address(self) -> bool {
+        matches!(self, Self::PortsAt | Self::RangesAt)
+    }
+
+    fn has_ranges(self) -> bool {
+        matches!(self, Self::RangesAt | Self::Ranges)
+    }
+}
+
+/// (min, max) with which NF_NAT_RANGE_PROTO_OFFSET over base 0, that is
+/// min + port mod (max - min + 1), takes each host port to its target port; None where one pair
+/// cannot.
+fn span(forward: &Forward) -> Option<(u16, u16)> {
+    if let Some(up) = forward.target_port.checked_sub(forward.host) {
+        return Some((up, u16::MAX));
+    }
+    let down = u32::from(forward.host - forward.target_port);
+    let last = u32::from(forward.host) + u32::from(forward.count) - 1;
+    let size = down.max(last / 2 + 1);
+    if size > u32::from(forward.host) {
+        return None;
+    }
+    let min = size - down;
+    Some((u16::try_from(min).ok()?, u16::try_from(min + size - 1).ok()?))
+}
+
+/// The forwards as the maps can hold them: a range that no pair of numbers describes is given port
+/// by port.
+fn elements(forwards: &[Forward]) -> Vec<Forward> {
+    let mut elements = Vec::with_capacity(forwards.len());
+    for forward in forwards {
+        if forward.count <= 1 || span(forward).is_some() {
+            elements.push(*forward);
+            continue;
+        }
+        elements.extend((0..forward.count).map(|n| Forward {
+            host: forward.host + n,
+            count: 1,
+            target_port: forward.target_port + n,
+            ..*forward
+        }));
+    }
+    elements
+}
+
+fn key(forward: &Forward, port: u16) -> Vec<u8> {
+    let address = forward.address.map(|address| address.octets());
+    let mut key = address.map(Vec::from).unwrap_or_default();
+    key.extend([forward.protocol.number(), 0, 0, 0]);
+    key.extend(port.to_be_bytes());
+    key.extend([0, 0]);
+    key
+}
+
+fn put_key(a: &mut Attributes<'_>, forward: &Forward) {
+    a.nest(ELEM_KEY, |a| a.bytes(DATA_VALUE, &key(forward, forward.host)));
+    if Map::of(forward).has_ranges() {
+        let last = forward.host + (forward.count - 1);
+        a.nest(ELEM_KEY_END, |a| a.bytes(DATA_VALUE, &key(forward, last)));
+    }
+}
+
+fn put_data(a: &mut Attributes<'_>, forward: &Forward) {
+    let (first, last) = match span(forward) {
+        Some((min, max)) if forward.count > 1 => (min, Some(max)),
+        _ => (forward.target_port, None),
+    };
+    let mut data = forward.target.octets().to_vec();
+    for port in std::iter::once(first).chain(last) {
+        data.extend(port.to_be_bytes());
+        data.extend([0, 0]);
+    }
+    a.nest(ELEM_DATA, |a| a.bytes(DATA_VALUE, &data));
+}
+
+fn in_element(a: &mut Attributes<'_>, map: Map, fill: impl FnOnce(&mut Attributes<'_>)) {
+    a.text(1, TABLE);
+    a.text(2, map.name());
+    a.nest(3, |a| a.nest(LIST_ELEM, fill));
+}
+
+/// A comment as nft writes it, so that `nft list` shows it.
+fn comment(tag: &str) -> Vec<u8> {
+    let mut comment = vec![0, (tag.len() + 1) as u8];
+    comment.extend(tag.as_bytes());
+    comment.push(0);
+    comment
+}
+
+fn begin(batch: &mut Batch, generation: Option<u32>) {
+    batch.message(BATCH_BEGIN, 0, &[0, 0, 0, 10], |a| {
+        if let Some(generation) = generation {
+            a.net32(BATCH_GENID, generation);
+        }
+    });
+}
+
+fn end(batch: &mut Batch) {
+    batch.message(BATCH_END, 0, &[0, 0, 0, 10], |_| {});
+}
+
+/// Adds the ports, all or none. With a generation, only if the firewall is still the one read.
+pub fn publish(tag: &str, forwards: &[Forward], generation: Option<u32>) -> Result<(), NetError> {
+    let failed = |source| NetError::Publish { tag: tag.to_owned(), source };
+    let elements = elements(forwards);
+    if elements.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    begin(&mut batch, generation);
+    for forward in &elements {
+        batch.message(NEWSETELEM, ACK | CREATE | EXCL, &FAMILY_INET, |a| {
+            in_element(a, Map::of(forward), |a| {
+                put_key(a, forward);
+                put_data(a, forward);
+                a.bytes(ELEM_USERDATA, &comment(tag));
+            });
+        });
+    }
+    end(&mut batch);
+    let refusals = with_nfnetlink(|socket| socket.refusals(&batch)).map_err(failed)?;
+    let Some(refusal) = refusals.into_iter().next() else { return Ok(()) };
+    // The batch's first message opens the transaction.
+    let refused = refusal.message.checked_sub(1).and_then(|number| elements.get(number));
+    match (refusal.errno, refused) {
+        // What overlaps a range without being it is "not empty".
+        (Errno::EEXIST | Errno::ENOTEMPTY, Some(forward)) => Err(NetError::PortTaken {
+            address: forward.address,
+            protocol: forward.protocol,
+            port: forward.host,
+        }),
+        (Errno::ERESTART, _) => Err(NetError::Stale),
+        _ => Err(failed(NetlinkError::Refused(refusal))),
+    }
+}
+
+/// Takes the ports back. What is not there, or leads elsewhere by now, is left alone.
+pub fn unpublish(forwards: &[Forward]) -> Result<(), NetError> {
+    let there = with_nfnetlink(read_forwards).map_err(NetError::Unpublish)?;
+    let ours: Vec<Forward> = elements(forwards)
+        .into_iter()
+        .filter(|forward| there.iter().any(|(_, found)| found == forward))
+        .collect();
+    match remove(&ours) {
+        // One message that fails takes the whole transaction with it, so each gets its own.
+        Err(e) if e.errno() == Some(Errno::ENOENT) => {
+            for forward in &ours {
+                match remove(std::slice::from_ref(forward)) {
+                    Err(e) if e.errno() == Some(Errno::ENOENT) => {}
+                    done => done.map_err(NetError::Unpublish)?,
+                }
+            }
+            Ok(())
+        }
+        done => done.map_err(NetError::Unpublish),
+    }
+}
+
+fn remove(forwards: &[Forward]) -> Result<(), NetlinkError> {
+    if forwards.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    begin(&mut batch, None);
+    for forward in forwards {
+        batch.message(DELSETELEM, ACK, &FAMILY_INET, |a| {
+            in_element(a, Map::of(forward), |a| put_key(a, forward));
+        });
+    }
+    end(&mut batch);
+    with_nfnetlink(|socket| socket.run(&batch))
+}
+
+/// Reads the firewall. The generation is read first: a change after that makes `publish` stale.
+pub fn read() -> Result<Ruleset, NetError> {
+    let read = |socket: &Socket| {
+        let mut batch = Batch::new();
+        batch.message(GETGEN, 0, &FAMILY_ANY, |_| {});
+        let answer = socket.ask(&batch)?;
+        let generation = answer
+            .get(HEADER..)
+            .and_then(|a| net32(find(a, &[1])?))
+            .ok_or(NetlinkError::Malformed)?;
+        Ok(Ruleset {
+            generation,
+            forwards: read_forwards(socket)?,
+            table: table::marker(socket)?.is_some(),
+            foreign_drops: foreign_drops(socket)?,
+        })
+    };
+    with_nfnetlink(read).map_err(NetError::ReadRuleset)
+}
+
+fn net32(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn foreign_drops(socket: &Socket) -> Result<bool, NetlinkError> {
+    let chains = socket.dump(GETCHAIN, &FAMILY_ANY, |_| {})?;
+    let drops = |message: Message<'_>| {
+        let family = *message.payload.first()?;
+        let chain = message.payload.get(HEADER..)?;
+        let ours = family == FAMILY_INET[0] && find(chain, &[1]).map(text) == Some(TABLE);
+        let forwards = find(chain, &[4, 1]).and_then(net32)? == HOOK_FORWARD;
+        let drops = find(chain, &[5]).and_then(net32)? == POLICY_DROP;
+        Some(!ours && matches!(family, 1 | FAMILY_IPV4) && forwards && drops)
+    };
+    Ok(chains.iter().any(|message| drops(message) == Some(true)))
+}
+
+fn read_forwards(socket: &Socket) -> Result<Vec<(String, Forward)>, NetlinkError> {
+    let mut forwards = Vec::new();
+    for map in Map::ALL {
+        let dump = socket.dump(GETSETELEM, &FAMILY_INET, |a| {
+            a.text(1, TABLE);
+            a.text(2, map.name());
+        });
+        let dump = match dump {
+            // No table, so no maps.
+            Err(e) if e.errno() == Some(Errno::ENOENT) => return Ok(forwards),
+            dump => dump?,
+        };
+        for message in dump.iter().filter(|message| message.kind == NEWSETELEM) {
+            let list = message.payload.get(HEADER..).and_then(|a| find(a, &[3]));
+            let elements = attributes(list.unwrap_or_default());
+            forwards.extend(elements.filter_map(|(_, element)| decode(map, element)));
+        }
+    }
+    Ok(forwards)
+}
+
+/// None: not an element that this program wrote.
+fn decode(map: Map, element: &[u8]) -> Option<(String, Forward)> {
+    let value = |kind| find(element, &[kind, DATA_VALUE]);
+    let port_at =
+        |bytes: &[u8], at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let quad = |bytes: &[u8]| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(..4)?).ok()?));
+    let (key, data) = (value(ELEM_KEY)?, value(ELEM_DATA)?);
+    let fields = if map.has_address() { key.get(4..)? } else { key };
+    let host = port_at(fields, 4)?;
+    let (count, target_port) = if map.has_ranges() {
+        let last = port_at(value(ELEM_KEY_END)?, key.len() - 4)?;
+        let (min, max) = (u32::from(port_at(data, 4)?), u32::from(port_at(data, 8)?));
+        let size = max.checked_sub(min)? + 1;
+        (last.checked_sub(host)?.checked_add(1)?, u16::try_from(min + u32::from(host) % size).ok()?)
+    } else {
+        (1, port_at(data, 4)?)
+    };
+    let comment = find(element, &[ELEM_USERDATA]).and_then(|userdata| userdata.get(2..));
+    let forward = Forward {
+        address: if map.has_address() { Some(quad(key)?) } else { None },
+        protocol: Protocol::of(*fields.first()?)?,
+        host,
+        count,
+        target: quad(data)?,
+        target_port,
+    };
+    Some((comment.map(text).unwrap_or_default().to_owned(), forward))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Subnet;
+    use crate::net::rig::{self, name};
+
+    fn forward(host: u16, count: u16, target_port: u16) -> Forward {
+        let (address, protocol) = (None, Protocol::Tcp);
+        let target = Ipv4Addr::new(10, 89, 0, 7);
+        Forward { address, protocol, host, count, target, target_port }
+    }
+
+    pub(super) fn host_table() -> Table {
+        let network = Subnet { address: rig::GATEWAY, prefix: 16 };
+        Table { bridge: name("podspec0"), network, guard_forwarding: true }
+    }
+
+    #[test]
+    fn a_span_takes_every_port_to_its_target() {
+        for (host, count, target) in [
+            (9000, 11, 9000),
+            (9000, 11, 80),
+            (80, 11, 9000),
+            (1, 65535, 1),
+            (60000, 5000, 59999),
+            (40000, 3, 65533),
+        ] {
+            let range = forward(host, count, target);
+            let (min, max) = span(&range).unwrap_or_else(|| panic!("{range:?}"));
+            for n in [0, u32::from(count) / 2, u32::from(count) - 1] {
+                let (min, max) = (u32::from(min), u32::from(max));
+                let found = min + (u32::from(host) + n) % (max - min + 1);
+                assert_eq!(found, u32::from(target) + n, "{range:?} port {n}");
+            }
+        }
+        assert_eq!(span(&forward(100, 60000, 50)), None);
+        assert_eq!(elements(&[forward(100, 300, 50)]).len(), 300);
+    }
+
+    #[test]
+    fn what_is_published_is_read_back_and_taken_back() {
+        rig::on_new_host(|| {
+            rig::bridge();
+            let empty = read().unwrap();
+            assert!(!empty.table && empty.forwards.is_empty() && !empty.foreign_drops);
+            unpublish(&[forward(80, 1, 8080)]).unwrap();
+            make_table(&host_table()).unwrap();
+            let at = |f: Forward| Forward { address: Some(Ipv4Addr::LOCALHOST), ..f };
+            let all = [
+                forward(80, 1, 8080),
+                at(forward(80, 1, 8081)),
+                forward(9000, 11, 9000),
+                at(forward(9000, 11, 80)),
+                Forward { protocol: Protocol::Udp, ..forward(80, 1, 53) },
+            ];
+            publish("0123456789", &all, Some(read().unwrap().generation)).unwrap();
+            let found = read().unwrap();
+            assert!(found.table && !found.foreign_drops);
+            assert!(found.forwards.iter().all(|(tag, _)| tag == "0123456789"));
+            let mut read_back: Vec<_> = found.forwards.iter().map(|(_, f)| *f).collect();
+            let mut wanted = all.to_vec();
+            read_back.sort();
+            wanted.sort();
+            assert_eq!(read_back, wanted);
+            let shown = rig::run("nft", "list table inet podspec");
+            assert!(shown.contains(r#"tcp . 80 comment "0123456789""#), "{shown}");
+
+            let elsewhere = Forward { target: Ipv4Addr::new(10, 89, 0, 9), ..all[0] };
+            unpublish(&[elsewhere]).unwrap();
+            assert_eq!(read().unwrap().forwards.len(), 5, "another's element stays");
+            unpublish(&all[1..]).unwrap();
+            unpublish(&all).unwrap();
+            unpublish(&all).unwrap();
+            assert!(read().unwrap().forwards.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_taken_port_or_a_stale_view_changes_nothing() {
+        rig::on_new_host(|| {
+            rig::bridge();
+            make_table(&host_table()).unwrap();
+            let before = read().unwrap().generation;
+            publish("a", &[forward(80, 1, 80), forward(9000, 10, 9000)], Some(before)).unwrap();
+            let stale = publish("b", &[forward(81, 1, 81)], Some(before));
+            assert!(matches!(stale, Err(NetError::Stale)), "{stale:?}");
+            for taken in [forward(80, 1, 81), forward(9000, 10, 9000), forward(9005, 10, 9005)] {
+                let done = publish("b", &[forward(82, 1, 82), taken], None);
+                let port = taken.host;
+                assert!(
+                    matches!(done, Err(NetError::PortTaken { port: p, .. }) if p == port),
+                    "{done:?}"
+                );
+            }
+            assert_eq!(read().unwrap().forwards.len(), 2);
+        });
+    }
+
+    #[test]
+    fn many_ports_fit_in_one_transaction() {
+        rig::on_new_host(|| {
+            rig::bridge();
+            make_table(&host_table()).unwrap();
+            let many: Vec<_> = (1000..4000).map(|port| forward(port, 1, port)).collect();
+            publish("many", &many, None).unwrap();
+            assert_eq!(read().unwrap().forwards.len(), 3000);
+            unpublish(&many).unwrap();
+            assert!(read().unwrap().forwards.is_empty());
+        });
+    }
+
+    #[test]
+    fn foreign_chains_that_drop_are_seen() {
+        rig::on_new_host(|| {
+            rig::run("nft", "add table ip filter");
+            rig::run(
+                "nft",
+                "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+            );
+            assert!(read().unwrap().foreign_drops);
+        });
+    }
+
+    #[test]
+    #[ignore = "measures; run it in release"]
+    fn timings() {
+        rig::on_new_host(|| {
+            let time = |what: &str, f: &dyn Fn()| {
+                let start = std::time::Instant::now();
+                f();
+                std::io::Write::write_all(
+                    &mut std::io::stderr(),
+                    format!("{what}: {} us\n", start.elapsed().as_micros()).as_bytes(),
+                )
+                .unwrap();
+            };
+            time("make_bridge", &rig::bridge);
+            time("make_bridge again", &rig::bridge);
+            time("make_table", &|| make_table(&host_table()).unwrap());
+            time("make_table again", &|| make_table(&host_table()).unwrap());
+            for round in 0..4_u8 {
+                let inside = crate::net::netns::create().unwrap();
+                let host = format!("ps{round}");
+                let veth = rig::veth(&host, [10, 89, 0, 10 + round]);
+                time("connect", &|| {
+                    crate::net::link::connect(&veth, std::os::fd::AsFd::as_fd(&inside)).unwrap();
+                });
+                let port = 8000 + u16::from(round);
+                time("publish one", &|| publish("t", &[forward(port, 1, 80)], None).unwrap());
+                let range = [forward(10000 + 100 * u16::from(round), 50, 80)];
+                time("publish range", &|| publish("t", &range, None).unwrap());
+                time("read", &|| drop(read().unwrap()));
+                time("survey", &|| drop(crate::net::survey::survey(&name("podspec0")).unwrap()));
+                time("listening", &|| drop(crate::net::sockets::listening().unwrap()));
+                time("forget", &|| crate::net::conntrack::forget(&range, &[]).unwrap());
+                time("unpublish", &|| unpublish(&range).unwrap());
+                time("disconnect", &|| crate::net::link::disconnect(&[name(&host)]).unwrap());
+            }
+        });
+    }
+}

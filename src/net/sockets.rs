@@ -1,0 +1,147 @@
+//! Who holds ports already (sock_diag), and ports held for a pod by sockets that never listen.
+
+use crate::net::NetError;
+use crate::net::firewall::Protocol;
+use crate::net::netlink::{NetlinkError, Socket, find, u32_at};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+const BY_FAMILY: u16 = 20;
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+const STATE_LISTEN: u32 = 10;
+const STATE_CLOSE: u32 = 7;
+const V6ONLY: u16 = 11;
+/// `struct inet_diag_msg`.
+const HEADER: usize = 72;
+
+/// A TCP socket that listens, or a UDP socket that is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    pub protocol: Protocol,
+    /// 0.0.0.0: every address, also where the socket is an IPv6 one that takes IPv4.
+    pub address: Ipv4Addr,
+    pub port: u16,
+    pub inode: u64,
+}
+
+pub fn listening() -> Result<Vec<Listening>, NetError> {
+    let read = || {
+        let socket = Socket::sock_diag()?;
+        let mut found = Vec::new();
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            // A UDP socket that is bound and connected to nobody is "closed".
+            let state = if protocol == Protocol::Tcp { STATE_LISTEN } else { STATE_CLOSE };
+            for family in [IPV4, IPV6] {
+                let mut request = [0; 56];
+                request[..2].copy_from_slice(&[family, protocol.number()]);
+                request[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
+                let dump = socket.dump(BY_FAMILY, &request, |_| {})?;
+                let sockets = dump.iter().filter(|message| message.kind == BY_FAMILY);
+                found.extend(sockets.filter_map(|message| decode(message.payload, protocol)));
+            }
+        }
+        Ok(found)
+    };
+    read().map_err(|source: NetlinkError| NetError::Survey { what: "sockets", source })
+}
+
+/// None: it takes no IPv4, or has no port.
+fn decode(socket: &[u8], protocol: Protocol) -> Option<Listening> {
+    let port = u16::from_be_bytes(socket.get(4..6)?.try_into().ok()?);
+    let source: [u8; 16] = socket.get(8..24)?.try_into().ok()?;
+    let only_ipv6 = || find(socket.get(HEADER..)?, &[V6ONLY])?.first().copied();
+    let address = match *socket.first()? {
+        IPV4 => Ipv4Addr::from(<[u8; 4]>::try_from(&source[..4]).ok()?),
+        _ if source == [0; 16] && only_ipv6() != Some(1) => Ipv4Addr::UNSPECIFIED,
+        _ => Ipv6Addr::from(source).to_ipv4_mapped()?,
+    };
+    let inode = u32_at(socket, 68)?.into();
+    (port != 0).then_some(Listening { protocol, address, port, inode })
+}
+
+/// Holds a port as long as the descriptor is open: bound, never listening.
+pub fn reserve(
+    (address, protocol, port): (Option<Ipv4Addr>, Protocol, u16),
+) -> Result<OwnedFd, NetError> {
+    let hold = || {
+        let kind = match protocol {
+            Protocol::Tcp => SockType::Stream,
+            Protocol::Udp => SockType::Datagram,
+        };
+        let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None)?;
+        let at = SocketAddrV4::new(address.unwrap_or(Ipv4Addr::UNSPECIFIED), port);
+        // TCP alone: past connections in TIME_WAIT must not hurt. Off afterwards, so that nobody
+        // binds beside us. UDP knows no TIME_WAIT, and there the option would let two share.
+        let reuse = |on| match protocol {
+            Protocol::Tcp => setsockopt(&fd, sockopt::ReuseAddr, &on),
+            Protocol::Udp => Ok(()),
+        };
+        reuse(true)?;
+        bind(fd.as_raw_fd(), &SockaddrIn::from(at))?;
+        reuse(false)?;
+        Ok(fd)
+    };
+    hold().map_err(|source| match source {
+        Errno::EADDRINUSE => NetError::PortTaken { address, protocol, port },
+        source => NetError::Reserve { address, protocol, port, source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::rig;
+    use std::net::{TcpListener, UdpSocket};
+
+    #[test]
+    fn listeners_are_seen_with_the_addresses_that_they_take() {
+        rig::on_new_host(|| {
+            let _tcp = TcpListener::bind("127.0.0.1:81").unwrap();
+            let _both = TcpListener::bind("[::]:82").unwrap();
+            let _six = TcpListener::bind("[::1]:83").unwrap();
+            let _udp = UdpSocket::bind("0.0.0.0:84").unwrap();
+            let mut found: Vec<_> = listening()
+                .unwrap()
+                .into_iter()
+                .map(|l| (l.port, l.protocol, l.address, l.inode != 0))
+                .collect();
+            found.sort();
+            let any = Ipv4Addr::UNSPECIFIED;
+            assert_eq!(
+                found,
+                [
+                    (81, Protocol::Tcp, Ipv4Addr::LOCALHOST, true),
+                    (82, Protocol::Tcp, any, true),
+                    (84, Protocol::Udp, any, true),
+                ]
+            );
+        });
+    }
+
+    #[test]
+    fn a_reserved_port_is_nobody_elses() {
+        rig::on_new_host(|| {
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let held = reserve((None, protocol, 8080)).unwrap();
+                let again = reserve((Some(Ipv4Addr::LOCALHOST), protocol, 8080));
+                assert!(
+                    matches!(again, Err(NetError::PortTaken { port: 8080, .. })),
+                    "{protocol}: {again:?}"
+                );
+                drop(held);
+                reserve((None, protocol, 8080)).unwrap();
+            }
+            let held = reserve((None, Protocol::Tcp, 8081)).unwrap();
+            assert!(TcpListener::bind("127.0.0.1:8081").is_err());
+            assert!(listening().unwrap().is_empty(), "bound is not listening");
+            drop(held);
+            let elsewhere = reserve((Some(Ipv4Addr::new(192, 0, 2, 9)), Protocol::Tcp, 1));
+            assert!(matches!(elsewhere, Err(NetError::Reserve { .. })), "{elsewhere:?}");
+        });
+    }
+}

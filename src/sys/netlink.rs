@@ -1,0 +1,44 @@
+//! Options of netlink sockets that neither nix nor rustix knows: extended acks, and a classic BPF
+//! filter. Nothing here knows what a message means.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// One instruction of classic BPF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    pub code: u16,
+    pub if_true: u8,
+    pub if_false: u8,
+    pub value: u32,
+}
+
+/// Errors then come with the kernel's own sentence (`NETLINK_EXT_ACK`), and an ack does not carry
+/// the whole request back (`NETLINK_CAP_ACK`).
+pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, &1_i32)?;
+    set(socket, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, &1_i32)
+}
+
+/// What the filter returns 0 for never wakes the socket's reader.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|i| libc::sock_filter { code: i.code, jt: i.if_true, jf: i.if_false, k: i.value })
+        .collect();
+    let len = u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // The kernel copies the program during the call; `filter` outlives it.
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+fn set<T>(socket: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> io::Result<()> {
+    let size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` is a live T of exactly `size` bytes, the kernel only reads it, and the
+    // borrowed socket is open for the whole call.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), size)
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
