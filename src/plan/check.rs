@@ -91,6 +91,7 @@ fn twice(plan: &Plan) -> Vec<String> {
             Step::MakeLayers { directories, .. } => {
                 directories.iter().for_each(|layer| once("layer", &layer.display()));
             }
+            Step::MakeVolume(volume) => once("volume", &volume.name),
             Step::CreateContainer(launch) => {
                 once("cgroup", &launch.cgroup.display());
                 once("pipe", &launch.stdio.stdout.display());
@@ -110,9 +111,8 @@ fn create_and_start(plan: &Plan) -> Vec<String> {
     for (id, planned) in plan.steps.iter().enumerate() {
         match &planned.step {
             Step::CreateContainer(launch) => {
-                if created.insert(launch.container.as_str(), id).is_some() {
-                    broken.push(format!("{} is created twice", launch.container));
-                }
+                let before = created.insert(launch.container.as_str(), id);
+                broken.extend(before.map(|_| format!("{} is created twice", launch.container)));
             }
             Step::StartContainer { container } => {
                 let create = created.remove(container.as_str());

@@ -32,8 +32,15 @@ pub fn text(plan: &Plan) -> String {
     out
 }
 
+/// Words of the file reach a terminal here: a control character or a change of direction is spelt out.
 fn line(out: &mut String, text: &str) {
-    out.push_str(text.trim_end());
+    for c in text.trim_end().chars() {
+        if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
     out.push('\n');
 }
 
@@ -106,7 +113,6 @@ fn details(step: &Step) -> Vec<String> {
         Step::PinNamespaces { pins } => {
             pins.iter().map(|(kind, pin)| format!("{kind:<4} {}", pin.display())).collect()
         }
-        Step::Publish { forwards } if forwards.len() > 1 => forwards.iter().map(arrow).collect(),
         Step::CreateContainer(launch) => created(launch),
         _ => Vec::new(),
     }
@@ -135,24 +141,13 @@ fn created(launch: &Launch) -> Vec<String> {
     lines
 }
 
-/// As one would type it; a control character never reaches the terminal.
+/// As one would type it in a shell.
 fn quoted(arg: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) {
         return arg.to_owned();
     }
-    let mut out = String::from("'");
-    for c in arg.chars() {
-        match c {
-            '\'' => out.push_str("'\\''"),
-            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => {
-                out.extend(c.escape_default());
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('\'');
-    out
+    format!("'{}'", arg.replace('\'', r"'\''"))
 }
 
 /// The plan for a program. The OCI documents are most of its bytes, so they come only when asked for.
@@ -254,7 +249,13 @@ mod tests {
     fn arguments_are_shown_as_one_would_type_them() {
         assert_eq!(quoted("--flag=/a/b"), "--flag=/a/b");
         assert_eq!(quoted("echo it's"), r"'echo it'\''s'");
-        assert_eq!(quoted("\u{1b}[2J\n"), r"'\u{1b}[2J\n'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn words_of_the_file_cannot_drive_the_terminal() {
+        let mut out = String::new();
+        line(&mut out, "a\u{1b}[2J\nb\u{202e}c  ");
+        assert_eq!(out, "a\\u{1b}[2J\\nb\\u{202e}c\n");
     }
 }
