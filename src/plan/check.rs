@@ -1,7 +1,7 @@
 //! What every plan keeps, whatever it was made from: tests check it for random pods, and debug builds for
 //! every plan.
 
-use crate::plan::step::{Plan, Step, StepId};
+use crate::plan::step::{Plan, Step, StepId, VolumeContent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -12,6 +12,7 @@ pub fn broken(plan: &Plan) -> Vec<String> {
         broken.extend(infra_first(plan));
     }
     broken.extend(twice(plan));
+    broken.extend(layers_apart(plan));
     broken.extend(create_and_start(plan));
     broken
 }
@@ -102,6 +103,24 @@ fn twice(plan: &Plan) -> Vec<String> {
         }
     }
     broken
+}
+
+/// No volume shows what a container writes to its root.
+fn layers_apart(plan: &Plan) -> Vec<String> {
+    let volumes = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::MakeVolume(volume) if volume.content != VolumeContent::Host => Some(volume),
+        _ => None,
+    });
+    let volumes: Vec<_> = volumes.collect();
+    let layers = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::MakeLayers { directories, .. } => Some(directories),
+        _ => None,
+    });
+    let meet = |layer: &std::path::PathBuf| {
+        let volume = volumes.iter().find(|volume| layer.starts_with(&volume.path))?;
+        Some(format!("layer {} is in volume {}", layer.display(), volume.name))
+    };
+    layers.flatten().filter_map(meet).collect()
 }
 
 /// A container is created once, then started once.

@@ -109,7 +109,7 @@ prop_compose! {
 }
 
 fn machine() -> impl Strategy<Value = HostFacts> {
-    (any::<bool>(), any::<bool>(), 0..6u8).prop_map(|(set_up, forwards, prefix)| {
+    (any::<bool>(), any::<bool>(), 0..=12u8).prop_map(|(set_up, forwards, prefix)| {
         let mut facts = sample::facts();
         let gateway = crate::plan::facts::Subnet {
             address: "10.89.0.1".parse().unwrap(),
