@@ -68,7 +68,8 @@ pub enum Step {
     Connect(Connection),
     /// `lo` alone, for a namespace without a network.
     LoopbackUp { netns: PathBuf },
-    /// Sockets bound to the host's side of the forwards, so that nobody else takes these ports.
+    /// Sockets bound to the host's side of the forwards, so that nobody else takes these ports. At most 64
+    /// sockets a pod: longer ranges are not among them.
     ReservePorts { ports: Vec<Forward> },
     /// Elements of the port maps.
     Publish { forwards: Vec<Forward> },
@@ -188,8 +189,13 @@ pub struct Launch {
     /// Below the mount of the v2 hierarchy, without a leading `/`.
     pub cgroup: PathBuf,
     /// The OCI runtime spec, complete: namespaces by path, mounts, process, capabilities.
+    #[serde(serialize_with = "crate::plan::oci::serialize")]
     pub oci: Box<oci_spec::runtime::Spec>,
     pub root: RootLayers,
+    /// Bind mounts of a part of a volume: target -> the volume's root. The source must be resolved
+    /// beneath it, because a container that writes the volume may have put a link in the way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub beneath: BTreeMap<PathBuf, PathBuf>,
     pub stdio: Stdio,
     pub restart: Restart,
     pub stop_signal: i32,

@@ -1,0 +1,93 @@
+//! Why there is no plan, and which place of the pod file each reason belongs to. Nothing of the machine
+//! has been touched when one of these appears.
+
+use crate::names::{ContainerName, PodName};
+use crate::plan::facts::Subnet;
+use std::fmt;
+
+/// Why this pod cannot be brought to what is asked for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("there is no pod to take down")]
+    NotObserved,
+    #[error("pod `{pod}` runs from another version of the file: {}", differences.join("; "))]
+    Changed { pod: PodName, differences: Vec<String> },
+    #[error("containers wait for each other in a circle: {}", circle(path))]
+    Cycle { path: Vec<ContainerName> },
+    #[error("`{what}` is not declared in this pod")]
+    NotDeclared { place: String, what: String },
+    #[error("{container}: {what}")]
+    NotThere { container: ContainerName, field: String, what: String },
+    #[error("{container}: the root's /etc/passwd has no user `{user}`")]
+    NoSuchUser { container: ContainerName, user: String },
+    #[error("{container}: the root's /etc/group has no group `{group}`")]
+    NoSuchGroup { container: ContainerName, group: String, place: String },
+    #[error("port {port} cannot be published: the namespace it leads to has no network")]
+    NoNetwork { place: String, port: String },
+    #[error("port {port} is published twice, also by `{other}`")]
+    PortTwice { place: String, port: String, other: String },
+    #[error("port {port} is taken by {by}")]
+    PortTaken { place: String, port: String, by: Holder },
+    #[error("this host routes every network that podspec would use for its bridge")]
+    NoSubnet,
+    #[error("every address of {subnet} is taken")]
+    NoAddress { subnet: Subnet },
+}
+
+/// Who has a port already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The id of a pod.
+    Pod(String),
+    /// A socket, whose process can be found in /proc.
+    Socket { inode: u64 },
+}
+
+impl PlanError {
+    /// The value of the pod file that the error is about, as a dotted path: `containers.web.user`.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::NotDeclared { place, .. }
+            | Self::NoSuchGroup { place, .. }
+            | Self::NoNetwork { place, .. }
+            | Self::PortTwice { place, .. }
+            | Self::PortTaken { place, .. } => Some(place.clone()),
+            Self::Cycle { path } => path.first().map(|c| format!("containers.{c}.dependsOn")),
+            Self::NotThere { container, field, .. } => {
+                Some(format!("containers.{container}.{field}"))
+            }
+            Self::NoSuchUser { container, .. } => Some(format!("containers.{container}.user")),
+            Self::NotObserved | Self::Changed { .. } | Self::NoSubnet | Self::NoAddress { .. } => {
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod(id) => write!(f, "the pod with id {id}"),
+            Self::Socket { inode } => write!(f, "a process (socket {inode})"),
+        }
+    }
+}
+
+/// The containers of a cycle, the first again at the end.
+fn circle(path: &[ContainerName]) -> String {
+    let names: Vec<&str> = path.iter().chain(path.first()).map(ContainerName::as_str).collect();
+    names.join(" -> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_drawn_whole() {
+        let path = ["a", "b", "c"].map(|name| name.parse().unwrap()).to_vec();
+        let error = PlanError::Cycle { path };
+        assert!(error.to_string().ends_with("a -> b -> c -> a"), "{error}");
+        assert_eq!(error.place().as_deref(), Some("containers.a.dependsOn"));
+    }
+}

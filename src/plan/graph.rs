@@ -1,0 +1,433 @@
+//! Puts the steps of a pod together: which there are, and which waits for which. Infra comes before every
+//! container and everything of the pod's network; what only prepares directories may overlap with it.
+
+use crate::names::{ContainerName, VolumeName};
+use crate::plan::Observed;
+use crate::plan::error::PlanError;
+use crate::plan::facts::{ContainerFacts, HostFacts};
+use crate::plan::files::{self, Files};
+use crate::plan::network::{self, PodNetwork, Side};
+use crate::plan::oci::{self, Entry};
+use crate::plan::order;
+use crate::plan::places::Places;
+use crate::plan::process;
+use crate::plan::rootfs::{self, Mounts};
+use crate::plan::step::{
+    Connection, Edge, Forward, Infra, Launch, Namespace, Plan, Planned, Restart, RootLayers, Stdio,
+    Step, StepId, Until,
+};
+use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// So many ports of a pod are held by a bound socket each; a longer range is held by its element alone.
+const RESERVED_MOST: u32 = 64;
+
+/// Everything of a pod of which nothing is there yet.
+pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, PlanError> {
+    refuse_what_is_not_there(spec, facts)?;
+    let order = order::start_order(&spec.containers)?;
+    let places = Places::new(&facts.directories, &spec.name);
+    let network = network::choose(spec, facts, &places)?;
+    let files = files::generate(spec, &network, &facts.resolv_conf, &places);
+    let mut graph = Graph {
+        spec,
+        facts,
+        places: &places,
+        network: &network,
+        files: &files,
+        made: Made::default(),
+    };
+    graph.infra();
+    graph.connections();
+    graph.ports();
+    graph.prepare();
+    for name in &order {
+        graph.layers(name);
+    }
+    for name in &order {
+        graph.container(name)?;
+    }
+    Ok(Plan { pod: spec.name.clone(), id: places.id.clone(), steps: graph.made.steps })
+}
+
+fn refuse_what_is_not_there(spec: &PodSpec, facts: &HostFacts) -> Result<(), PlanError> {
+    for (name, container) in &spec.containers {
+        if let Some((field, what)) =
+            facts.containers.get(name).and_then(|facts| facts.problems.first())
+        {
+            let (field, what) = (field.clone(), what.clone());
+            return Err(PlanError::NotThere { container: name.clone(), field, what });
+        }
+        for (n, mount) in container.mounts.iter().enumerate() {
+            if let MountSource::Volume { name: volume, .. } = &mount.source
+                && !spec.volumes.contains_key(volume)
+            {
+                let place = format!("containers.{name}.volumes.{n}");
+                return Err(PlanError::NotDeclared { place, what: volume.to_string() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The steps so far, and which of them later ones wait for.
+#[derive(Default)]
+struct Made {
+    steps: Vec<Planned>,
+    tmpfs: StepId,
+    infra: StepId,
+    /// Where infra's namespaces can be joined; infra itself where it has none.
+    joinable: StepId,
+    machine: Option<StepId>,
+    netns: BTreeMap<ContainerName, StepId>,
+    /// The pod's own network is whole.
+    pod_network: Vec<StepId>,
+    /// And those of containers.
+    own_network: BTreeMap<ContainerName, Vec<StepId>>,
+    /// Volumes, files, shared memory.
+    shm: Option<StepId>,
+    volumes: BTreeMap<VolumeName, StepId>,
+    files: StepId,
+    layers: BTreeMap<ContainerName, StepId>,
+    started: BTreeMap<ContainerName, StepId>,
+}
+
+impl Made {
+    fn add(&mut self, step: Step, after: impl IntoIterator<Item = StepId>, why: String) -> StepId {
+        let edges = after.into_iter().map(|step| Edge { step, until: Until::Done });
+        self.add_edges(step, edges.collect(), why)
+    }
+
+    fn add_edges(&mut self, step: Step, after: BTreeSet<Edge>, why: String) -> StepId {
+        self.steps.push(Planned { step, after: after.into_iter().collect(), why });
+        self.steps.len() - 1
+    }
+}
+
+struct Graph<'a> {
+    spec: &'a PodSpec,
+    facts: &'a HostFacts,
+    places: &'a Places<'a>,
+    network: &'a PodNetwork,
+    files: &'a Files,
+    made: Made,
+}
+
+impl Graph<'_> {
+    fn infra(&mut self) {
+        let cgroup = self.made.add(
+            Step::MakeCgroup { cgroup: self.places.cgroup() },
+            [],
+            "every process of the pod is born below it".into(),
+        );
+        let namespaces = self.infra_namespaces();
+        let hostname = namespaces.contains(&Namespace::Uts).then(|| self.spec.hostname.clone());
+        let why = match namespaces.len() {
+            0 => "holds nothing: the pod shares no namespace of its own".into(),
+            _ => "holds the pod's namespaces while containers come and go".into(),
+        };
+        let infra =
+            Infra { cgroup: self.places.infra_cgroup(), namespaces: namespaces.clone(), hostname };
+        self.made.infra = self.made.add(Step::StartInfra(infra), [cgroup], why);
+        let why = "pins, generated files and shared memory, gone with one unmount".into();
+        self.made.tmpfs = self.made.add(Step::MountPodTmpfs { at: self.places.mnt() }, [], why);
+        self.made.joinable = self.made.infra;
+        let pins: BTreeMap<_, _> =
+            namespaces.into_iter().map(|kind| (kind, self.places.pin(kind))).collect();
+        if !pins.is_empty() {
+            let after = [self.made.infra, self.made.tmpfs];
+            let why = "containers join them by these names, and `ip netns` lists the pod".into();
+            self.made.joinable = self.made.add(Step::PinNamespaces { pins }, after, why);
+        }
+    }
+
+    /// Infra has a network namespace of its own even where `net` is not shared: the pod's ports lead there.
+    fn infra_namespaces(&self) -> Vec<Namespace> {
+        let net = (self.spec.network != NetworkMode::Host).then_some(Namespace::Net);
+        let others = [Shared::Uts, Shared::Ipc, Shared::Pid];
+        let shared = others.into_iter().filter(|kind| self.spec.share.contains(kind));
+        net.into_iter().chain(shared.map(oci::step_kind)).collect()
+    }
+
+    fn connections(&mut self) {
+        if let Some(network) = &self.network.machine {
+            let why = if network.enable_forwarding {
+                "the machine has no complete podspec network yet, and does not forward"
+            } else {
+                "the machine has no complete podspec network yet"
+            };
+            let step = Step::MakeNetwork(network.clone());
+            self.made.machine = Some(self.made.add(step, [], why.into()));
+        }
+        self.own_namespaces();
+        let connections: Vec<&Connection> = self.network.connections().collect();
+        for connection in connections {
+            self.connect(connection);
+        }
+        if self.spec.network == NetworkMode::None {
+            let netns = self.places.pin(Namespace::Net);
+            let why = "the pod has no network but itself".into();
+            let step = self.made.add(Step::LoopbackUp { netns }, [self.made.joinable], why);
+            self.made.pod_network.push(step);
+        }
+    }
+
+    fn own_namespaces(&mut self) {
+        for (name, container) in &self.spec.containers {
+            if network::side(self.spec, container) != Side::Own {
+                continue;
+            }
+            let pin = self.places.own_netns(name);
+            let step = Step::MakeNetns { container: name.clone(), pin: pin.clone() };
+            let why = format!("{name} does not share the pod's network");
+            let netns = self.made.add(step, [self.made.infra], why);
+            self.made.netns.insert(name.clone(), netns);
+            if !self.network.own.contains_key(name) {
+                let why = format!("{name} has no network but itself");
+                let up = self.made.add(Step::LoopbackUp { netns: pin }, [netns], why);
+                self.made.own_network.entry(name.clone()).or_default().push(up);
+            }
+        }
+    }
+
+    fn connect(&mut self, connection: &Connection) {
+        let owner = connection.container.as_ref();
+        let address = connection.address;
+        let take = Step::TakeAddress { lease: self.places.lease(address), address };
+        let why = match owner {
+            None => "the pod's: by its name's hash, and free".into(),
+            Some(name) => format!("{name}'s: by its name's hash, and free"),
+        };
+        let lease = self.made.add(take, [self.made.infra], why);
+        let namespace = owner.and_then(|name| self.made.netns.get(name)).copied();
+        let after = [namespace.unwrap_or(self.made.joinable), lease];
+        let after: Vec<StepId> = after.into_iter().chain(self.made.machine).collect();
+        let why = match owner {
+            None => format!("the pod is {address} on {}", connection.bridge),
+            Some(name) => format!("{name} is {address} on {}", connection.bridge),
+        };
+        let step = self.made.add(Step::Connect(connection.clone()), after, why);
+        match owner {
+            None => self.made.pod_network.push(step),
+            Some(name) => self.made.own_network.entry(name.clone()).or_default().push(step),
+        }
+    }
+
+    /// One transaction for all ports of the pod, and a container whose ports are among them waits for it.
+    fn ports(&mut self) {
+        let forwards = self.network.forwards.clone();
+        if forwards.is_empty() {
+            return;
+        }
+        let reserved = reservable(&forwards);
+        let mut after: Vec<StepId> = self.made.pod_network.clone();
+        after.extend(self.made.own_network.values().flatten());
+        after.extend(self.made.machine);
+        if !reserved.is_empty() {
+            let why = "nobody else can bind them while the pod runs".into();
+            let step = Step::ReservePorts { ports: reserved };
+            after.push(self.made.add(step, [self.made.infra], why));
+        }
+        let why = "free on this host, by its sockets and the other pods' ports".into();
+        let publish = self.made.add(Step::Publish { forwards }, after, why);
+        self.made.pod_network.push(publish);
+        for (name, container) in &self.spec.containers {
+            if !container.ports.is_empty() {
+                self.made.own_network.entry(name.clone()).or_default().push(publish);
+            }
+        }
+    }
+
+    fn prepare(&mut self) {
+        if self.spec.share.contains(&Shared::Ipc) {
+            let step = Step::MountShm { at: self.places.shm(), size: rootfs::SHM_SIZE };
+            let why = "the containers share ipc, and so /dev/shm".into();
+            self.made.shm = Some(self.made.add(step, [self.made.tmpfs], why));
+        }
+        for (name, volume) in &self.spec.volumes {
+            if let (_, Some(step)) = rootfs::volume(name, volume, self.places) {
+                let in_memory = step.path.starts_with(self.places.mnt());
+                let after = in_memory.then_some(self.made.tmpfs);
+                let why = volume_reason(volume).into();
+                let made = self.made.add(Step::MakeVolume(step), after, why);
+                self.made.volumes.insert(name.clone(), made);
+            }
+        }
+        let why = "names of the containers, their host names, name servers".into();
+        let files = Step::WriteFiles { files: self.files.texts.clone() };
+        self.made.files = self.made.add(files, [self.made.tmpfs], why);
+    }
+
+    fn root(&self, name: &ContainerName) -> RootLayers {
+        rootfs::layers(name, &self.spec.containers[name], self.facts, self.places)
+    }
+
+    fn layers(&mut self, name: &ContainerName) {
+        let overlays = self.root(name).overlays;
+        let directories = overlays.into_iter().flat_map(|o| [o.upper, o.work]).collect();
+        let step = Step::MakeLayers { container: name.clone(), directories };
+        let why = format!("what {name} writes to its root goes there");
+        let made = self.made.add(step, [], why);
+        self.made.layers.insert(name.clone(), made);
+    }
+
+    fn container(&mut self, name: &ContainerName) -> Result<(), PlanError> {
+        let container = &self.spec.containers[name];
+        let launch = self.launch(name, container)?;
+        let mut after = self.needs(name, container);
+        let mut why = vec![root_reason(container)];
+        for (needed, condition) in &container.depends_on {
+            if *condition == Condition::Completed {
+                after.insert(Edge { step: self.made.started[needed], until: Until::Completed });
+                why.push(format!("once {needed} has ended with 0"));
+            }
+        }
+        let create = Step::CreateContainer(Box::new(launch));
+        let create = self.made.add_edges(create, after, why.join(", "));
+        let network = match network::side(self.spec, container) {
+            Side::Pod => self.made.pod_network.clone(),
+            Side::Own => self.made.own_network.get(name).cloned().unwrap_or_default(),
+            Side::Host => Vec::new(),
+        };
+        let started = container.depends_on.iter().filter(|(_, c)| **c == Condition::Started);
+        let needed: Vec<&ContainerName> = started.map(|(needed, _)| needed).collect();
+        let why = match needed.as_slice() {
+            [] if network.is_empty() => "it is ready".into(),
+            [] => "its network is there".into(),
+            needed => format!("{} runs", list(needed)),
+        };
+        let after = network.into_iter().chain([create]);
+        let after = after.chain(needed.iter().map(|needed| self.made.started[*needed]));
+        let after: Vec<StepId> = after.collect();
+        let start = self.made.add(Step::StartContainer { container: name.clone() }, after, why);
+        self.made.started.insert(name.clone(), start);
+        Ok(())
+    }
+
+    /// What must be there for a container's process to be made; its network may come later.
+    fn needs(&self, name: &ContainerName, container: &Container) -> BTreeSet<Edge> {
+        let shm = oci::entry(self.spec, name, container, Shared::Ipc, self.places);
+        let shm = self.made.shm.filter(|_| matches!(shm, Entry::Join(_)));
+        let volumes = container.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => self.made.volumes.get(name).copied(),
+            MountSource::Path(_) | MountSource::Tmpfs { .. } => None,
+        });
+        [self.made.joinable, self.made.files]
+            .into_iter()
+            .chain(self.made.netns.get(name).copied())
+            .chain(self.made.layers.get(name).copied())
+            .chain(shm)
+            .chain(volumes)
+            .map(|step| Edge { step, until: Until::Done })
+            .collect()
+    }
+
+    fn launch(&self, name: &ContainerName, container: &Container) -> Result<Launch, PlanError> {
+        let nothing = ContainerFacts::default();
+        let facts = self.facts.containers.get(name).unwrap_or(&nothing);
+        let hostname = files::hostname(self.spec, container);
+        let process = process::process(name, container, facts, hostname)?;
+        let (spec, facts, places) = (self.spec, self.facts, self.places);
+        let mounts = Mounts { spec, container, facts, places, sources: self.files.of(name) };
+        let root = self.root(name);
+        let parts = oci::Parts { process, mounts: mounts.list(), merged: root.merged.clone() };
+        Ok(Launch {
+            container: name.clone(),
+            cgroup: places.container_cgroup(name),
+            oci: Box::new(oci::document(spec, name, facts, places, parts)),
+            root,
+            beneath: mounts.beneath(),
+            stdio: Stdio {
+                stdout: places.stdio(name, "out"),
+                stderr: places.stdio(name, "err"),
+                log: places.log(name),
+                max_size: container.logs.max_size,
+                max_files: container.logs.max_files,
+            },
+            restart: match container.restart {
+                model::Restart::No => Restart::No,
+                model::Restart::OnFailure { most } => Restart::OnFailure { most },
+                model::Restart::Always | model::Restart::UnlessStopped => Restart::Always,
+            },
+            stop_signal: container.stop_signal.0,
+            stop_timeout: container.stop_timeout,
+        })
+    }
+}
+
+fn reservable(forwards: &[Forward]) -> Vec<Forward> {
+    let mut total = 0;
+    let fits = forwards.iter().filter(|forward| {
+        let with_it = total + u32::from(forward.count);
+        let fits = with_it <= RESERVED_MOST;
+        if fits {
+            total = with_it;
+        }
+        fits
+    });
+    fits.cloned().collect()
+}
+
+fn volume_reason(volume: &model::Volume) -> &'static str {
+    match volume {
+        model::Volume::Persistent => "stays until `down --volumes`",
+        model::Volume::Tmpfs { .. } => "in memory, as long as the pod",
+        model::Volume::EmptyDir => "on disk, as long as the pod",
+        model::Volume::Files { .. } => "texts of the pod file, read-only",
+        model::Volume::Host { .. } => "the host's own, made only if it is missing",
+    }
+}
+
+fn root_reason(container: &Container) -> String {
+    match &container.root {
+        model::Root::Directory(path) => format!("over {}, which is never written", path.display()),
+        model::Root::Host => "over this machine's own root, which is never written".into(),
+    }
+}
+
+fn list(names: &[&ContainerName]) -> String {
+    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Of a pod that is up: what ended with an error, and what never came because of it.
+pub(super) fn start_again(observed: &Observed) -> Plan {
+    let old = &observed.plan.steps;
+    let mut again: BTreeSet<StepId> = BTreeSet::new();
+    let mut moved: BTreeMap<StepId, StepId> = BTreeMap::new();
+    let mut steps: Vec<Planned> = Vec::new();
+    for (id, planned) in old.iter().enumerate() {
+        let wanted = match &planned.step {
+            Step::CreateContainer(launch) => match observed.ended.get(&launch.container) {
+                Some(code) => *code != 0,
+                None => waits_for_the_end_of(planned, &again),
+            },
+            Step::StartContainer { .. } => planned.after.iter().any(|edge| {
+                again.contains(&edge.step)
+                    && matches!(old[edge.step].step, Step::CreateContainer(_))
+            }),
+            _ => false,
+        };
+        if !wanted {
+            continue;
+        }
+        again.insert(id);
+        moved.insert(id, steps.len());
+        let after = planned
+            .after
+            .iter()
+            .filter_map(|edge| moved.get(&edge.step).map(|&step| Edge { step, until: edge.until }));
+        let why = match &planned.step {
+            Step::CreateContainer(launch) => match observed.ended.get(&launch.container) {
+                Some(code) => format!("it ended with {code}"),
+                None => "it has never run".into(),
+            },
+            _ => planned.why.clone(),
+        };
+        steps.push(Planned { step: planned.step.clone(), after: after.collect(), why });
+    }
+    Plan { pod: observed.plan.pod.clone(), id: observed.plan.id.clone(), steps }
+}
+
+fn waits_for_the_end_of(planned: &Planned, again: &BTreeSet<StepId>) -> bool {
+    planned.after.iter().any(|edge| edge.until == Until::Completed && again.contains(&edge.step))
+}

@@ -1,0 +1,265 @@
+//! The OCI runtime spec of a container: namespaces, hidden paths, cgroup, and the document put together.
+//! Also how it is written: the crate keeps capabilities in hash sets, whose order differs from run to
+//! run, and a plan must be the same bytes every time.
+
+use crate::names::ContainerName;
+use crate::plan::facts::HostFacts;
+use crate::plan::files;
+use crate::plan::network::{self, Side};
+use crate::plan::places::Places;
+use crate::plan::step::Namespace;
+use crate::spec::model::{Container, PodSpec, Root, Scope, Shared};
+use oci_spec::runtime::{self as oci, Capabilities, Capability, LinuxNamespaceType, Spec};
+use serde::{Serialize, Serializer};
+use std::path::{Path, PathBuf};
+
+/// What runc, crun and runsc of Debian 12 take too.
+const VERSION: &str = "1.0.2";
+
+/// What docker and podman hide, all of both.
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// A namespace of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    New,
+    /// Pinned there.
+    Join(PathBuf),
+    Host,
+}
+
+/// Where the container is, in the kinds that a pod can share.
+pub(super) fn entry(
+    spec: &PodSpec,
+    name: &ContainerName,
+    container: &Container,
+    kind: Shared,
+    places: &Places<'_>,
+) -> Entry {
+    if kind == Shared::Net {
+        return match network::side(spec, container) {
+            Side::Pod => Entry::Join(places.pin(Namespace::Net)),
+            Side::Own => Entry::Join(places.own_netns(name)),
+            Side::Host => Entry::Host,
+        };
+    }
+    match container.namespaces.get(&kind) {
+        Some(Scope::Host) => Entry::Host,
+        Some(Scope::Private) => Entry::New,
+        None if spec.share.contains(&kind) => Entry::Join(places.pin(step_kind(kind))),
+        None => Entry::New,
+    }
+}
+
+pub(super) fn step_kind(kind: Shared) -> Namespace {
+    match kind {
+        Shared::Net => Namespace::Net,
+        Shared::Uts => Namespace::Uts,
+        Shared::Ipc => Namespace::Ipc,
+        Shared::Pid => Namespace::Pid,
+    }
+}
+
+fn oci_kind(kind: Shared) -> LinuxNamespaceType {
+    match kind {
+        Shared::Net => LinuxNamespaceType::Network,
+        Shared::Uts => LinuxNamespaceType::Uts,
+        Shared::Ipc => LinuxNamespaceType::Ipc,
+        Shared::Pid => LinuxNamespaceType::Pid,
+    }
+}
+
+/// The parts of the document that other files chose.
+pub(super) struct Parts {
+    pub(super) process: oci::Process,
+    pub(super) mounts: Vec<oci::Mount>,
+    pub(super) merged: PathBuf,
+}
+
+pub(super) fn document(
+    spec: &PodSpec,
+    name: &ContainerName,
+    facts: &HostFacts,
+    places: &Places<'_>,
+    parts: Parts,
+) -> Spec {
+    let container = &spec.containers[name];
+    let mut root = oci::Root::default();
+    root.set_path(parts.merged).set_readonly(Some(false));
+    let uts = entry(spec, name, container, Shared::Uts, places);
+    let own_name = files::hostname(spec, container).filter(|_| uts == Entry::New);
+    let mut document = Spec::default();
+    document
+        .set_version(VERSION.to_owned())
+        .set_root(Some(root))
+        .set_mounts(Some(parts.mounts))
+        .set_process(Some(parts.process))
+        .set_hostname(own_name.map(str::to_owned))
+        .set_annotations(None)
+        .set_linux(Some(linux(spec, name, facts, places)));
+    document
+}
+
+fn linux(
+    spec: &PodSpec,
+    name: &ContainerName,
+    facts: &HostFacts,
+    places: &Places<'_>,
+) -> oci::Linux {
+    let container = &spec.containers[name];
+    let kinds = [Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid];
+    let shareable =
+        kinds.into_iter().filter_map(|kind| match entry(spec, name, container, kind, places) {
+            Entry::New => Some(namespace(oci_kind(kind), None)),
+            Entry::Join(path) => Some(namespace(oci_kind(kind), Some(path))),
+            Entry::Host => None,
+        });
+    let own = [LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup];
+    let own = own.into_iter().map(|kind| namespace(kind, None));
+    let secrets = match container.root {
+        Root::Host => facts.host_secrets.as_slice(),
+        Root::Directory(_) => &[],
+    };
+    let masked = MASKED.iter().map(|&path| path.to_owned());
+    let masked = masked.chain(secrets.iter().filter_map(|path| path.to_str().map(str::to_owned)));
+    let cgroup = Path::new("/").join(places.container_cgroup(name));
+    let mut linux = oci::Linux::default();
+    linux
+        .set_namespaces(Some(shareable.chain(own).collect()))
+        .set_cgroups_path(Some(cgroup))
+        .set_masked_paths(Some(masked.collect()))
+        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
+        .set_rootfs_propagation(Some("private".to_owned()))
+        .set_resources(None)
+        .set_devices(None)
+        .set_seccomp(None)
+        .set_uid_mappings(None)
+        .set_gid_mappings(None);
+    linux
+}
+
+fn namespace(kind: LinuxNamespaceType, path: Option<PathBuf>) -> oci::LinuxNamespace {
+    let mut namespace = oci::LinuxNamespace::default();
+    namespace.set_typ(kind).set_path(path);
+    namespace
+}
+
+/// The document as we write it: every field that `document` sets, capabilities in one order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    oci_version: &'a str,
+    root: &'a Option<oci::Root>,
+    mounts: &'a Option<Vec<oci::Mount>>,
+    process: Option<WrittenProcess<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<&'a str>,
+    linux: &'a Option<oci::Linux>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenProcess<'a> {
+    user: &'a oci::User,
+    args: &'a Option<Vec<String>>,
+    env: &'a Option<Vec<String>>,
+    cwd: &'a Path,
+    capabilities: Option<WrittenCapabilities>,
+    no_new_privileges: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct WrittenCapabilities {
+    bounding: Vec<Capability>,
+    effective: Vec<Capability>,
+    inheritable: Vec<Capability>,
+    permitted: Vec<Capability>,
+    ambient: Vec<Capability>,
+}
+
+pub(super) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::Ok, S::Error> {
+    let process = spec.process().as_ref().map(|process| WrittenProcess {
+        user: process.user(),
+        args: process.args(),
+        env: process.env(),
+        cwd: process.cwd(),
+        capabilities: process.capabilities().as_ref().map(written_capabilities),
+        no_new_privileges: process.no_new_privileges(),
+    });
+    let written = Written {
+        oci_version: spec.version(),
+        root: spec.root(),
+        mounts: spec.mounts(),
+        process,
+        hostname: spec.hostname().as_deref(),
+        linux: spec.linux(),
+    };
+    written.serialize(serializer)
+}
+
+fn written_capabilities(sets: &oci::LinuxCapabilities) -> WrittenCapabilities {
+    let sorted = |set: &Option<Capabilities>| {
+        let mut sorted: Vec<Capability> = set.iter().flatten().copied().collect();
+        sorted.sort_by_key(|capability| *capability as u8);
+        sorted
+    };
+    WrittenCapabilities {
+        bounding: sorted(sets.bounding()),
+        effective: sorted(sets.effective()),
+        inheritable: sorted(sets.inheritable()),
+        permitted: sorted(sets.permitted()),
+        ambient: sorted(sets.ambient()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sample;
+
+    fn entries(change: impl FnOnce(&mut PodSpec)) -> Vec<(Shared, Entry)> {
+        let mut spec = sample::pod("shop", &["web"]);
+        change(&mut spec);
+        let facts = sample::facts();
+        let places = Places::new(&facts.directories, &spec.name);
+        let (name, container) = spec.containers.first().unwrap();
+        [Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid]
+            .map(|kind| (kind, entry(&spec, name, container, kind, &places)))
+            .into()
+    }
+
+    #[test]
+    fn namespaces_are_joined_by_path_made_new_or_the_hosts() {
+        let join = |path: &str| Entry::Join(path.into());
+        let default = entries(|_| {});
+        assert_eq!(default[0].1, join("/run/netns/shop"));
+        assert_eq!(default[1].1, join("/run/podspec/pods/shop/mnt/ns/uts"));
+        assert_eq!(default[3].1, Entry::New);
+        let none = entries(|spec| spec.share.clear());
+        assert_eq!(none[0].1, join("/run/netns/shop.web"));
+        assert!(none[1..].iter().all(|(_, entry)| *entry == Entry::New));
+        let own = entries(|spec| {
+            let scopes = [(Shared::Net, Scope::Host), (Shared::Pid, Scope::Host)];
+            spec.containers[0].namespaces = scopes.into();
+        });
+        assert_eq!((own[0].1.clone(), own[3].1.clone()), (Entry::Host, Entry::Host));
+        let host = entries(|spec| spec.network = crate::spec::model::NetworkMode::Host);
+        assert_eq!(host[0].1, Entry::Host);
+    }
+}

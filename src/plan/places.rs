@@ -1,0 +1,108 @@
+//! Where everything of a pod lies: the only file that joins paths of podspec's own directories, so that
+//! what `down` looks for and what `up` made cannot differ. Chooses nothing else.
+
+use crate::names::{ContainerName, PodId, PodName, VolumeName};
+use crate::plan::facts::Directories;
+use crate::plan::step::Namespace;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// The paths of one pod.
+pub(super) struct Places<'a> {
+    directories: &'a Directories,
+    pub(super) pod: &'a PodName,
+    pub(super) id: PodId,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(directories: &'a Directories, pod: &'a PodName) -> Self {
+        Self { directories, pod, id: PodId::new(&directories.run, pod) }
+    }
+
+    pub(super) fn directories(&self) -> &Directories {
+        self.directories
+    }
+
+    fn run(&self, rest: &str) -> PathBuf {
+        self.directories.run.join(format!("pods/{}/{rest}", self.pod))
+    }
+
+    /// The pod's small tmpfs.
+    pub(super) fn mnt(&self) -> PathBuf {
+        self.run("mnt")
+    }
+
+    pub(super) fn shm(&self) -> PathBuf {
+        self.run("mnt/shm")
+    }
+
+    /// Where a namespace of infra's is pinned.
+    pub(super) fn pin(&self, kind: Namespace) -> PathBuf {
+        match kind {
+            Namespace::Net => self.directories.netns.join(self.pod.as_str()),
+            other => self.run(&format!("mnt/ns/{other}")),
+        }
+    }
+
+    /// Where a container's own network namespace is pinned. No pod's name has a dot.
+    pub(super) fn own_netns(&self, container: &ContainerName) -> PathBuf {
+        self.directories.netns.join(format!("{}.{container}", self.pod))
+    }
+
+    /// A generated file of a container.
+    pub(super) fn etc(&self, container: &ContainerName, file: &str) -> PathBuf {
+        self.run(&format!("mnt/etc/{container}/{file}"))
+    }
+
+    pub(super) fn merged(&self, container: &ContainerName) -> PathBuf {
+        self.run(&format!("mnt/root/{container}"))
+    }
+
+    /// `out` or `err` of a container.
+    pub(super) fn stdio(&self, container: &ContainerName, stream: &str) -> PathBuf {
+        self.run(&format!("io/{container}.{stream}"))
+    }
+
+    pub(super) fn log(&self, container: &ContainerName) -> PathBuf {
+        self.directories.data.join(format!("logs/{}/{container}.log", self.pod))
+    }
+
+    pub(super) fn lease(&self, address: Ipv4Addr) -> PathBuf {
+        self.directories.run.join(format!("net/leases/{address}"))
+    }
+
+    /// What a container writes over its `n`-th overlay: (upper, work).
+    pub(super) fn layer(&self, container: &ContainerName, n: usize) -> (PathBuf, PathBuf) {
+        let layer = self.directories.data.join(format!("layers/{}/{container}/{n}", self.id));
+        (layer.join("upper"), layer.join("work"))
+    }
+
+    /// A volume in memory: gone with the pod's tmpfs.
+    pub(super) fn volume_in_memory(&self, volume: &VolumeName) -> PathBuf {
+        self.run(&format!("mnt/volumes/{volume}"))
+    }
+
+    /// A volume on disk that goes with the pod. The underscore keeps it apart from the layers of a
+    /// container called `volumes`.
+    pub(super) fn volume_of_this_run(&self, volume: &VolumeName) -> PathBuf {
+        self.directories.data.join(format!("layers/{}/_volumes/{volume}", self.id))
+    }
+
+    pub(super) fn volume_that_stays(&self, volume: &VolumeName) -> PathBuf {
+        self.directories.data.join(format!("volumes/{}/{volume}", self.pod))
+    }
+
+    /// The pod's cgroup, below the mount of the v2 hierarchy.
+    pub(super) fn cgroup(&self) -> PathBuf {
+        PathBuf::from(format!("podspec/{}", self.id))
+    }
+
+    /// Infra's cgroup; no container's name has an underscore.
+    pub(super) fn infra_cgroup(&self) -> PathBuf {
+        self.cgroup().join("_infra")
+    }
+
+    pub(super) fn container_cgroup(&self, container: &ContainerName) -> PathBuf {
+        self.cgroup().join(container.as_str())
+    }
+}

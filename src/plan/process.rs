@@ -1,0 +1,203 @@
+//! The process of a container as OCI has it: arguments, a complete environment, ids, capabilities.
+//! Nothing of the caller's own environment or ids reaches it.
+
+use crate::names::ContainerName;
+use crate::plan::accounts::{self, Account};
+use crate::plan::error::PlanError;
+use crate::plan::facts::ContainerFacts;
+use crate::spec::model::{Container, NameOrId};
+use indexmap::IndexMap;
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
+
+/// What a program finds where neither file nor root says anything.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const UMASK: u32 = 0o022;
+
+/// What podman leaves to a container's root. NET_RAW and MKNOD are not among them.
+const CAPABILITIES: [Capability; 11] = [
+    Capability::Chown,
+    Capability::DacOverride,
+    Capability::Fsetid,
+    Capability::Fowner,
+    Capability::Setgid,
+    Capability::Setuid,
+    Capability::Setfcap,
+    Capability::Setpcap,
+    Capability::NetBindService,
+    Capability::SysChroot,
+    Capability::Kill,
+];
+
+/// `hostname`: of the container's uts namespace; none where that is the host's.
+pub(super) fn process(
+    name: &ContainerName,
+    container: &Container,
+    facts: &ContainerFacts,
+    hostname: Option<&str>,
+) -> Result<Process, PlanError> {
+    let account = account(name, container, facts)?;
+    let user = user(name, container, facts, account)?;
+    let mut process = Process::default();
+    process
+        .set_args(Some(container.argv.clone()))
+        .set_env(Some(environment(&container.env, account, hostname)))
+        .set_cwd(container.working_dir.clone())
+        .set_capabilities(Some(capabilities(user.uid())))
+        .set_user(user)
+        .set_no_new_privileges(Some(true))
+        .set_terminal(None)
+        .set_rlimits(None);
+    Ok(process)
+}
+
+/// Who the program runs as. An id needs no entry: its group is then 0, its home `/`.
+fn account<'a>(
+    name: &ContainerName,
+    container: &Container,
+    facts: &'a ContainerFacts,
+) -> Result<Account<'a>, PlanError> {
+    match &container.user.user {
+        NameOrId::Id(uid) => Ok(accounts::user_by_id(&facts.passwd, *uid).unwrap_or(Account {
+            uid: *uid,
+            gid: 0,
+            home: None,
+        })),
+        NameOrId::Name(user) => accounts::user_by_name(&facts.passwd, user)
+            .ok_or_else(|| PlanError::NoSuchUser { container: name.clone(), user: user.clone() }),
+    }
+}
+
+/// The primary group is in the list too: a process that is in no list of a file's group would pass the
+/// file's "others" bits where "group" was meant to stop it.
+fn user(
+    name: &ContainerName,
+    container: &Container,
+    facts: &ContainerFacts,
+    account: Account<'_>,
+) -> Result<User, PlanError> {
+    let group = |wanted: &NameOrId, field: String| match wanted {
+        NameOrId::Id(gid) => Ok(*gid),
+        NameOrId::Name(group) => accounts::group_by_name(&facts.group, group).ok_or_else(|| {
+            let place = format!("containers.{name}.{field}");
+            PlanError::NoSuchGroup { container: name.clone(), group: group.clone(), place }
+        }),
+    };
+    let gid = match &container.user.group {
+        Some(wanted) => group(wanted, "user".to_owned())?,
+        None => account.gid,
+    };
+    let mut gids = vec![gid];
+    for (n, wanted) in container.groups.iter().enumerate() {
+        let extra = group(wanted, format!("groups.{n}"))?;
+        if !gids.contains(&extra) {
+            gids.push(extra);
+        }
+    }
+    let mut user = User::default();
+    user.set_uid(account.uid).set_gid(gid).set_umask(Some(UMASK)).set_additional_gids(Some(gids));
+    Ok(user)
+}
+
+fn environment(
+    given: &IndexMap<String, String>,
+    account: Account<'_>,
+    hostname: Option<&str>,
+) -> Vec<String> {
+    let home = account.home.unwrap_or(if account.uid == 0 { "/root" } else { "/" });
+    let defaults = [("PATH", Some(PATH)), ("HOME", Some(home)), ("HOSTNAME", hostname)];
+    defaults
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| (key, value)))
+        .filter(|(key, _)| !given.contains_key(*key))
+        .chain(given.iter().map(|(key, value)| (key.as_str(), value.as_str())))
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect()
+}
+
+/// Another user than root begins with none: setuid files are dead under `no_new_privs`, so the bounding
+/// set is only what a root inside could have.
+fn capabilities(uid: u32) -> LinuxCapabilities {
+    let ours = Capabilities::from(CAPABILITIES);
+    let active = if uid == 0 { ours.clone() } else { Capabilities::new() };
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(Some(ours))
+        .set_effective(Some(active.clone()))
+        .set_permitted(Some(active))
+        .set_inheritable(Some(Capabilities::new()))
+        .set_ambient(Some(Capabilities::new()));
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sample;
+    use crate::spec::model::User as UserSpec;
+
+    const PASSWD: &str = "root:x:0:0::/root:\nweb:x:33:44::/srv/web:\n";
+    const GROUP: &str = "www:x:44:\nlog:x:4:web\n";
+
+    fn process_of(change: impl FnOnce(&mut Container)) -> Result<Process, PlanError> {
+        let facts =
+            ContainerFacts { passwd: PASSWD.into(), group: GROUP.into(), ..Default::default() };
+        let mut container = sample::container();
+        change(&mut container);
+        process(&"web".parse().unwrap(), &container, &facts, Some("shop"))
+    }
+
+    fn user_of(user: NameOrId, group: Option<NameOrId>) -> Result<(u32, u32, Vec<u32>), PlanError> {
+        let process = process_of(|c| c.user = UserSpec { user, group })?;
+        let gids = process.user().additional_gids().clone().unwrap();
+        Ok((process.user().uid(), process.user().gid(), gids))
+    }
+
+    #[test]
+    fn users_by_name_and_by_id() {
+        let name = |word: &str| NameOrId::Name(word.to_owned());
+        assert_eq!(user_of(name("web"), None), Ok((33, 44, vec![44])));
+        assert_eq!(user_of(NameOrId::Id(33), None), Ok((33, 44, vec![44])));
+        assert_eq!(user_of(NameOrId::Id(77), None), Ok((77, 0, vec![0])));
+        assert_eq!(user_of(name("web"), Some(name("log"))), Ok((33, 4, vec![4])));
+        assert_eq!(user_of(NameOrId::Id(5), Some(NameOrId::Id(6))), Ok((5, 6, vec![6])));
+        let error = user_of(name("nobody"), None).unwrap_err();
+        assert_eq!(error.place().as_deref(), Some("containers.web.user"));
+        let error = user_of(name("web"), Some(name("nogroup"))).unwrap_err();
+        assert_eq!(error.place().as_deref(), Some("containers.web.user"));
+    }
+
+    #[test]
+    fn groups_hold_the_primary_one_first_and_nothing_twice() {
+        let groups = vec![NameOrId::Name("log".into()), NameOrId::Id(9), NameOrId::Id(0)];
+        let process = process_of(|c| c.groups = groups).unwrap();
+        assert_eq!(process.user().additional_gids().as_deref(), Some(&[0, 4, 9][..]));
+        let error = process_of(|c| c.groups = vec![NameOrId::Name("x".into())]).unwrap_err();
+        assert_eq!(error.place().as_deref(), Some("containers.web.groups.0"));
+    }
+
+    #[test]
+    fn the_environment_is_the_files_and_a_few_defaults() {
+        let env = process_of(|c| c.env = [("A".into(), "1".into())].into()).unwrap();
+        let expected = [&format!("PATH={PATH}"), "HOME=/root", "HOSTNAME=shop", "A=1"];
+        assert_eq!(env.env().as_deref().unwrap(), expected);
+        let given = [("HOME", "/h"), ("PATH", "/bin"), ("HOSTNAME", "")];
+        let env = process_of(|c| c.env = given.map(|(k, v)| (k.into(), v.into())).into()).unwrap();
+        assert_eq!(env.env().as_deref().unwrap(), ["HOME=/h", "PATH=/bin", "HOSTNAME="]);
+    }
+
+    #[test]
+    fn only_root_begins_with_capabilities() {
+        for (uid, count) in [(0, 11), (33, 0)] {
+            let user = UserSpec { user: NameOrId::Id(uid), group: None };
+            let process = process_of(|c| c.user = user).unwrap();
+            let sets = process.capabilities().clone().unwrap();
+            assert_eq!(sets.bounding().as_ref().unwrap().len(), 11);
+            for set in [sets.effective(), sets.permitted()] {
+                assert_eq!(set.as_ref().unwrap().len(), count, "uid {uid}");
+            }
+            for set in [sets.inheritable(), sets.ambient()] {
+                assert!(set.as_ref().unwrap().is_empty());
+            }
+            assert_eq!(process.no_new_privileges(), Some(true));
+        }
+    }
+}

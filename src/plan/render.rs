@@ -1,0 +1,261 @@
+//! A plan for a reader: as text for a person, as JSON for a program. Says only what the plan says.
+
+use crate::plan::step::{Forward, Launch, Plan, Planned, Step, StepId, Until, VolumeContent};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+
+/// A column is not made wider than this for the sake of one long step.
+const COLUMN_MOST: usize = 68;
+
+/// The plan for a person: the steps by levels. Steps of one level run side by side.
+pub fn text(plan: &Plan) -> String {
+    let mut out = head(plan);
+    let levels = levels(plan);
+    let width = plan.steps.iter().map(|planned| planned.step.to_string().chars().count());
+    let width = width.filter(|&width| width <= COLUMN_MOST).max().unwrap_or(0);
+    let last = levels.iter().max().copied().unwrap_or(0);
+    let digits = last.to_string().len();
+    for level in 1..=last {
+        out.push('\n');
+        let steps = plan.steps.iter().zip(&levels).filter(|(_, at)| **at == level);
+        for (n, (planned, _)) in steps.enumerate() {
+            let number = if n == 0 { level.to_string() } else { String::new() };
+            let what = planned.step.to_string();
+            let why = planned.why.as_str();
+            line(&mut out, &format!("{number:>digits$}  {what:<width$}  {why}"));
+            for detail in details(&planned.step) {
+                line(&mut out, &format!("{:digits$}    {detail}", ""));
+            }
+        }
+    }
+    out
+}
+
+/// Words of the file reach a terminal here: a control character or a change of direction is spelt out.
+fn line(out: &mut String, text: &str) {
+    for c in text.trim_end().chars() {
+        if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+}
+
+/// The plan in short: what a reader looks for first.
+fn head(plan: &Plan) -> String {
+    let mut out = format!("pod {} ({})\n", plan.pod, plan.id);
+    if plan.steps.is_empty() {
+        out.push_str("nothing to do\n");
+        return out;
+    }
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    for planned in &plan.steps {
+        match &planned.step {
+            Step::StartInfra(infra) if !infra.namespaces.is_empty() => {
+                rows.push(("shared", words(&infra.namespaces)));
+            }
+            Step::Connect(c) => {
+                let owner = c.container.as_ref().map_or("the pod", |name| name.as_str());
+                rows.push(("address", format!("{} of {owner}, by {}", c.address, c.host)));
+            }
+            Step::Publish { forwards } => {
+                rows.extend(forwards.iter().map(|forward| ("port", arrow(forward))));
+            }
+            _ => {}
+        }
+    }
+    let created = plan.steps.iter().filter_map(|planned| match &planned.step {
+        Step::CreateContainer(launch) => Some(launch.container.to_string()),
+        _ => None,
+    });
+    rows.push(("containers", created.collect::<Vec<_>>().join(", ")));
+    let most = levels(plan).into_iter().max().unwrap_or(0);
+    rows.push((
+        "steps",
+        format!("{} in {most} levels; a level runs side by side", plan.steps.len()),
+    ));
+    let mut before = "";
+    for (label, value) in rows {
+        let shown = if label == before { "" } else { label };
+        line(&mut out, &format!("  {shown:<10}  {value}"));
+        before = label;
+    }
+    out
+}
+
+fn arrow(forward: &Forward) -> String {
+    let target = forward.target_port;
+    let last = target.saturating_add(forward.count.saturating_sub(1));
+    let range = if last > target { format!("{target}-{last}") } else { target.to_string() };
+    format!("{forward} -> {}:{range}", forward.target)
+}
+
+fn words<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A step is one level below the deepest that it waits for; the first level is 1.
+fn levels(plan: &Plan) -> Vec<usize> {
+    let mut levels: Vec<usize> = Vec::with_capacity(plan.steps.len());
+    for planned in &plan.steps {
+        let deepest = planned.after.iter().filter_map(|edge| levels.get(edge.step)).max();
+        levels.push(deepest.map_or(1, |deepest| deepest + 1));
+    }
+    levels
+}
+
+/// What does not fit into a step's own line.
+fn details(step: &Step) -> Vec<String> {
+    match step {
+        Step::PinNamespaces { pins } => {
+            pins.iter().map(|(kind, pin)| format!("{kind:<4} {}", pin.display())).collect()
+        }
+        Step::CreateContainer(launch) => created(launch),
+        _ => Vec::new(),
+    }
+}
+
+fn created(launch: &Launch) -> Vec<String> {
+    let Some(process) = launch.oci.process() else { return Vec::new() };
+    let args = process.args().as_deref().unwrap_or_default();
+    let user = process.user();
+    let mut lines = vec![
+        format!("runs  {}", args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")),
+        format!("as    {}:{} in {}", user.uid(), user.gid(), process.cwd().display()),
+    ];
+    let standard: BTreeSet<&str> = ["/proc", "/sys", "/dev", "/etc"].into();
+    for mount in launch.oci.mounts().iter().flatten() {
+        let target = mount.destination();
+        let is_ours = standard.iter().any(|top| target.starts_with(top));
+        if let (false, Some("bind"), Some(source)) =
+            (is_ours, mount.typ().as_deref(), mount.source())
+        {
+            let read_only = mount.options().iter().flatten().any(|option| option == "ro");
+            let access = if read_only { " (read-only)" } else { "" };
+            lines.push(format!("sees  {} at {}{access}", source.display(), target.display()));
+        }
+    }
+    lines
+}
+
+/// As one would type it in a shell.
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        return arg.to_owned();
+    }
+    format!("'{}'", arg.replace('\'', r"'\''"))
+}
+
+/// The plan for a program. The OCI documents are most of its bytes, so they come only when asked for.
+pub fn json(plan: &Plan, with_oci: bool) -> Value {
+    let levels = levels(plan);
+    let steps = plan.steps.iter().zip(levels).enumerate();
+    let steps: Vec<Value> =
+        steps.map(|(id, (planned, level))| step_json(id, planned, level, with_oci)).collect();
+    json!({ "pod": plan.pod, "id": plan.id, "steps": steps })
+}
+
+fn step_json(id: StepId, planned: &Planned, level: usize, with_oci: bool) -> Value {
+    let mut step = serde_json::to_value(&planned.step).unwrap_or(Value::Null);
+    if let (false, Some(fields)) = (with_oci, step.as_object_mut()) {
+        fields.shift_remove("oci");
+    }
+    json!({
+        "id": id,
+        "level": level,
+        "what": planned.step.to_string(),
+        "why": planned.why,
+        "after": planned.after.iter().filter(|edge| edge.until == Until::Done)
+            .map(|edge| edge.step).collect::<Vec<_>>(),
+        "afterCompletion": planned.after.iter().filter(|edge| edge.until == Until::Completed)
+            .map(|edge| edge.step).collect::<Vec<_>>(),
+        "step": step,
+    })
+}
+
+/// One line, the same in `podspec plan`, in the live view of `up` and in errors.
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeNetwork(network) => {
+                write!(f, "make the machine's network {} {}", network.bridge, network.gateway)
+            }
+            Self::MountPodTmpfs { at } => write!(f, "mount the pod's tmpfs {}", at.display()),
+            Self::MakeCgroup { cgroup } => write!(f, "make cgroup {}", cgroup.display()),
+            Self::StartInfra(infra) if infra.namespaces.is_empty() => f.write_str("start infra"),
+            Self::StartInfra(infra) => {
+                write!(f, "start infra with new {}", words(&infra.namespaces))
+            }
+            Self::PinNamespaces { .. } => f.write_str("pin infra's namespaces"),
+            Self::MakeNetns { container, pin } => {
+                write!(f, "make {container}'s network namespace {}", pin.display())
+            }
+            Self::TakeAddress { address, .. } => write!(f, "take address {address}"),
+            Self::Connect(c) => {
+                let owner = c.container.as_ref().map_or("the pod", |name| name.as_str());
+                write!(f, "connect {owner} by {} -> {}", c.host, c.peer)
+            }
+            Self::LoopbackUp { netns } => write!(f, "set up lo in {}", netns.display()),
+            Self::ReservePorts { ports } => write!(f, "reserve {}", ports_named(ports)),
+            Self::Publish { forwards } => match forwards.as_slice() {
+                [forward] => write!(f, "publish {}", arrow(forward)),
+                forwards => write!(f, "publish {}", ports_named(forwards)),
+            },
+            Self::MountShm { at, .. } => write!(f, "mount the shared /dev/shm {}", at.display()),
+            Self::MakeVolume(volume) => {
+                let kind = volume_kind(&volume.content);
+                write!(f, "make {kind} {} {}", volume.name, volume.path.display())
+            }
+            Self::WriteFiles { files } => {
+                write!(f, "write {} generated files", files.len())
+            }
+            Self::MakeLayers { container, .. } => write!(f, "make {container}'s layers"),
+            Self::CreateContainer(launch) => write!(f, "create {}", launch.container),
+            Self::StartContainer { container } => write!(f, "start {container}"),
+        }
+    }
+}
+
+fn ports_named(forwards: &[Forward]) -> String {
+    let mut out = String::from(if forwards.len() == 1 { "port " } else { "ports " });
+    const SHOWN: usize = 4;
+    let shown: Vec<_> = forwards.iter().take(SHOWN).map(ToString::to_string).collect();
+    out.push_str(&shown.join(", "));
+    if let Some(more) = forwards.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        // Writing to a string cannot fail.
+        let _ = write!(out, " and {more} more");
+    }
+    out
+}
+
+fn volume_kind(content: &VolumeContent) -> &'static str {
+    match content {
+        VolumeContent::Persistent | VolumeContent::EmptyDir => "volume",
+        VolumeContent::Tmpfs { .. } => "memory volume",
+        VolumeContent::Files { .. } => "file volume",
+        VolumeContent::Host => "host directory",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_shown_as_one_would_type_them() {
+        assert_eq!(quoted("--flag=/a/b"), "--flag=/a/b");
+        assert_eq!(quoted("echo it's"), r"'echo it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn words_of_the_file_cannot_drive_the_terminal() {
+        let mut out = String::new();
+        line(&mut out, "a\u{1b}[2J\nb\u{202e}c  ");
+        assert_eq!(out, "a\\u{1b}[2J\\nb\\u{202e}c\n");
+    }
+}
