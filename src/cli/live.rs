@@ -32,6 +32,8 @@ pub(super) struct Live<'a> {
     /// What all containers ended with, once they have.
     code: Option<u8>,
     follower: Option<Follower>,
+    /// The supervisor has spoken, and so made the directory of the logs.
+    heard: bool,
 }
 
 /// What an event means for us.
@@ -45,7 +47,7 @@ enum Heard {
 impl<'a> Live<'a> {
     pub(super) fn new(store: &'a Store, pod: &'a PodName, wire: Wire, detach: bool) -> Self {
         let begun = std::time::Instant::now();
-        Self { store, pod, wire, detach, begun, code: None, follower: None }
+        Self { store, pod, wire, detach, begun, code: None, follower: None, heard: false }
     }
 
     /// Shows until the end; the pod was up before.
@@ -92,7 +94,7 @@ impl<'a> Live<'a> {
 
     /// In front: output is shown while we wait for the supervisor; a signal asks it to end the pod.
     fn wait(&mut self, signals: &SignalFd) -> Result<(), CliError> {
-        if self.follower.is_none() {
+        if self.follower.is_none() && self.heard {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
         }
         if let Some(follower) = &mut self.follower {
@@ -121,6 +123,7 @@ impl<'a> Live<'a> {
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
         match event {
             Event::Container { name, status, exit_code, reason } => {
+                self.heard = true;
                 self.show_state(&name, status, exit_code, reason.as_deref());
             }
             Event::Up { never } => return self.up(&never),

@@ -42,6 +42,8 @@ pub enum ExecError {
     OpenFifo { path: PathBuf, source: io::Error },
     #[error("the address {address} was taken meanwhile")]
     AddressTaken { address: Ipv4Addr },
+    #[error("it was killed while it was set up (exit code {code})")]
+    DiedInSetUp { code: i32 },
     #[error("infra is not running")]
     NoInfra,
 }

@@ -10,7 +10,7 @@ use crate::cgroup::Cgroup;
 use crate::exec::ExecError;
 use crate::exec::undo::undo;
 use crate::plan::step::{Launch, Step};
-use crate::sandbox::{self, Report, SandboxError};
+use crate::sandbox::{self, Report};
 use crate::state::record::PodStatus;
 use crate::sys::process;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -45,9 +45,9 @@ impl Pod<'_> {
         unit.code = Some(code);
         unit.phase = Phase::Emptying;
         if !began && unit.problem.is_none() && !unit.stopping {
-            let error = SandboxError::died(code);
+            let error = ExecError::DiedInSetUp { code };
             unit.problem = Some(error.to_string());
-            self.container_failed(index, &ExecError::from(error));
+            self.container_failed(index, &error);
         }
         self.empty(index);
     }
@@ -150,7 +150,7 @@ impl Pod<'_> {
         self.events.forget(infra.child.channel.as_fd());
         let step = infra.step;
         match self.stage {
-            Stage::Starting => self.fail(step, &SandboxError::died(code).into()),
+            Stage::Starting => self.fail(step, &ExecError::DiedInSetUp { code }),
             Stage::Up => {
                 self.record.reason = Some(format!("infra ended (exit code {code})"));
                 self.stage = Stage::Broken;
@@ -193,7 +193,7 @@ impl Pod<'_> {
         };
         let Some(created) = &self.units[index].created else { return };
         let deaf = process::is_deaf_init(created.child.pid, signal);
-        let sent = process::signal(created.child.pidfd.as_fd(), signal);
+        let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
         if deaf {
             let name = &self.units[index].name;
             let text = format!("`{name}` does not handle signal {signal} as PID 1: killed");

@@ -15,7 +15,7 @@ const LAG: Duration = Duration::from_millis(20);
 
 /// A live process as it is recorded.
 pub(super) fn process(pid: i32) -> Option<Process> {
-    start_time(pid).map(|start_time| Process { pid, start_time })
+    start_time(pid).ok().map(|start_time| Process { pid, start_time })
 }
 
 impl Pod<'_> {
@@ -61,7 +61,7 @@ impl Pod<'_> {
         let pid = self.units[index].created.as_ref().map(|created| created.child.pid);
         let record = &mut self.record.containers[index];
         record.pid = pid;
-        record.start_time = pid.and_then(start_time);
+        record.start_time = pid.and_then(|pid| start_time(pid).ok());
         record.started_at = Some(now());
         record.finished_at = None;
         self.changed();

@@ -4,10 +4,10 @@
 //! write through /proc/PID/exe.
 
 use crate::cgroup::{CgroupError, Hierarchy};
-use crate::sys::{clone, program};
+use crate::sys::{clone, descriptors, program};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -55,26 +55,26 @@ fn become_supervisor(binary: &OwnedFd, channel: &OwnedFd) -> ! {
     let _ = nix::unistd::setsid();
     // `/` holds no mount of the caller's busy.
     let _ = std::env::set_current_dir("/");
-    let _ = place_descriptors(channel);
-    let argv = [c"podspec".to_owned(), CString::new(ARGUMENT).unwrap_or_default()];
-    let _ = program::exec_fd(binary.as_fd(), &argv, &[]);
-    crate::sys::exit_child(1)
+    if let Ok(kept) = place_descriptors(channel, binary) {
+        let argv = [c"podspec".to_owned(), CString::new(ARGUMENT).unwrap_or_default()];
+        let _ = program::exec_fd(kept[1].as_fd(), &argv, &[]);
+    }
+    clone::exit_now(1)
 }
 
-fn place_descriptors(channel: &OwnedFd) -> io::Result<()> {
+/// Standard streams to nowhere, the channel at its number, the program behind it; nothing else stays.
+fn place_descriptors(channel: &OwnedFd, binary: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    for fd in 0..CHANNEL {
-        crate::sys::dup_onto(null.as_fd(), fd)?;
-    }
-    if channel.as_raw_fd() == CHANNEL {
-        crate::sys::keep_on_exec(channel.as_fd())?;
-    } else {
-        crate::sys::dup_onto(channel.as_fd(), CHANNEL)?;
-    }
-    crate::sys::close_on_exec_from(CHANNEL as u32 + 1)
+    let nowhere = Some(null.as_fd());
+    let kept =
+        descriptors::keep_only([nowhere; 3], &[channel.as_fd(), binary.as_fd()])?;
+    // `null` was closed with everything else.
+    std::mem::forget(null);
+    rustix::io::fcntl_setfd(&kept[0], rustix::io::FdFlags::empty())?;
+    Ok(kept)
 }
 
 /// The channel, in a process that was started as a supervisor.
 pub fn channel() -> io::Result<OwnedFd> {
-    crate::sys::inherited_fd(CHANNEL)
+    descriptors::inherited(CHANNEL)
 }

@@ -1,0 +1,364 @@
+//! `podspec exec`: a further process in a running container, with that container's namespaces, cgroup,
+//! user and capabilities. It never gets the caller's terminal itself (TIOCSTI, CVE-2017-5226): with `-t`
+//! a terminal of the container's own, else pipes.
+
+use super::error::CliError;
+use super::target::{Target, find};
+use crate::cgroup::Hierarchy;
+use crate::names::ContainerName;
+use crate::plan::step::{Launch, Step};
+use crate::sandbox::{self, Entered, Entry, Report, SandboxError};
+use crate::state::record::{ContainerRecord, PodRecord};
+use crate::state::store::Store;
+use crate::supervise::protocol::chain;
+use crate::sys::process;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+/// What podspec itself could not do.
+const REFUSED: u8 = 125;
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Run a command in a running container
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: podspec exec -it shop/web -- sh")]
+pub(super) struct Exec {
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// The container; a pod with one container needs only the pod
+    #[arg(value_name = "POD[/CONTAINER]")]
+    target: Target,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        self.enter(store).map_err(|error| match error {
+            // Whatever keeps podspec from running the command is 125, as podman has it.
+            CliError::Host { message, causes, hint, code: 1 } => {
+                CliError::Host { message, causes, hint, code: REFUSED }
+            }
+            other => other,
+        })
+    }
+
+    fn enter(&self, store: &Store) -> Result<ExitCode, CliError> {
+        let record = find(store, &self.target.pod)?;
+        let container = self.container(&record)?;
+        let launch = self.launch(store, &container.name)?;
+        let name = format!("{}/{}", record.name, container.name);
+        let failed =
+            |error: &dyn std::error::Error| CliError::host(format!("cannot enter {name}"), error);
+        let target = first_process(container).ok_or_else(|| {
+            CliError::refused(
+                format!("{name} is not running"),
+                format!("`podspec ps {}` shows how it is", record.name),
+            )
+        })?;
+        let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+        let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
+        let mut process = launch.oci.process().clone().ok_or_else(|| {
+            CliError::refused(format!("{name} has no process"), "its pod was not started by podspec")
+        })?;
+        process.set_args(Some(self.command.clone()));
+        let streams = Streams::open(self.interactive, self.tty)
+            .map_err(|error| failed(&error))?;
+        let entered = sandbox::enter(&Entry {
+            target: target.as_fd(),
+            process: &process,
+            cgroup: cgroup.fd(),
+            terminal: self.tty,
+            stdin: streams.child[0].as_ref().map(AsFd::as_fd),
+            stdout: streams.child[1].as_ref().map(AsFd::as_fd),
+            stderr: streams.child[2].as_ref().map(AsFd::as_fd),
+        });
+        let entered = entered.map_err(|error| not_started(&name, &error))?;
+        streams.relay(&entered, self.interactive).map_err(|error| failed(&error))?;
+        if let Report::Failed(error) = sandbox::report(entered.child.channel.as_fd()) {
+            return Err(not_started(&name, &error));
+        }
+        Ok(exit_code(entered.child.pidfd.as_fd()))
+    }
+
+    fn container<'r>(&self, record: &'r PodRecord) -> Result<&'r ContainerRecord, CliError> {
+        let pod = &record.name;
+        let names: Vec<&str> = record.containers.iter().map(|c| c.name.as_str()).collect();
+        let choose = format!("its containers: {}", names.join(", "));
+        match (&self.target.container, record.containers.as_slice()) {
+            (Some(name), containers) => containers.iter().find(|c| c.name == *name).ok_or_else(
+                || CliError::refused(format!("there is no container `{name}` in `{pod}`"), choose),
+            ),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(CliError::refused(
+                format!("`{pod}` has several containers: name one, as in {pod}/{}", names[0]),
+                choose,
+            )),
+        }
+    }
+
+    fn launch(&self, store: &Store, container: &ContainerName) -> Result<Launch, CliError> {
+        let pod = &self.target.pod;
+        let found = store
+            .pod(pod)
+            .read_journal()
+            .map_err(|error| CliError::host(format!("cannot read the plan of `{pod}`"), &error))?;
+        let steps = found.into_iter().flat_map(|found| found.header.plan.steps);
+        let mut launches = steps.filter_map(|planned| match planned.step {
+            Step::CreateContainer(launch) => Some(*launch),
+            _ => None,
+        });
+        launches.find(|launch| launch.container == *container).ok_or_else(|| {
+            CliError::refused(format!("`{pod}` is gone"), "`podspec ps` lists the pods")
+        })
+    }
+}
+
+/// A pidfd of exactly the process that was recorded.
+fn first_process(container: &ContainerRecord) -> Option<OwnedFd> {
+    let (pid, start_time) = container.pid.zip(container.start_time)?;
+    let pidfd = process::pidfd_open(pid).ok()?;
+    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+}
+
+fn not_started(name: &str, error: &SandboxError) -> CliError {
+    let code = match error {
+        SandboxError::NotFound { .. } => NOT_FOUND,
+        SandboxError::NotExecutable { .. } => NOT_EXECUTABLE,
+        SandboxError::Step { .. } => REFUSED,
+    };
+    CliError::Host {
+        message: format!("cannot run the command in {name}"),
+        causes: chain(error),
+        hint: None,
+        code,
+    }
+}
+
+fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {
+    let code = match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
+        Ok(WaitStatus::Exited(_, code)) => code,
+        Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
+        _ => i32::from(REFUSED),
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(REFUSED))
+}
+
+/// The command's standard streams: its ends, and ours where something must be carried between.
+#[derive(Debug, Default)]
+struct Streams {
+    child: [Option<OwnedFd>; 3],
+    /// Where what we read from our standard input goes.
+    input: Option<OwnedFd>,
+    /// What comes back, and to which of our streams.
+    outputs: Vec<(OwnedFd, Destination)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Destination {
+    Stdout,
+    Stderr,
+}
+
+impl Streams {
+    /// Ours are handed on as they are, but a terminal never is.
+    fn open(interactive: bool, tty: bool) -> io::Result<Self> {
+        let mut streams = Self::default();
+        if tty {
+            return Ok(streams);
+        }
+        if interactive && isatty(io::stdin()) {
+            let (read, write) = pipe()?;
+            streams.child[0] = Some(read);
+            streams.input = Some(write);
+        } else if interactive {
+            streams.child[0] = Some(io::stdin().as_fd().try_clone_to_owned()?);
+        }
+        streams.child[1] = streams.output(io::stdout().as_fd(), Destination::Stdout)?;
+        streams.child[2] = streams.output(io::stderr().as_fd(), Destination::Stderr)?;
+        Ok(streams)
+    }
+
+    fn output(&mut self, ours: BorrowedFd<'_>, to: Destination) -> io::Result<Option<OwnedFd>> {
+        if !isatty(ours) {
+            return Ok(Some(ours.try_clone_to_owned()?));
+        }
+        let (read, write) = pipe()?;
+        self.outputs.push((read, to));
+        Ok(Some(write))
+    }
+
+    /// Carries bytes until the process has ended and all that it wrote is out.
+    fn relay(mut self, entered: &Entered, interactive: bool) -> io::Result<()> {
+        self.child = [None, None, None];
+        let mut raw = None;
+        let mut resized = None;
+        if let Some(master) = &entered.terminal {
+            self.outputs.push((master.try_clone()?, Destination::Stdout));
+            if interactive {
+                self.input = Some(master.try_clone()?);
+            }
+            if interactive && isatty(io::stdin()) {
+                raw = Some(RawTerminal::enter()?);
+            }
+            if isatty(io::stdin()) {
+                resized = Some(window_changes()?);
+                copy_size(master);
+            }
+        }
+        let carried = self.carry(entered, resized.as_ref());
+        drop(raw);
+        carried
+    }
+
+    fn carry(&mut self, entered: &Entered, resized: Option<&SignalFd>) -> io::Result<()> {
+        let stdin = io::stdin();
+        let pidfd = entered.child.pidfd.as_fd();
+        loop {
+            let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+            for (from, _) in &self.outputs {
+                fds.push(PollFd::new(from, PollFlags::IN));
+            }
+            let input_at = fds.len();
+            if self.input.is_some() {
+                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            }
+            let resized_at = fds.len();
+            if let Some(resized) = resized {
+                fds.push(PollFd::new(resized, PollFlags::IN));
+            }
+            wait(&mut fds, None)?;
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(fds);
+            if ready.get(resized_at) == Some(&true)
+                && let (Some(resized), Some(master)) = (resized, &entered.terminal)
+            {
+                while let Ok(Some(_)) = resized.read_signal() {}
+                copy_size(master);
+            }
+            if input_at < resized_at && ready[input_at] {
+                self.carry_input()?;
+            }
+            self.carry_outputs(&ready[1..input_at])?;
+            if ready[0] {
+                return self.drain();
+            }
+        }
+    }
+
+    fn carry_input(&mut self) -> io::Result<()> {
+        let mut bite = [0; 16 * 1024];
+        let read = rustix::io::read(io::stdin(), &mut bite).unwrap_or(0);
+        let Some(input) = &self.input else { return Ok(()) };
+        if read == 0 || write_all(input.as_fd(), &bite[..read]).is_err() {
+            self.input = None;
+        }
+        Ok(())
+    }
+
+    /// Takes a bite of each output that has something; those that ended go.
+    fn carry_outputs(&mut self, ready: &[bool]) -> io::Result<()> {
+        let mut ended = Vec::new();
+        for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
+            let (from, to) = &self.outputs[index];
+            let mut bite = [0; 16 * 1024];
+            // A terminal whose other side is closed says EIO instead of end of file.
+            match rustix::io::read(from, &mut bite).unwrap_or(0) {
+                0 => ended.push(index),
+                read => match to {
+                    Destination::Stdout => write_all(io::stdout().as_fd(), &bite[..read])?,
+                    Destination::Stderr => write_all(io::stderr().as_fd(), &bite[..read])?,
+                },
+            }
+        }
+        for index in ended.into_iter().rev() {
+            self.outputs.remove(index);
+        }
+        Ok(())
+    }
+
+    /// What the process wrote before it ended; what its children still hold open is not waited for.
+    fn drain(&mut self) -> io::Result<()> {
+        while !self.outputs.is_empty() {
+            let mut fds: Vec<PollFd<'_>> =
+                self.outputs.iter().map(|(from, _)| PollFd::new(from, PollFlags::IN)).collect();
+            wait(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            drop(fds);
+            if !ready.contains(&true) {
+                break;
+            }
+            self.carry_outputs(&ready)?;
+        }
+        Ok(())
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+fn wait(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> io::Result<()> {
+    match poll(fds, timeout) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn window_changes() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGWINCH);
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// The command's terminal is as large as ours.
+fn copy_size(master: &OwnedFd) {
+    if let Ok(size) = tcgetwinsize(io::stdin()) {
+        let _ = rustix::termios::tcsetwinsize(master, size);
+    }
+}
+
+/// Our terminal passes every key on until this is dropped.
+struct RawTerminal {
+    before: Termios,
+}
+
+impl RawTerminal {
+    fn enter() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+    }
+}
