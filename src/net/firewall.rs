@@ -171,9 +171,9 @@ fn elements(forwards: &[Forward]) -> Vec<Forward> {
             continue;
         }
         elements.extend((0..forward.count).map(|n| Forward {
-            host: forward.host + n,
+            host: forward.host.saturating_add(n),
             count: 1,
-            target_port: forward.target_port + n,
+            target_port: forward.target_port.saturating_add(n),
             ..*forward
         }));
     }
@@ -192,7 +192,7 @@ fn key(forward: &Forward, port: u16) -> Vec<u8> {
 fn put_key(a: &mut Attributes<'_>, forward: &Forward) {
     a.nest(ELEM_KEY, |a| a.bytes(DATA_VALUE, &key(forward, forward.host)));
     if Map::of(forward).has_ranges() {
-        let last = forward.host + (forward.count - 1);
+        let last = forward.host.saturating_add(forward.count - 1);
         a.nest(ELEM_KEY_END, |a| a.bytes(DATA_VALUE, &key(forward, last)));
     }
 }
@@ -218,6 +218,8 @@ fn in_element(a: &mut Attributes<'_>, map: Map, fill: impl FnOnce(&mut Attribute
 
 /// A comment as nft writes it, so that `nft list` shows it.
 fn comment(tag: &str) -> Vec<u8> {
+    // The kernel keeps at most 256 bytes with an element.
+    let tag = tag.get(..200).unwrap_or(tag);
     let mut comment = vec![0, (tag.len() + 1) as u8];
     comment.extend(tag.as_bytes());
     comment.push(0);

@@ -33,6 +33,9 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_AF_SPEC: u16 = 26;
+const INET6_ADDR_GEN_MODE: u16 = 8;
+const ADDR_GEN_MODE_NONE: u8 = 1;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_SLAVE_KIND: u16 = 4;
@@ -41,6 +44,9 @@ const VETH_INFO_PEER: u16 = 1;
 const BRPORT_HAIRPIN: u16 = 4;
 
 const FAMILY_IPV4: u8 = 2;
+const FAMILY_IPV6: u16 = 10;
+/// The number, in the batch that makes a veth pair, of the message that may fail.
+const WITHOUT_IPV6: usize = 1;
 /// `lo` is made first in every network namespace.
 const LOOPBACK: u32 = 1;
 /// The peer's index in its namespace is chosen here, so that one send can name it.
@@ -131,10 +137,9 @@ pub fn make_bridge(b: &Bridge) -> Result<(), NetError> {
     let mut batch = Batch::new();
     // The MAC is given: a bridge without one takes the lowest of its ports, a new one with each
     // pod, and the neighbours' ARP caches would be wrong each time.
-    let mac = [[0x02, 0x70].as_slice(), &b.address.octets()].concat();
     batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, None), |a| {
         a.text(IFLA_IFNAME, b.name.as_str());
-        a.bytes(IFLA_ADDRESS, &mac);
+        a.bytes(IFLA_ADDRESS, &bridge_mac(b.address));
         a.host32(IFLA_MTU, b.mtu);
         a.nest(IFLA_LINKINFO, |a| a.text(INFO_KIND, "bridge"));
     });
@@ -159,12 +164,17 @@ pub fn make_bridge(b: &Bridge) -> Result<(), NetError> {
     Ok(())
 }
 
+/// Of our own making, and told from the address, so that the bridge is known by it.
+fn bridge_mac(address: Ipv4Addr) -> Vec<u8> {
+    [[0x02, 0x70].as_slice(), &address.octets()].concat()
+}
+
 fn bridge_index(bridge: &IfName) -> Result<u32, NetError> {
     index_of(bridge).map_err(|source| NetError::NoBridge { bridge: bridge.clone(), source })
 }
 
-/// A bridge of that name is ours if it has our address, or none yet: another `up` may be between
-/// making the bridge and giving it the address.
+/// A bridge of that name is ours if it has our address, or our MAC and no address yet: another `up`
+/// may be between making the bridge and giving it the address.
 fn check_bridge(socket: &Socket, b: &Bridge) -> Result<(), NetError> {
     let failed = |source| NetError::MakeBridge { bridge: b.name.clone(), source };
     let mut batch = Batch::new();
@@ -182,7 +192,8 @@ fn check_bridge(socket: &Socket, b: &Bridge) -> Result<(), NetError> {
         .map(|m| (m.payload[1], find(&m.payload[8..], &[2]).map(<[u8]>::to_vec)))
         .collect();
     let ours = (b.prefix, Some(b.address.octets().to_vec()));
-    if is_bridge && (addresses.is_empty() || addresses.contains(&ours)) {
+    let our_mac = find(attributes, &[IFLA_ADDRESS]) == Some(&bridge_mac(b.address)[..]);
+    if is_bridge && (addresses.contains(&ours) || (our_mac && addresses.is_empty())) {
         return Ok(());
     }
     Err(NetError::NotOurBridge { link: b.name.clone(), address: b.address })
@@ -219,7 +230,17 @@ pub fn connect(v: &Veth, netns: BorrowedFd<'_>) -> Result<(), NetError> {
     let bridge = bridge_index(&v.bridge)?;
     let failed = |source| NetError::MakeVeth { host: v.host.clone(), peer: v.peer.clone(), source };
     let outside = Socket::route().map_err(failed)?;
-    outside.run(&pair(v, bridge, netns)).map_err(failed)?;
+    let refusals = outside.refusals(&pair(v, bridge, netns)).map_err(failed)?;
+    let no_ipv6 = [Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP];
+    let refused =
+        refusals.into_iter().find(|r| r.message != WITHOUT_IPV6 || !no_ipv6.contains(&r.errno));
+    if let Some(refusal) = refused {
+        // What the first message could not make is somebody else's.
+        if refusal.message > 0 {
+            let _ = delete(&v.host);
+        }
+        return Err(failed(NetlinkError::Refused(refusal)));
+    }
     inside.run(&interior(v)).map_err(|source| {
         // A set-up is whole or not there; its own error is the one to tell.
         let _ = delete(&v.host);
@@ -234,7 +255,7 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
         a.host32(IFLA_NUM_RX_QUEUES, 1);
     };
     let mut batch = Batch::new();
-    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, Some(true)), |a| {
+    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, None), |a| {
         a.text(IFLA_IFNAME, v.host.as_str());
         a.host32(IFLA_MTU, v.mtu);
         a.host32(IFLA_MASTER, bridge);
@@ -254,9 +275,17 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
             });
         });
     });
+    // A port of a bridge needs no address; a kernel without IPv6 refuses this, and may.
+    let number = batch.message(NEWLINK, ACK, &link_header(0, None), |a| {
+        a.text(IFLA_IFNAME, v.host.as_str());
+        a.nest(IFLA_AF_SPEC, |a| {
+            a.nest(FAMILY_IPV6, |a| a.bytes(INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE]));
+        });
+    });
+    debug_assert_eq!(number, WITHOUT_IPV6);
     // Only a link that has its master can be told how to be its port. Hairpin: a pod that comes
     // back to itself through a published port leaves by the port that it came in by.
-    batch.message(NEWLINK, ACK, &link_header(0, None), |a| {
+    batch.message(NEWLINK, ACK, &link_header(0, Some(true)), |a| {
         a.text(IFLA_IFNAME, v.host.as_str());
         a.nest(IFLA_LINKINFO, |a| {
             a.text(INFO_SLAVE_KIND, "bridge");
@@ -410,6 +439,8 @@ mod tests {
         rig::on_new_host(|| {
             make_bridge(&bridge()).unwrap();
             let inside = rig::pod("ps1", [10, 89, 0, 7]);
+            let addresses = ip("addr show ps1");
+            assert!(addresses.contains("UP") && !addresses.contains("inet"), "{addresses}");
             let port = ip("-d link show ps1");
             assert!(port.contains("master podspec0") && port.contains("hairpin on"), "{port}");
             let shown = rig::within(&inside, || ip("-d addr"));
@@ -439,6 +470,10 @@ mod tests {
         rig::on_new_host(|| {
             make_bridge(&bridge()).unwrap();
             let inside = netns::create().unwrap();
+            let _first = rig::pod("ps2", [10, 89, 0, 8]);
+            let refused = connect(&rig::veth("ps2", [10, 89, 0, 7]), inside.as_fd()).unwrap_err();
+            assert!(matches!(refused, NetError::MakeVeth { .. }), "{refused:?}");
+            assert!(index_of(&name("ps2")).is_ok(), "another's link stays");
             let veth =
                 Veth { gateway: Ipv4Addr::new(192, 0, 2, 1), ..rig::veth("ps1", [10, 89, 0, 7]) };
             let refused = connect(&veth, inside.as_fd()).unwrap_err();
