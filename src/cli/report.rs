@@ -3,7 +3,8 @@
 
 use crate::spec::problem::{Problem, Severity};
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents, NamedSource, SourceCode, SourceSpan, SpanContents,
 };
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub fn render_problems(
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width.max(40))
         .with_links(false)
-        .with_context_lines(0)
+        .with_context_lines(1)
         .tab_width(4);
     let source = Source::new(file, text);
     let mut page = String::new();
@@ -69,6 +70,45 @@ impl Source {
     }
 }
 
+impl SourceCode for Source {
+    /// The whole lines of the span: miette's own context is lines around, or a piece of the line.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text = self.0.inner();
+        let (from, to) = (span.offset(), span.offset() + span.len());
+        if before + after == 0 || text.get(from..to).is_none() {
+            return self.0.read_span(span, 0, 0);
+        }
+        let start = text[..from].rfind('\n').map_or(0, |index| index + 1);
+        // A span that ends with its line's newline does not have the next line too.
+        let inside = if to > from && text[..to].ends_with('\n') { to - 1 } else { to };
+        let end = text[inside..].find('\n').map_or(text.len(), |index| inside + index);
+        let line = text[..start].matches('\n').count();
+        let count = text[start..end].matches('\n').count() + 1;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.0.name().to_owned(),
+            &text.as_bytes()[start..end],
+            (start, end - start).into(),
+            line,
+            0,
+            count,
+        )))
+    }
+}
+
+/// Text of a file in a message must not move a terminal's cursor.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 #[derive(Debug)]
 struct One<'a> {
     problem: &'a Problem,
@@ -83,7 +123,7 @@ impl fmt::Debug for Source {
 
 impl fmt::Display for One<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
+        f.write_str(&visible(&self.problem.message))
     }
 }
 
@@ -102,16 +142,16 @@ impl Diagnostic for One<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.problem.help.as_ref().map(|help| Box::new(help) as _)
+        self.problem.help.as_ref().map(|help| Box::new(visible(help)) as _)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source.0)
+        Some(self.source)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let labels = self.problem.labels.iter().enumerate().map(|(index, (place, label))| {
-            let label = Some(label.clone()).filter(|label| !label.is_empty());
+            let label = Some(visible(label)).filter(|label| !label.is_empty());
             let place = place.clone();
             if index == 0 {
                 LabeledSpan::new_primary_with_span(label, place)

@@ -2,7 +2,7 @@
 //! good part comes out as typed JSON. What is wrong is cut from the tree (its key noted in `lost`), so
 //! that the checks of meaning go on with the rest and never complain of what is already reported.
 
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Problem, did_you_mean, nearest};
 use super::tree::{Kind, Node, Style};
 use serde_json::{Map, Value};
 
@@ -106,12 +106,7 @@ impl<'a> Judge<'a> {
             let known = properties.and_then(|properties| properties.get(key)).or(others);
             let value = match known {
                 Some(known) => self.judge(known, &mut entry.value, &below(path, key)),
-                None => {
-                    let free = properties.into_iter().flat_map(Map::keys).map(String::as_str);
-                    let free: Vec<&str> =
-                        free.filter(|known| !present.iter().any(|key| key == known)).collect();
-                    self.unknown_key(key, entry.key.clone(), path, &free)
-                }
+                None => self.unknown_key(key, entry.key.clone(), path, properties, &present),
             };
             match value {
                 Some(value) => typed.insert(key.clone(), value),
@@ -141,21 +136,27 @@ impl<'a> Judge<'a> {
         key: &str,
         place: std::ops::Range<usize>,
         path: &str,
-        known: &[&str],
+        known: Option<&Map<String, Value>>,
+        present: &[String],
     ) -> Option<Value> {
+        let all: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        let here = |word: &str| present.iter().any(|key| key == word);
+        let free: Vec<&str> = all.iter().copied().filter(|word| !here(word)).collect();
         let message = format!("unknown key `{key}`");
         let label = format!("not a key of {}", subject(path));
-        let help = did_you_mean(key, known.iter().copied()).or_else(|| {
+        let help = did_you_mean(key, free.iter().copied()).or_else(|| {
+            let twice = nearest(key, all.iter().copied())
+                .map(|word| format!("did you mean `{word}`, which is here already?"));
             let elsewhere = (path.is_empty()
                 && ["image", "rootfs", "command", "env"].contains(&key))
             .then(|| {
                 format!("`{key}` belongs to a container: `containers: {{ NAME: {{ {key}: … }} }}`")
             });
             let list = || {
-                (known.len() <= 12 && !known.is_empty())
-                    .then(|| format!("what there is: {}", known.join(", ")))
+                (free.len() <= 12 && !free.is_empty())
+                    .then(|| format!("what there is: {}", free.join(", ")))
             };
-            elsewhere.or_else(list)
+            twice.or(elsewhere).or_else(list)
         });
         self.report(Problem::error("P0200", message, place, label).maybe_help(help))
     }
@@ -278,6 +279,9 @@ impl<'a> Judge<'a> {
         let help = match (list, node.text()) {
             (Some(leaf), Some(text)) if form(leaf) == "command" => {
                 Some(format!("write a list: `{}`", command_list(text)))
+            }
+            (Some(leaf), Some(_)) if leaf.get("items").is_some_and(|item| form(item) == "text") => {
+                None
             }
             (Some(_), Some(text)) => Some(format!("write a list: `[{text}]`")),
             _ if has_type(forms.first().copied().unwrap_or(&Value::Null), "boolean") => {

@@ -459,7 +459,11 @@ fn name_or_id(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Opti
     let legal = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '$');
     if word.is_empty() || word.starts_with('-') || word.len() > 255 || !word.chars().all(legal) {
         if checks.one_line(word, place) {
-            let message = format!("`{word}` is neither a name nor an id");
+            let message = if word.is_empty() {
+                "a user or group is empty here".to_owned()
+            } else {
+                format!("`{word}` is neither a name nor an id")
+            };
             let help = "write `uid`, `uid:gid`, `name` or `name:group`";
             checks.report(Problem::error("P0460", message, place.clone(), "here").help(help));
         }

@@ -72,7 +72,7 @@ pub enum Either<S, L> {
 /// A pod: containers that share namespaces, a network and volumes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-#[schemars(rename = "Pod")]
+#[schemars(rename = "Pod", extend("required" = ["containers"]))]
 pub struct RawPod {
     /// The pod's name, a DNS label. Default: the file's name without `.pod`; for `pod.yaml` the
     /// directory's name.
@@ -116,7 +116,6 @@ pub struct RawPod {
     /// Containers that run one after another to completion before `containers` start.
     pub init_containers: Option<IndexMap<String, RawContainer>>,
     /// The pod's containers, in the order of the file.
-    #[schemars(required)]
     pub containers: Option<IndexMap<String, RawContainer>>,
     /// What to do when a container ends: `no`, `on-failure[:N]`, `always`, `unless-stopped`.
     #[schemars(extend("default" = "no", "examples" = ["on-failure:5", "always"]))]
@@ -379,7 +378,7 @@ pub struct SecretMount {
 /// A volume in a container, long form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-#[schemars(rename = "VolumeMount")]
+#[schemars(rename = "VolumeMount", extend("required" = ["target"]))]
 pub struct Mount {
     /// `tmpfs`: in memory, the container's own. Without it: a mount of `source`.
     #[serde(rename = "type")]
@@ -387,7 +386,6 @@ pub struct Mount {
     /// A declared volume's name, or a host path that begins with `/`, `./` or `../`.
     pub source: Option<String>,
     /// Where the container sees it.
-    #[schemars(required)]
     pub target: Option<String>,
     /// Whether the container may not write.
     #[schemars(extend("default" = false))]

@@ -3,7 +3,7 @@
 //! Every limit is there so that recursion over a tree, and its memory, are bounded.
 
 use super::problem::Problem;
-use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, Tag};
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -244,6 +244,9 @@ impl Builder<'_> {
                 Ok((event, span)) => self.event(event, self.place(span))?,
                 Err(error) => {
                     let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
+                    if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+                        return self.too_deep(at..at);
+                    }
                     self.syntax(at, &error.info());
                     return None;
                 }
@@ -396,6 +399,8 @@ impl Builder<'_> {
             problem.message = "an address in brackets must be in quotes".to_owned();
             problem.labels = vec![(place, "YAML reads this as the start of a list".to_owned())];
             problem.help = Some(format!("write `- \"{port}\"`"));
+        } else if self.text[at..].starts_with('{') && self.text[..at].ends_with('$') {
+            problem.help = Some("inside `{ }` and `[ ]` put `${…}` in quotes".to_owned());
         } else if line.starts_with(|c: char| c.is_whitespace())
             && line.trim_start_matches(' ').starts_with('\t')
         {
