@@ -1,0 +1,706 @@
+//! One container of the file to one of the model.
+
+use super::interpolate::{environment, is_env_key};
+use super::model::{
+    Condition, Container, Logs, NameOrId, NetworkMode, Port, Restart, Root, Scope, Shared, Signal,
+    User,
+};
+use super::problem::{Problem, did_you_mean};
+use super::quantity;
+use super::raw::{self, Either, RawContainer, RawPod};
+use super::tree::{Entry, Node};
+use super::validate::{self, Checks};
+use super::volume;
+use crate::names::ContainerName;
+use indexmap::IndexMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const LOGS: Logs = Logs { max_size: 10 << 20, max_files: 5 };
+
+/// Every container; ports of those that share the pod's `net` go to `pod_ports`.
+pub(super) fn containers(
+    raw: &RawPod,
+    node: &Node,
+    checks: &mut Checks<'_>,
+    pod_ports: &mut Vec<Port>,
+) -> IndexMap<ContainerName, Container> {
+    let mut result = IndexMap::new();
+    let Some(list) = node.get("containers") else { return result };
+    let pod_restart = match (&raw.restart, node.get("restart")) {
+        (Some(word), Some(place)) => restart(word, &place.span, checks).unwrap_or(Restart::No),
+        _ => Restart::No,
+    };
+    if raw.containers.as_ref().is_some_and(IndexMap::is_empty) && list.lost.is_empty() {
+        let message = "this pod has no container";
+        checks.report(Problem::error("P0503", message, list.span.clone(), "nothing in here"));
+    }
+    let restarts = restarts(raw, pod_restart);
+    for (word, raw) in raw.containers.iter().flatten() {
+        let Some(entry) = list.entry(word) else { continue };
+        let name = validate::container_name(word, entry.key.clone(), checks);
+        let one = One { word, raw, entry, node: &entry.value };
+        let container = one.build(pod_restart, checks, pod_ports);
+        if let (Some(name), Some(container)) = (name, container) {
+            result.insert(name, container);
+        }
+    }
+    dependencies(raw, node, &restarts, checks, &mut result);
+    result
+}
+
+/// Which containers are started again however they end, by their words.
+fn restarts(raw: &RawPod, pod: Restart) -> Vec<&str> {
+    let always = |container: &RawContainer| match container.restart.as_deref() {
+        Some(word) => matches!(word, "always" | "unless-stopped"),
+        None => matches!(pod, Restart::Always | Restart::UnlessStopped),
+    };
+    let all = raw.containers.iter().flatten();
+    all.filter(|(_, container)| always(container)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// A container of the file and its place.
+struct One<'a> {
+    word: &'a str,
+    raw: &'a RawContainer,
+    entry: &'a Entry,
+    node: &'a Node,
+}
+
+impl One<'_> {
+    fn at(&self, key: &str) -> Range<usize> {
+        self.node.get(key).map_or_else(|| self.entry.key.clone(), |value| value.span.clone())
+    }
+
+    fn item(&self, key: &str, index: usize) -> Range<usize> {
+        let item = self.node.get(key).and_then(|list| list.item(index));
+        item.map_or_else(|| self.at(key), |item| item.span.clone())
+    }
+
+    fn lost(&self, key: &str) -> bool {
+        self.node.lost.iter().any(|lost| lost == key)
+    }
+
+    fn build(
+        &self,
+        pod: Restart,
+        checks: &mut Checks<'_>,
+        pod_ports: &mut Vec<Port>,
+    ) -> Option<Container> {
+        self.refuse_later(checks);
+        let raw = self.raw;
+        let root = self.root(checks);
+        let argv = self.argv(checks);
+        let working_dir = self.working_dir(checks);
+        let user = self.user(checks);
+        let groups = self.groups(checks);
+        let env = self.env(checks);
+        let mounts = volume::mounts(raw.volumes.as_ref(), self.node, checks);
+        let namespaces = self.namespaces(checks);
+        let hostname = self.hostname(&namespaces, checks);
+        let mut ports = self.ports(&namespaces, checks);
+        if checks.share.contains(&Shared::Net) && !namespaces.contains_key(&Shared::Net) {
+            pod_ports.append(&mut ports);
+        }
+        let restart = match &raw.restart {
+            Some(word) => restart(word, &self.at("restart"), checks),
+            None => Some(pod),
+        };
+        let stop_signal = self.stop_signal(checks);
+        let stop_timeout = match &raw.stop_timeout {
+            Some(span) => {
+                checks.quantity("P0410", quantity::duration(&span.0), self.at("stopTimeout"))
+            }
+            None => Some(STOP_TIMEOUT),
+        };
+        let logs = self.logs(checks);
+        Some(Container {
+            root: root?,
+            argv,
+            working_dir: working_dir?,
+            user: user?,
+            groups,
+            env,
+            mounts,
+            hostname,
+            ports,
+            depends_on: IndexMap::new(),
+            restart: restart?,
+            stop_signal: stop_signal?,
+            stop_timeout: stop_timeout?,
+            namespaces,
+            logs: logs?,
+        })
+    }
+
+    /// Fields of the language whose mechanism is a later version's.
+    fn refuse_later(&self, checks: &mut Checks<'_>) {
+        checks.later(
+            self.node,
+            &[
+                "image",
+                "pullPolicy",
+                "secrets",
+                "devices",
+                "ulimits",
+                "oomScoreAdj",
+                "startupProbe",
+                "readinessProbe",
+                "livenessProbe",
+                "lifecycle",
+                "resources",
+                "security",
+            ],
+        );
+        let flags = [("tty", self.raw.tty), ("stdin", self.raw.stdin), ("init", self.raw.init)];
+        for (key, value) in flags {
+            if value == Some(true) {
+                checks.later(self.node, &[key]);
+            }
+        }
+        if self.raw.runtime.as_deref().is_some_and(|runtime| runtime != "embedded") {
+            checks.not_yet("a `runtime` other than `embedded`".to_owned(), self.at("runtime"));
+        }
+    }
+
+    fn root(&self, checks: &mut Checks<'_>) -> Option<Root> {
+        match (&self.raw.image, &self.raw.rootfs) {
+            (Some(_), Some(_)) => {
+                let (image, rootfs) = (self.node.entry("image")?, self.node.entry("rootfs")?);
+                let message = format!("`{}` has both an `image` and a `rootfs`", self.word);
+                let problem = Problem::error("P0505", message, rootfs.key.clone(), "this or");
+                checks.report(problem.also(image.key.clone(), "that"));
+                None
+            }
+            // Refused as not supported yet.
+            (Some(_), None) => None,
+            (None, Some(word)) if word == "host" => Some(Root::Host),
+            (None, Some(word)) => {
+                volume::host_path(word, &self.at("rootfs"), checks).map(Root::Directory)
+            }
+            (None, None) => {
+                if !self.lost("image") && !self.lost("rootfs") {
+                    let message = format!("`{}` has neither `image` nor `rootfs`", self.word);
+                    let problem = Problem::error(
+                        "P0504",
+                        message,
+                        self.entry.key.clone(),
+                        "has no root file system",
+                    );
+                    checks.report(
+                        problem.help("write `rootfs: host`, `rootfs: ./directory` or `image: …`"),
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn argv(&self, checks: &mut Checks<'_>) -> Vec<String> {
+        let (command, args) = (self.raw.command.as_ref(), self.raw.args.as_ref());
+        let words = command.into_iter().flatten().chain(args.into_iter().flatten());
+        let argv: Vec<String> = words.map(|word| word.0.clone()).collect();
+        let unknown = self.lost("command")
+            || self.lost("args")
+            || self.node.get("command").is_some_and(|command| !command.lost.is_empty());
+        if self.raw.rootfs.is_some() && command.is_none_or(Vec::is_empty) && !unknown {
+            let message = format!("`{}` has no `command`", self.word);
+            let problem = Problem::error("P0506", message, self.entry.key.clone(), "runs what?");
+            let help = if argv.is_empty() {
+                "a root directory has no program of its own: write `command: [program, argument]`"
+            } else {
+                "`args` follow a `command`: a root directory has no program of its own"
+            };
+            checks.report(problem.help(help));
+        } else if argv.first().is_some_and(String::is_empty) && !unknown {
+            let message = "the program has an empty name";
+            checks.report(Problem::error("P0407", message, self.item("command", 0), "here"));
+        }
+        argv
+    }
+
+    fn working_dir(&self, checks: &mut Checks<'_>) -> Option<PathBuf> {
+        let Some(word) = &self.raw.working_dir else { return Some(PathBuf::from("/")) };
+        let place = self.at("workingDir");
+        if !word.starts_with('/') {
+            let message = format!("`{word}` is not an absolute path");
+            let help = format!("write `/{}`", word.trim_start_matches("./"));
+            checks
+                .report(Problem::error("P0453", message, place, "inside the container").help(help));
+            return None;
+        }
+        checks.one_line(word, &place).then(|| Path::new(word).components().collect())
+    }
+
+    fn user(&self, checks: &mut Checks<'_>) -> Option<User> {
+        let Some(word) = &self.raw.user else {
+            return Some(User { user: NameOrId::Id(0), group: None });
+        };
+        let place = self.at("user");
+        let (user, group) = match word.0.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (word.0.as_str(), None),
+        };
+        let user = name_or_id(user, &place, checks)?;
+        let group = match group {
+            Some(group) => Some(name_or_id(group, &place, checks)?),
+            None => None,
+        };
+        Some(User { user, group })
+    }
+
+    fn groups(&self, checks: &mut Checks<'_>) -> Vec<NameOrId> {
+        let groups = self.raw.groups.iter().flatten().enumerate();
+        groups
+            .filter_map(|(index, word)| name_or_id(&word.0, &self.item("groups", index), checks))
+            .collect()
+    }
+
+    /// The files of `envFile`, then `env` over them.
+    fn env(&self, checks: &mut Checks<'_>) -> IndexMap<String, String> {
+        let mut env = IndexMap::new();
+        match &self.raw.env_file {
+            Some(Either::Short(file)) => self.env_file(file, self.at("envFile"), &mut env, checks),
+            Some(Either::Long(files)) => {
+                for (index, file) in files.iter().enumerate() {
+                    self.env_file(file, self.item("envFile", index), &mut env, checks);
+                }
+            }
+            None => {}
+        }
+        match &self.raw.env {
+            Some(Either::Long(map)) => {
+                for (key, value) in map {
+                    let entry = self.node.get("env").and_then(|env| env.entry(key));
+                    let place = entry.map_or_else(|| self.at("env"), |entry| entry.key.clone());
+                    if env_key(key, &place, checks) {
+                        env.insert(key.clone(), value.0.clone());
+                    }
+                }
+            }
+            Some(Either::Short(list)) => self.env_list(list, &mut env, checks),
+            None => {}
+        }
+        env
+    }
+
+    fn env_list(
+        &self,
+        list: &[raw::Text],
+        env: &mut IndexMap<String, String>,
+        checks: &mut Checks<'_>,
+    ) {
+        let mut seen: IndexMap<&str, Range<usize>> = IndexMap::new();
+        for (index, text) in list.iter().enumerate() {
+            let place = self.item("env", index);
+            let Some((key, value)) = text.0.split_once('=') else {
+                let message = format!("`{}` is not KEY=VALUE", text.0);
+                let problem = Problem::error("P0454", message, place, "no `=` in this");
+                checks.report(problem.help(format!(
+                    "for a variable of your own environment write `{0}=${{{0}}}`",
+                    text.0
+                )));
+                continue;
+            };
+            if let Some(first) = seen.get(key) {
+                let message = format!("the variable `{key}` is here twice");
+                checks.report(
+                    Problem::error("P0455", message, place, "again").also(first.clone(), "first"),
+                );
+                continue;
+            }
+            if env_key(key, &place, checks) {
+                env.insert(key.to_owned(), value.to_owned());
+            }
+            seen.insert(key, place);
+        }
+    }
+
+    fn env_file(
+        &self,
+        file: &str,
+        place: Range<usize>,
+        env: &mut IndexMap<String, String>,
+        checks: &mut Checks<'_>,
+    ) {
+        let Some(path) = volume::host_path(file, &place, checks) else { return };
+        let pairs = match (checks.context.read)(&path) {
+            Ok(text) => environment(&text)
+                .map_err(|line| format!("line {line} of {} is not KEY=VALUE", path.display())),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        };
+        match pairs {
+            Ok(pairs) => env.extend(pairs),
+            Err(message) => checks.report(Problem::error("P0456", message, place, "named here")),
+        }
+    }
+
+    fn namespaces(&self, checks: &mut Checks<'_>) -> IndexMap<Shared, Scope> {
+        let mut result = IndexMap::new();
+        let (Some(raw), Some(node)) = (&self.raw.namespaces, self.node.get("namespaces")) else {
+            return result;
+        };
+        checks.later(node, &["user", "cgroup", "time"]);
+        let kinds = [
+            (Shared::Net, "net", &raw.net),
+            (Shared::Uts, "uts", &raw.uts),
+            (Shared::Ipc, "ipc", &raw.ipc),
+            (Shared::Pid, "pid", &raw.pid),
+        ];
+        for (kind, key, word) in kinds {
+            let (Some(word), Some(place)) = (word, node.get(key)) else { continue };
+            match word.as_str() {
+                "private" => drop(result.insert(kind, Scope::Private)),
+                "host" => drop(result.insert(kind, Scope::Host)),
+                path if path.starts_with("ns:") => {
+                    checks.not_yet("a namespace by path".to_owned(), place.span.clone());
+                }
+                _ => {
+                    let message = format!("`{word}` is no value of `namespaces.{key}`");
+                    let label = "one of: private, host, ns:/path";
+                    let help = did_you_mean(word, ["private", "host"])
+                        .unwrap_or_else(|| "to be in the pod's namespace leave it out".to_owned());
+                    let problem = Problem::error("P0436", message, place.span.clone(), label);
+                    checks.report(problem.help(help));
+                }
+            }
+        }
+        result
+    }
+
+    fn hostname(&self, namespaces: &IndexMap<Shared, Scope>, checks: &mut Checks<'_>) -> String {
+        let Some(name) = &self.raw.hostname else { return self.word.to_owned() };
+        let scope = namespaces.get(&Shared::Uts);
+        let own = scope == Some(&Scope::Private)
+            || scope.is_none() && !checks.share.contains(&Shared::Uts);
+        if !own && let Some(entry) = self.node.entry("hostname") {
+            let of = if scope.is_some() { "the machine's" } else { "the pod's" };
+            let message = format!("`{}` has a `hostname`, but its host name is {of}", self.word);
+            let help = if scope.is_some() {
+                "leave it out"
+            } else {
+                "set the pod's `hostname`, or give this container `namespaces: { uts: private }`"
+            };
+            checks.report(
+                Problem::error("P0513", message, entry.key.clone(), "of nothing").help(help),
+            );
+        }
+        checks.host_name(name, &self.at("hostname"));
+        name.clone()
+    }
+
+    fn ports(&self, namespaces: &IndexMap<Shared, Scope>, checks: &mut Checks<'_>) -> Vec<Port> {
+        let ports = validate::ports(self.raw.ports.as_ref(), self.node, checks);
+        if namespaces.get(&Shared::Net) == Some(&Scope::Host)
+            && checks.network == NetworkMode::Bridge
+            && let Some(entry) = self.node.entry("ports").filter(|_| !ports.is_empty())
+        {
+            let message =
+                format!("`{}` is in the machine's network: there is nothing to publish", self.word);
+            let problem = Problem::error("P0511", message, entry.key.clone(), "these ports");
+            checks.report(
+                problem.help("it listens on the machine's own addresses: leave `ports` out"),
+            );
+            return Vec::new();
+        }
+        ports
+    }
+
+    fn stop_signal(&self, checks: &mut Checks<'_>) -> Option<Signal> {
+        let Some(word) = &self.raw.stop_signal else { return Some(Signal(libc::SIGTERM)) };
+        let number = signal(&word.0);
+        if number.is_none() {
+            let message = format!("`{}` is no signal", word.0);
+            let help = did_you_mean(&word.0.to_uppercase(), SIGNALS.iter().map(|(name, _)| *name))
+                .unwrap_or_else(|| {
+                    "a name such as `SIGTERM` or `INT`, or a number from 1 to 64".to_owned()
+                });
+            checks
+                .report(Problem::error("P0457", message, self.at("stopSignal"), "here").help(help));
+        }
+        number.map(Signal)
+    }
+
+    fn logs(&self, checks: &mut Checks<'_>) -> Option<Logs> {
+        let (Some(raw), Some(node)) = (&self.raw.logs, self.node.get("logs")) else {
+            return Some(LOGS);
+        };
+        let max_size = match (&raw.max_size, node.get("maxSize")) {
+            (Some(size), Some(place)) => {
+                checks.quantity("P0411", quantity::size(&size.0), place.span.clone())?
+            }
+            _ => LOGS.max_size,
+        };
+        Some(Logs { max_size, max_files: raw.max_files.unwrap_or(LOGS.max_files) })
+    }
+}
+
+fn env_key(key: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> bool {
+    if !is_env_key(key) && checks.one_line(key, place) {
+        let message = format!("`{key}` cannot be the name of a variable");
+        let label = "empty, or with a space or `=`";
+        checks.report(Problem::error("P0458", message, place.clone(), label));
+    }
+    is_env_key(key)
+}
+
+/// Digits are an id below 2^31, anything else a name of the root's own files.
+fn name_or_id(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<NameOrId> {
+    if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+        let id = word.parse::<u32>().ok().filter(|id| *id < 1 << 31);
+        if id.is_none() {
+            let message = format!("the id {word} is too large");
+            checks.report(Problem::error("P0459", message, place.clone(), "at most 2147483647"));
+        }
+        return id.map(NameOrId::Id);
+    }
+    let legal = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '$');
+    if word.is_empty() || word.starts_with('-') || word.len() > 255 || !word.chars().all(legal) {
+        if checks.one_line(word, place) {
+            let message = if word.is_empty() {
+                "a user or group is empty here".to_owned()
+            } else {
+                format!("`{word}` is neither a name nor an id")
+            };
+            let help = "write `uid`, `uid:gid`, `name` or `name:group`";
+            checks.report(Problem::error("P0460", message, place.clone(), "here").help(help));
+        }
+        return None;
+    }
+    Some(NameOrId::Name(word.to_owned()))
+}
+
+fn restart(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<Restart> {
+    const ALL: [&str; 4] = ["no", "on-failure", "always", "unless-stopped"];
+    let problem = match word.split_once(':') {
+        None if word == "no" => return Some(Restart::No),
+        None if word == "always" => return Some(Restart::Always),
+        None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
+        None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
+        Some(("on-failure", count)) => {
+            let digits = count.bytes().all(|b| b.is_ascii_digit());
+            match count.parse().ok().filter(|most| digits && *most > 0) {
+                Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
+                None => Problem::error(
+                    "P0437",
+                    format!("`{count}` is no count of restarts"),
+                    place.clone(),
+                    "here",
+                )
+                .help("write a whole number from 1, such as `on-failure:5`"),
+            }
+        }
+        _ => {
+            let help = match word {
+                "never" | "Never" => Some("write `no`".to_owned()),
+                _ => did_you_mean(word, ALL),
+            };
+            let label = "one of: no, on-failure[:N], always, unless-stopped";
+            Problem::error("P0437", format!("`{word}` is no restart policy"), place.clone(), label)
+                .maybe_help(help)
+        }
+    };
+    checks.report(problem);
+    None
+}
+
+const SIGNALS: [(&str, i32); 30] = [
+    ("SIGHUP", libc::SIGHUP),
+    ("SIGINT", libc::SIGINT),
+    ("SIGQUIT", libc::SIGQUIT),
+    ("SIGILL", libc::SIGILL),
+    ("SIGTRAP", libc::SIGTRAP),
+    ("SIGABRT", libc::SIGABRT),
+    ("SIGBUS", libc::SIGBUS),
+    ("SIGFPE", libc::SIGFPE),
+    ("SIGKILL", libc::SIGKILL),
+    ("SIGUSR1", libc::SIGUSR1),
+    ("SIGSEGV", libc::SIGSEGV),
+    ("SIGUSR2", libc::SIGUSR2),
+    ("SIGPIPE", libc::SIGPIPE),
+    ("SIGALRM", libc::SIGALRM),
+    ("SIGTERM", libc::SIGTERM),
+    ("SIGCHLD", libc::SIGCHLD),
+    ("SIGCONT", libc::SIGCONT),
+    ("SIGSTOP", libc::SIGSTOP),
+    ("SIGTSTP", libc::SIGTSTP),
+    ("SIGTTIN", libc::SIGTTIN),
+    ("SIGTTOU", libc::SIGTTOU),
+    ("SIGURG", libc::SIGURG),
+    ("SIGXCPU", libc::SIGXCPU),
+    ("SIGXFSZ", libc::SIGXFSZ),
+    ("SIGVTALRM", libc::SIGVTALRM),
+    ("SIGPROF", libc::SIGPROF),
+    ("SIGWINCH", libc::SIGWINCH),
+    ("SIGIO", libc::SIGIO),
+    ("SIGPWR", libc::SIGPWR),
+    ("SIGSYS", libc::SIGSYS),
+];
+
+/// `SIGTERM`, `term`, `15`, `RTMIN+3`.
+fn signal(word: &str) -> Option<i32> {
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        return word.parse().ok().filter(|number| (1..=64).contains(number));
+    }
+    let upper = word.to_ascii_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |text: &str, sign: char| match text.strip_prefix(sign) {
+        Some(digits) => digits.parse::<u8>().ok().map(i32::from),
+        None => text.is_empty().then_some(0),
+    };
+    let real_time = if let Some(rest) = bare.strip_prefix("RTMIN") {
+        // glibc keeps the first two of the kernel's 32 to 64.
+        Some(34 + offset(rest, '+')?)
+    } else if let Some(rest) = bare.strip_prefix("RTMAX") {
+        Some(64 - offset(rest, '-')?)
+    } else {
+        None
+    };
+    if let Some(number) = real_time {
+        return (34..=64).contains(&number).then_some(number);
+    }
+    SIGNALS
+        .iter()
+        .find(|(name, _)| name.strip_prefix("SIG") == Some(bare))
+        .map(|(_, number)| *number)
+}
+
+/// Resolves `dependsOn` of every container, and looks for rounds.
+fn dependencies(
+    raw: &RawPod,
+    node: &Node,
+    restarts: &[&str],
+    checks: &mut Checks<'_>,
+    result: &mut IndexMap<ContainerName, Container>,
+) {
+    let known = validate::known_containers(node);
+    let index: IndexMap<&str, usize> =
+        known.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+    let mut edges: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); known.len()];
+    for (word, container) in raw.containers.iter().flatten() {
+        let place = node.get("containers").and_then(|all| all.get(word));
+        let (Some(from), Some(list)) =
+            (index.get(word.as_str()), place.and_then(|one| one.get("dependsOn")))
+        else {
+            continue;
+        };
+        let mut resolved = IndexMap::new();
+        for (other, condition, at) in wanted(container, list, checks) {
+            let Some(to) = index.get(other) else {
+                unknown(word, other, at, &known, checks);
+                continue;
+            };
+            if condition == Condition::Completed && restarts.contains(&other) {
+                let message =
+                    format!("`{word}` waits for the end of `{other}`, which is always restarted");
+                let problem = Problem::error("P0522", message, at.clone(), "never completes");
+                checks
+                    .report(problem.help(format!("give `{other}` `restart: no` or `on-failure`")));
+            }
+            edges[*from].push((*to, at));
+            if let Ok(name) = ContainerName::try_from(other) {
+                resolved.insert(name, condition);
+            }
+        }
+        if let Some(container) =
+            ContainerName::try_from(word.as_str()).ok().and_then(|name| result.get_mut(&name))
+        {
+            container.depends_on = resolved;
+        }
+    }
+    validate::rounds(&known, &edges, checks);
+}
+
+/// What a container waits for: the other's name, what must have happened, and where that stands.
+fn wanted<'a>(
+    raw: &'a RawContainer,
+    list: &Node,
+    checks: &mut Checks<'_>,
+) -> Vec<(&'a str, Condition, Range<usize>)> {
+    let mut result: Vec<(&str, Condition, Range<usize>)> = Vec::new();
+    match &raw.depends_on {
+        Some(Either::Short(names)) => {
+            for (index, name) in names.iter().enumerate() {
+                let at = list.item(index).map_or_else(|| list.head(), |item| item.span.clone());
+                if let Some((_, _, first)) = result.iter().find(|(known, _, _)| known == name) {
+                    let message = format!("`{name}` is in `dependsOn` twice");
+                    checks.report(
+                        Problem::error("P0523", message, at, "again").also(first.clone(), "first"),
+                    );
+                    continue;
+                }
+                result.push((name, Condition::Started, at));
+            }
+        }
+        Some(Either::Long(map)) => {
+            for (name, value) in map {
+                let Some(entry) = list.entry(name) else { continue };
+                let condition = condition(value, entry, checks);
+                result.push((name, condition, entry.key.clone()));
+            }
+        }
+        None => {}
+    }
+    result
+}
+
+fn condition(
+    value: &Either<raw::Condition, raw::Dependency>,
+    entry: &Entry,
+    checks: &mut Checks<'_>,
+) -> Condition {
+    let word = match value {
+        Either::Short(word) => *word,
+        Either::Long(long) => {
+            if long.restart == Some(true) {
+                checks.later(&entry.value, &["restart"]);
+            }
+            long.condition.unwrap_or(raw::Condition::Started)
+        }
+    };
+    match word {
+        raw::Condition::Started => Condition::Started,
+        raw::Condition::Completed => Condition::Completed,
+        raw::Condition::Ready => {
+            let place = entry.value.get("condition").unwrap_or(&entry.value).span.clone();
+            checks.not_yet("to wait until a container is `ready`".to_owned(), place);
+            Condition::Started
+        }
+    }
+}
+
+fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks: &mut Checks<'_>) {
+    let message = format!("`{word}` depends on `{other}`, which is no container of this pod");
+    let others: Vec<&str> = known.iter().copied().filter(|name| *name != word).collect();
+    let help = did_you_mean(other, others.iter().copied()).or_else(|| {
+        (!others.is_empty() && others.len() < 12)
+            .then(|| format!("there is: {}", others.join(", ")))
+    });
+    checks.report(Problem::error("P0524", message, place, "no such container").maybe_help(help));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_by_name_and_number() {
+        for (word, number) in [
+            ("SIGTERM", 15),
+            ("term", 15),
+            ("15", 15),
+            ("SigUsr1", 10),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("64", 64),
+        ] {
+            assert_eq!(signal(word), Some(number), "{word}");
+        }
+        for word in ["", "0", "65", "SIG", "SIGSIGTERM", "RTMIN+99", "TERMINATE", "-1"] {
+            assert_eq!(signal(word), None, "{word}");
+        }
+    }
+}

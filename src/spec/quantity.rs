@@ -1,0 +1,173 @@
+//! Numbers with units: sizes and durations. A mistake says what was likely meant.
+
+use std::time::Duration;
+
+/// Why a word is no quantity, and how to write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub message: String,
+    pub help: String,
+}
+
+impl Mistake {
+    fn new<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Self> {
+        Err(Self { message: message.into(), help: help.into() })
+    }
+}
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("", 1),
+    ("k", 1000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+];
+
+/// A number's digits and what follows them.
+fn split(word: &str) -> (&str, &str) {
+    let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+    word.split_at(end)
+}
+
+/// `digits` with an optional fraction, times `unit`, rounded down; exact in integers.
+fn times(digits: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || fraction.len() > 9 || (fraction.is_empty() && digits.contains('.')) {
+        return None;
+    }
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    if fraction.is_empty() {
+        return Some(whole);
+    }
+    let part: u128 = fraction.parse().ok()?;
+    let part = part * u128::from(unit) / 10u128.pow(u32::try_from(fraction.len()).ok()?);
+    whole.checked_add(u64::try_from(part).ok()?)
+}
+
+/// Bytes: `64Mi`, `1.5G`, `4096`.
+pub fn size(word: &str) -> Result<u64, Mistake> {
+    const FORMS: &str =
+        "a size is a number with k, M, G (1000) or Ki, Mi, Gi (1024), such as `64Mi`";
+    let (digits, unit) = split(word);
+    if digits.is_empty() {
+        return Mistake::new(format!("`{word}` is not a size"), FORMS);
+    }
+    if let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) {
+        return match times(digits, *factor) {
+            Some(bytes) if bytes > i64::MAX as u64 => {
+                Mistake::new(format!("`{word}` is more than a machine can have"), FORMS)
+            }
+            Some(bytes) if bytes < 4096 => {
+                let help = format!("that is {bytes} bytes; did you mean `{digits}Mi`?");
+                Mistake::new(format!("`{word}` is less than one page of memory"), help)
+            }
+            Some(bytes) => Ok(bytes),
+            None => Mistake::new(format!("`{word}` is not a size"), FORMS),
+        };
+    }
+    let likely = match unit.to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" | "ki" => "Ki",
+        "m" | "mb" | "mib" | "mi" => "Mi",
+        "g" | "gb" | "gib" | "gi" => "Gi",
+        "b" => {
+            return Mistake::new(
+                format!("`{word}` has an unknown unit"),
+                format!("write `{digits}` for bytes"),
+            );
+        }
+        _ => return Mistake::new(format!("`{unit}` is not a unit of size"), FORMS),
+    };
+    let decimal = likely.trim_end_matches('i').replace('K', "k");
+    let help = format!("write `{digits}{likely}` (1024) or `{digits}{decimal}` (1000)");
+    Mistake::new(format!("`{unit}` is not a unit of size"), help)
+}
+
+const SPAN_UNITS: &[(&str, u64)] =
+    &[("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+
+/// A time span: `500ms`, `10s`, `1m30s`; units only from the long to the short.
+pub fn duration(word: &str) -> Result<Duration, Mistake> {
+    const FORMS: &str =
+        "a duration is a number with ms, s, m or h, such as `500ms`, `10s`, `1m30s`";
+    let wrong =
+        || Mistake { message: format!("`{word}` is not a duration"), help: FORMS.to_owned() };
+    let (mut rest, mut nanos, mut last) = (word, 0u64, u64::MAX);
+    if rest.is_empty() || rest.starts_with('-') {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let (digits, after) = split(rest);
+        if digits.is_empty() {
+            return Err(wrong());
+        }
+        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        if unit.is_empty() {
+            return Mistake::new(
+                format!("`{word}` needs a unit"),
+                format!("for seconds write `{word}s`; there is also ms, m, h"),
+            );
+        }
+        let Some((_, factor)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Mistake::new(format!("`{unit}` is not a unit of time"), FORMS);
+        };
+        let value = times(digits, *factor).filter(|_| *factor < last).ok_or_else(wrong)?;
+        nanos = nanos.checked_add(value).ok_or_else(wrong)?;
+        (rest, last) = (after, *factor);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (word, bytes) in [
+            ("64Mi", 64 << 20),
+            ("1.5Gi", 3 << 29),
+            ("10k", 10_000),
+            ("0.1M", 100_000),
+            ("4096", 4096),
+        ] {
+            assert_eq!(size(word), Ok(bytes), "{word}");
+        }
+        for (word, help) in [
+            ("64m", "`64Mi`"),
+            ("64MB", "`64Mi` (1024) or `64M`"),
+            ("10K", "`10Ki` (1024) or `10k`"),
+            ("64", "`64Mi`"),
+            ("1.Mi", "such as"),
+            ("Mi", "such as"),
+            ("-5Mi", "such as"),
+            ("99999999999Gi", "such as"),
+            ("5 Mi", "such as"),
+            ("1e3", "such as"),
+        ] {
+            let mistake = size(word).unwrap_err();
+            assert!(mistake.help.contains(help), "{word}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (word, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("1.5s", 1500),
+            ("0s", 0),
+            ("2h", 7_200_000),
+        ] {
+            assert_eq!(duration(word), Ok(Duration::from_millis(ms)), "{word}");
+        }
+        for word in ["10", "1s1m", "10sec", "-1s", "", "s", "1m30", "99999999999h", "1 s", "1..5s"]
+        {
+            assert!(duration(word).is_err(), "{word}");
+        }
+        assert!(duration("10").unwrap_err().help.contains("`10s`"));
+    }
+}

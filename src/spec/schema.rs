@@ -1,0 +1,152 @@
+//! The JSON schema of the pod file, made from the types of `raw.rs` and then made fit for editors: no
+//! `null` beside what may be left out, and enums that keep a description for each value.
+
+use super::raw::RawPod;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
+
+/// The schema, draft-07: the draft that editors complete best.
+pub fn schema() -> Value {
+    cached().clone()
+}
+
+/// The schema, made at most once in a process.
+pub(super) fn cached() -> &'static Value {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
+    SCHEMA.get_or_init(|| {
+        let generator = SchemaSettings::draft07().into_generator();
+        let mut schema = generator.into_root_schema_for::<RawPod>().to_value();
+        tidy(&mut schema);
+        if let Some(pod) = schema.as_object_mut() {
+            pod.insert("title".to_owned(), json!("Pod"));
+            pod.insert("patternProperties".to_owned(), json!({ "^x-": true }));
+        }
+        schema
+    })
+}
+
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        Value::Object(object) => {
+            for (key, inner) in object.iter_mut() {
+                if !matches!(key.as_str(), "default" | "examples" | "enum" | "const") {
+                    tidy(inner);
+                }
+            }
+            tidy_object(object);
+        }
+        _ => {}
+    }
+}
+
+fn tidy_object(object: &mut Map<String, Value>) {
+    if object.get("default") == Some(&Value::Null) {
+        object.shift_remove("default");
+    }
+    if let Some(Value::Array(values)) = object.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if object.get("x-form") != Some(&json!("nullable")) {
+        drop_null(object);
+    }
+    describe_values(object);
+}
+
+/// `Option<T>` is "may be left out" in a pod file, never "may be null".
+fn drop_null(object: &mut Map<String, Value>) {
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Value::Array(branches)) = object.get_mut("anyOf") else { return };
+    branches.retain(|branch| branch.get("type") != Some(&json!("null")));
+    if branches.len() != 1 {
+        return;
+    }
+    let only = branches.remove(0);
+    object.shift_remove("anyOf");
+    match only {
+        // Draft-07 ignores what stands beside a `$ref`.
+        reference if reference.get("$ref").is_some() && !object.is_empty() => {
+            object.insert("allOf".to_owned(), json!([reference]));
+        }
+        Value::Object(inner) => {
+            for (key, value) in inner {
+                object.entry(key).or_insert(value);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `oneOf` constants to one `enum`, whose values and descriptions editors show together.
+fn describe_values(object: &mut Map<String, Value>) {
+    let Some(Value::Array(branches)) = object.get("oneOf") else { return };
+    let part = |key: &str| branches.iter().map(|branch| branch.get(key).cloned()).collect();
+    let values: Option<Vec<Value>> = part("const");
+    let texts: Option<Vec<Value>> = part("description");
+    let Some(values) = values else { return };
+    object.shift_remove("oneOf");
+    object.insert("type".to_owned(), json!("string"));
+    object.insert("enum".to_owned(), Value::Array(values));
+    if let Some(texts) = texts {
+        object.insert("markdownEnumDescriptions".to_owned(), Value::Array(texts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each_object(value: &Value, see: &mut impl FnMut(&Map<String, Value>)) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| each_object(item, see)),
+            Value::Object(object) => {
+                see(object);
+                object.values().for_each(|inner| each_object(inner, see));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_file_in_schema_is_the_schema_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/pod.schema.json");
+        let text = format!("{}\n", serde_json::to_string_pretty(cached()).unwrap());
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let file = std::fs::read_to_string(path).unwrap();
+        assert!(file == text, "run `UPDATE=1 cargo test` to write {path} anew");
+    }
+
+    #[test]
+    fn nothing_is_null_but_a_volume() {
+        let mut nulls = 0;
+        each_object(cached(), &mut |object| {
+            nulls += usize::from(object.get("type") == Some(&json!("null")));
+            assert!(
+                !matches!(object.get("type"), Some(Value::Array(t)) if t.contains(&json!("null")))
+            );
+            assert_ne!(object.get("default"), Some(&Value::Null));
+            assert!(!object.contains_key("oneOf"), "{object:?}");
+        });
+        assert_eq!(nulls, 1);
+    }
+
+    #[test]
+    fn every_field_is_described() {
+        each_object(cached(), &mut |object| {
+            for (key, field) in
+                object.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
+                assert!(field.get("description").is_some(), "{key} has no description");
+            }
+        });
+    }
+}

@@ -1,0 +1,623 @@
+//! Raw to model: every value typed, every default filled in, every reference resolved, and every mistake
+//! of meaning reported at its place. What the schema said already is not asked again here.
+
+use super::model::{Dns, NetworkMode, PodSpec, Port, Protocol, Shared, Volume};
+use super::port::{self, PortWord, WordProtocol};
+use super::problem::{Problem, did_you_mean};
+use super::quantity::Mistake;
+use super::raw::{self, Either, RawPod};
+use super::tree::{Kind, Node};
+use super::{Context, Pod, container, order, volume};
+use crate::names::{ContainerName, PodName, VolumeName};
+use indexmap::{IndexMap, IndexSet};
+use std::net::IpAddr;
+use std::ops::Range;
+
+pub(super) const DEFAULT_SHARE: [Shared; 3] = [Shared::Net, Shared::Uts, Shared::Ipc];
+
+/// Published ports with their places.
+pub(super) type Ports = Vec<(Port, Range<usize>)>;
+
+/// What the checks of a pod have in common.
+pub(super) struct Checks<'a> {
+    pub context: &'a Context<'a>,
+    pub problems: &'a mut Vec<Problem>,
+    pub share: IndexSet<Shared>,
+    pub network: NetworkMode,
+    pub volumes: Vec<&'a str>,
+    /// Every published port of the pod with its place.
+    pub ports: Ports,
+}
+
+impl Checks<'_> {
+    pub(super) fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// The value, or nothing and a problem at this place.
+    pub(super) fn quantity<T>(
+        &mut self,
+        code: &'static str,
+        value: Result<T, Mistake>,
+        place: Range<usize>,
+    ) -> Option<T> {
+        value
+            .map_err(|mistake| {
+                let problem = Problem::error(code, mistake.message, place, "here");
+                self.report(problem.help(mistake.help));
+            })
+            .ok()
+    }
+
+    /// Refuses the fields of this node whose mechanism is not there yet.
+    pub(super) fn later(&mut self, node: &Node, keys: &[&str]) {
+        for key in keys {
+            if let Some(entry) = node.entry(key) {
+                self.not_yet(format!("`{key}`"), entry.key.clone());
+            }
+        }
+    }
+
+    pub(super) fn not_yet(&mut self, what: String, place: Range<usize>) {
+        self.report(
+            Problem::error(
+                "P0900",
+                format!("{what} is not supported yet"),
+                place,
+                "not supported yet",
+            )
+            .help("this version of podspec refuses what it cannot do, and never ignores it"),
+        );
+    }
+
+    /// Whether a text can go to a file or a terminal as one line.
+    pub(super) fn one_line(&mut self, text: &str, place: &Range<usize>) -> bool {
+        let bad = text.bytes().find(|byte| *byte < 0x20 || *byte == 0x7f);
+        if let Some(byte) = bad {
+            let message = format!("a control character (0x{byte:02x}) cannot stand here");
+            self.report(Problem::error("P0401", message, place.clone(), "in this"));
+        }
+        bad.is_none()
+    }
+
+    /// A name that others can resolve: DNS labels with dots.
+    pub(super) fn host_name(&mut self, text: &str, place: &Range<usize>) -> bool {
+        let label = |label: &str| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        let good = text.len() <= 63 && text.split('.').all(label);
+        if !good && self.one_line(text, place) {
+            let message = format!("`{text}` is not a host name");
+            self.report(
+                Problem::error("P0402", message, place.clone(), "here")
+                    .help("a host name has at most 63 letters, digits, `-` and `.`"),
+            );
+        }
+        good
+    }
+
+    pub(super) fn address(&mut self, text: &str, place: &Range<usize>) -> Option<IpAddr> {
+        let address = text.parse().ok();
+        if address.is_none() {
+            let message = format!("`{text}` is not an IP address");
+            self.report(Problem::error("P0403", message, place.clone(), "here"));
+        }
+        address
+    }
+}
+
+/// The pod of a document whose good parts are `raw`, and what it publishes; of use only where no problem
+/// was found.
+pub(super) fn pod(
+    raw: &RawPod,
+    node: &Node,
+    context: &Context<'_>,
+    default: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> (Option<PodSpec>, Ports) {
+    let name = name(raw.name.as_deref(), node, default, problems);
+    let share = share(raw, node, problems);
+    let declared = raw.volumes.iter().flat_map(|volumes| volumes.keys()).map(String::as_str);
+    let mut checks = Checks {
+        context,
+        problems,
+        share: share.clone(),
+        network: NetworkMode::Bridge,
+        volumes: declared.collect(),
+        ports: Vec::new(),
+    };
+    let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost);
+    checks.volumes.extend(lost.iter().map(String::as_str));
+    checks.later(
+        node,
+        &["userns", "time", "sysctls", "shmSize", "secrets", "initContainers", "resources"],
+    );
+    if let (Some(policy), Some(place)) = (raw.exit_policy, node.get("exitPolicy"))
+        && policy != raw::ExitPolicy::Continue
+    {
+        checks.not_yet("an `exitPolicy` other than `continue`".to_owned(), place.span.clone());
+    }
+    checks.network = network(raw, node, &mut checks);
+    let hostname = pod_hostname(raw, node, &mut checks);
+    let labels = labels(raw, node, &mut checks);
+    let dns = dns(raw, node, &mut checks);
+    let hosts = hosts(raw, node, &mut checks);
+    let mut ports = ports(raw.ports.as_ref(), node, &mut checks);
+    let volumes = volumes(raw, node, &mut checks);
+    let containers = container::containers(raw, node, &mut checks, &mut ports);
+    warn_of_refused_ports(raw, node, &mut checks);
+    let (network, published) = (checks.network, checks.ports);
+    let spec = name.map(|name| PodSpec {
+        hostname: hostname.unwrap_or_else(|| name.to_string()),
+        name,
+        labels,
+        share,
+        network,
+        dns,
+        hosts,
+        ports,
+        volumes,
+        containers,
+    });
+    (spec, published)
+}
+
+/// The pod's name, of the file or by default.
+pub(super) fn name(
+    word: Option<&str>,
+    node: &Node,
+    default: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> Option<PodName> {
+    if node.lost.iter().any(|key| key == "name") {
+        return None;
+    }
+    let Some(word) = word.or(default) else {
+        let problem = Problem::error("P0501", "this pod has no name", node.head(), "begins here");
+        problems.push(
+            problem.help("write `name: …`; only the first pod of a file can be named by the file"),
+        );
+        return None;
+    };
+    PodName::try_from(word)
+        .map_err(|error| {
+            let place = node.get("name").map_or_else(|| node.head(), |name| name.span.clone());
+            problems.push(name_problem("a pod", word, &error.to_string(), place));
+        })
+        .ok()
+}
+
+/// "`Web` cannot name a container", with the name that could.
+pub(super) fn name_problem(of: &str, word: &str, why: &str, place: Range<usize>) -> Problem {
+    let shown: String = word.chars().filter(|c| !c.is_control()).take(80).collect();
+    let message = format!("`{shown}` cannot be the name of {of}");
+    let fixed: String = word
+        .to_lowercase()
+        .chars()
+        .map(|c| if matches!(c, 'a'..='z' | '0'..='9') { c } else { '-' })
+        .take(63)
+        .collect();
+    let fixed = fixed.trim_matches('-');
+    let help = (!fixed.is_empty()).then(|| format!("`{fixed}` would do"));
+    Problem::error("P0404", message, place, why).maybe_help(help)
+}
+
+fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> IndexSet<Shared> {
+    let default = || IndexSet::from(DEFAULT_SHARE);
+    let (Some(share), Some(place)) = (&raw.share, node.get("share")) else { return default() };
+    let words = match share {
+        Either::Short(word) if word == "none" => return IndexSet::new(),
+        Either::Short(word) => {
+            let parts: Vec<&str> =
+                word.split([',', ' ', '+']).filter(|part| !part.is_empty()).collect();
+            let plus = if word.contains('+') { "+" } else { "" };
+            let list =
+                parts.iter().map(|part| format!("{plus}{part}")).collect::<Vec<_>>().join(", ");
+            let message = "`share` is a list, or the word `none`";
+            let problem = Problem::error("P0430", message, place.span.clone(), "this is neither");
+            problems.push(problem.help(format!("write `share: [{list}]`")));
+            return default();
+        }
+        Either::Long(words) => words,
+    };
+    let adds = |word: &str| word.starts_with('+');
+    if words.iter().any(|word| adds(word)) && !words.iter().all(|word| adds(word)) {
+        let odd = words.iter().position(|word| !adds(word)).and_then(|index| place.item(index));
+        let all = words.iter().map(|word| format!("+{}", word.trim_start_matches('+')));
+        let plain = words.iter().map(|word| word.trim_start_matches('+'));
+        let help = format!(
+            "write `[{}]` to add to the default, or `[{}]` for exactly these",
+            all.collect::<Vec<_>>().join(", "),
+            plain.collect::<Vec<_>>().join(", ")
+        );
+        let message = "`share` mixes items with and without `+`";
+        let place = odd.map_or_else(|| place.head(), |item| item.span.clone());
+        problems.push(Problem::error("P0431", message, place, "without `+`").help(help));
+    }
+    let mut kinds = if words.iter().any(|word| adds(word)) { default() } else { IndexSet::new() };
+    let mut seen: IndexMap<&str, Range<usize>> = IndexMap::new();
+    for (index, word) in words.iter().enumerate() {
+        let at = place.item(index).map_or_else(|| place.head(), |item| item.span.clone());
+        let bare = word.strip_prefix('+').unwrap_or(word);
+        if let Some(first) = seen.get(bare) {
+            let message = format!("`{bare}` is in `share` twice");
+            problems
+                .push(Problem::error("P0432", message, at, "again").also(first.clone(), "first"));
+            continue;
+        }
+        seen.insert(bare, at.clone());
+        kinds.extend(shared(bare, at, problems));
+    }
+    kinds.sort();
+    kinds
+}
+
+fn shared(word: &str, place: Range<usize>, problems: &mut Vec<Problem>) -> Option<Shared> {
+    const ALL: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "cgroup", "time"];
+    let problem = match word {
+        "net" => return Some(Shared::Net),
+        "uts" => return Some(Shared::Uts),
+        "ipc" => return Some(Shared::Ipc),
+        "pid" => return Some(Shared::Pid),
+        "user" | "cgroup" | "time" => {
+            let message = format!("sharing `{word}` is not supported yet");
+            Problem::error("P0900", message, place, "not supported yet")
+        }
+        "none" => Problem::error("P0433", "`none` stands alone", place, "not in a list")
+            .help("write `share: none`"),
+        _ if word.contains([',', ' ']) => {
+            let parts: Vec<&str> = word.split([',', ' ']).filter(|part| !part.is_empty()).collect();
+            Problem::error("P0430", format!("`{word}` is one item"), place, "here")
+                .help(format!("write `[{}]`", parts.join(", ")))
+        }
+        _ => Problem::error(
+            "P0434",
+            format!("`{word}` is no kind of namespace"),
+            place,
+            format!("one of: {}", ALL.join(", ")),
+        )
+        .maybe_help(did_you_mean(word, ALL)),
+    };
+    problems.push(problem);
+    None
+}
+
+fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
+    let (Some(network), Some(place)) = (&raw.network, node.get("network")) else {
+        return NetworkMode::Bridge;
+    };
+    let (word, at) = match network {
+        Either::Short(word) => (Some(word), place.span.clone()),
+        Either::Long(long) => {
+            checks.later(place, &["name", "ipv4", "ipv6", "mac", "mtu", "aliases"]);
+            let at = place.get("mode").map_or_else(|| place.head(), |mode| mode.span.clone());
+            (long.mode.as_ref(), at)
+        }
+    };
+    match word.map(String::as_str) {
+        None | Some("bridge") => NetworkMode::Bridge,
+        Some("host") => NetworkMode::Host,
+        Some("none") => NetworkMode::None,
+        Some(path) if path.starts_with("ns:") => {
+            checks.not_yet("a network by path".to_owned(), at);
+            NetworkMode::Bridge
+        }
+        Some(word) => {
+            let message = format!("`{word}` is no network");
+            let label = "one of: bridge, host, none, ns:/path";
+            let help = did_you_mean(word, ["bridge", "host", "none"]);
+            checks.report(Problem::error("P0435", message, at, label).maybe_help(help));
+            NetworkMode::Bridge
+        }
+    }
+}
+
+fn pod_hostname(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Option<String> {
+    let (name, place) = (raw.hostname.as_ref()?, node.entry("hostname")?);
+    if !checks.share.contains(&Shared::Uts) {
+        let message = "the pod has a `hostname`, but its containers do not share `uts`";
+        let problem = Problem::error("P0510", message, place.key.clone(), "of nothing")
+            .help("give each container its own `hostname`, or share `uts`");
+        let share = node.get("share").map(|share| share.span.clone());
+        checks.report(match share {
+            Some(share) => problem.also(share, "without `uts`"),
+            None => problem,
+        });
+    }
+    checks.host_name(name, &place.value.span).then(|| name.clone())
+}
+
+fn labels(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<String, String> {
+    let mut labels = IndexMap::new();
+    for (key, value) in raw.labels.iter().flatten() {
+        let place = node.get("labels").and_then(|labels| labels.entry(key));
+        let place = place.map_or_else(|| node.head(), |entry| entry.key.clone());
+        if key.is_empty() {
+            checks.report(Problem::error("P0405", "a label has an empty name", place, "here"));
+        } else if checks.one_line(key, &place) {
+            labels.insert(key.clone(), value.0.clone());
+        }
+    }
+    labels
+}
+
+fn dns(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Dns {
+    let (Some(dns), Some(place)) = (&raw.dns, node.get("dns")) else { return Dns::default() };
+    let at = |key: &str, index| {
+        let item = place.get(key).and_then(|list| list.item(index));
+        item.map_or_else(|| place.head(), |item| item.span.clone())
+    };
+    let mut result = Dns::default();
+    for (index, server) in dns.servers.iter().flatten().enumerate() {
+        result.servers.extend(checks.address(server, &at("servers", index)));
+    }
+    for (index, domain) in dns.search.iter().flatten().enumerate() {
+        if domain == "." || checks.host_name(domain.trim_end_matches('.'), &at("search", index)) {
+            result.search.push(domain.clone());
+        }
+    }
+    for (index, option) in dns.options.iter().flatten().enumerate() {
+        let place = at("options", index);
+        if option.is_empty() || option.contains(' ') {
+            let message = format!("`{option}` is not one option of a resolver");
+            checks.report(Problem::error("P0406", message, place, "here"));
+        } else if checks.one_line(option, &place) {
+            result.options.push(option.clone());
+        }
+    }
+    result
+}
+
+fn hosts(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<String, IpAddr> {
+    let mut hosts = IndexMap::new();
+    for (name, address) in raw.hosts.iter().flatten() {
+        let Some(entry) = node.get("hosts").and_then(|hosts| hosts.entry(name)) else { continue };
+        let address = checks.address(address, &entry.value.span);
+        if checks.host_name(name, &entry.key)
+            && let Some(address) = address
+        {
+            hosts.insert(name.clone(), address);
+        }
+    }
+    hosts
+}
+
+fn volumes(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<VolumeName, Volume> {
+    let mut volumes = IndexMap::new();
+    for (word, entry) in raw.volumes.iter().flatten() {
+        let Some(place) = node.get("volumes").and_then(|volumes| volumes.entry(word)) else {
+            continue;
+        };
+        let name = VolumeName::try_from(word.as_str());
+        let value = volume::declared(entry.0.as_ref(), &place.value, checks);
+        match (name, value) {
+            (Ok(name), Some(value)) => drop(volumes.insert(name, value)),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                let place = place.key.clone();
+                checks.report(name_problem("a volume", word, &error.to_string(), place));
+            }
+        }
+    }
+    volumes
+}
+
+/// The ports of a pod or a container, as far as they are good.
+pub(super) fn ports(
+    raw: Option<&Either<String, Vec<Either<raw::ShortPort, raw::Port>>>>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) -> Vec<Port> {
+    let (Some(raw), Some(entry)) = (raw, node.entry("ports")) else { return Vec::new() };
+    let list = match raw {
+        Either::Short(word) if word == "auto" => {
+            checks.not_yet("`ports: auto`".to_owned(), entry.value.span.clone());
+            return Vec::new();
+        }
+        Either::Short(word) => {
+            let message = "`ports` is a list, or the word `auto`";
+            let place = entry.value.span.clone();
+            let help = format!("write `ports: [{word}]`");
+            checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
+            return Vec::new();
+        }
+        Either::Long(list) => list,
+    };
+    if !list.is_empty() && checks.network != NetworkMode::Bridge {
+        let host = checks.network == NetworkMode::Host;
+        let message = if host {
+            "with `network: host` there is nothing to publish"
+        } else {
+            "with `network: none` no port can be reached"
+        };
+        let help = if host {
+            "programs listen on the machine's own addresses: leave `ports` out"
+        } else {
+            "leave `ports` out, or use `network: bridge`"
+        };
+        checks
+            .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));
+    }
+    let mut ports = Vec::new();
+    for (index, item) in list.iter().enumerate() {
+        let Some(place) = entry.value.item(index) else { continue };
+        let Some((word, name)) = port_word(item, place, checks) else { continue };
+        if let Some(port) = supported(word, name, place, checks) {
+            checks.ports.push((port.clone(), place.span.clone()));
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+fn port_word(
+    item: &Either<raw::ShortPort, raw::Port>,
+    place: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<(PortWord, Option<String>)> {
+    let long = match item {
+        Either::Short(word) => {
+            let word = checks.quantity("P0424", port::parse(&word.0), place.span.clone())?;
+            return Some((word, None));
+        }
+        Either::Long(long) => long,
+    };
+    let at = |key: &str| place.get(key).map_or_else(|| place.head(), |node| node.span.clone());
+    let host = checks.quantity("P0424", port::range(&long.host.0, &long.host.0), at("host"));
+    let container = checks.quantity(
+        "P0424",
+        port::range(&long.container.0, &long.container.0),
+        at("container"),
+    );
+    let address = match &long.address {
+        Some(text) => Some(checks.address(text, &at("address"))?),
+        None => None,
+    };
+    if let Some(name) = &long.name
+        && !checks.one_line(name, &at("name"))
+    {
+        return None;
+    }
+    let protocol = match long.protocol {
+        None | Some(raw::Protocol::Tcp) => WordProtocol::Tcp,
+        Some(raw::Protocol::Udp) => WordProtocol::Udp,
+        Some(raw::Protocol::Sctp) => WordProtocol::Sctp,
+    };
+    let text = format!("{}:{}", long.host.0, long.container.0);
+    let word = port::build(&text, address, host?, container?, protocol);
+    Some((checks.quantity("P0424", word, place.head())?, long.name.clone()))
+}
+
+/// The port as this version can publish it.
+fn supported(
+    word: PortWord,
+    name: Option<String>,
+    place: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<Port> {
+    let refuse = |what: &str, checks: &mut Checks<'_>| {
+        checks.not_yet(what.to_owned(), place.span.clone());
+        None
+    };
+    let address = match word.address {
+        Some(IpAddr::V6(_)) => return refuse("publishing on an IPv6 address", checks),
+        Some(IpAddr::V4(address)) => Some(address).filter(|address| !address.is_unspecified()),
+        None => None,
+    };
+    let Some(protocol) = Option::<Protocol>::from(word.protocol) else {
+        return refuse("publishing an sctp port", checks);
+    };
+    if word.host.0 == 0 {
+        return refuse("a free port chosen at `up` (host port 0)", checks);
+    }
+    if word.host.0 != word.host.1 && word.host != word.container {
+        return refuse("a range whose two ends differ", checks);
+    }
+    let count = u16::try_from(u32::from(word.host.1 - word.host.0) + 1).ok()?;
+    Some(Port { address, host: word.host.0, container: word.container.0, count, protocol, name })
+}
+
+/// Pod ports lead to infra where `net` is not shared, and nothing listens there.
+fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
+    let some = matches!(&raw.ports, Some(Either::Long(list)) if !list.is_empty());
+    if !some || checks.share.contains(&Shared::Net) {
+        return;
+    }
+    let Some(entry) = node.entry("ports") else { return };
+    let message = "connections to these ports will be refused";
+    let label = "they lead to the pod's own namespace, where nothing listens";
+    let problem = Problem::error("P0550", message, entry.key.clone(), label).warning();
+    checks.report(problem.help("`net` is not shared: put `ports` on the container that listens"));
+}
+
+/// Two ports that want the same door of the host.
+fn conflicts(mut ports: Ports, problems: &mut Vec<Problem>) {
+    ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
+    let last = |port: &Port| u32::from(port.host) + u32::from(port.count);
+    for (index, (one, first)) in ports.iter().enumerate() {
+        let near = ports[index + 1..].iter().take_while(|(other, _)| {
+            other.protocol == one.protocol && u32::from(other.host) < last(one)
+        });
+        let meets = |other: &Port| {
+            other.address.is_none() || one.address.is_none() || other.address == one.address
+        };
+        // One report for each port is enough, however many others it meets.
+        if let Some((other, second)) = near.into_iter().find(|(other, _)| meets(other)) {
+            let (early, late) =
+                if first.start <= second.start { (first, second) } else { (second, first) };
+            let message = format!("host port {} is published twice", other.host);
+            problems.push(
+                Problem::error("P0512", message, late.clone(), "here again")
+                    .also(early.clone(), "first here"),
+            );
+        }
+    }
+}
+
+/// What the pods of one file cannot have in common.
+pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Vec<Problem>) {
+    for (index, pod) in pods.iter().enumerate() {
+        let at = |path: &str| pod.places.find(path).unwrap_or(0..0);
+        if let Some(first) = pods[..index].iter().find(|other| other.spec.name == pod.spec.name) {
+            let message = format!("two pods of this file are named `{}`", pod.spec.name);
+            let first = first.places.find("name").unwrap_or(0..0);
+            problems
+                .push(Problem::error("P0502", message, at("name"), "again").also(first, "first"));
+        }
+    }
+    conflicts(ports, problems);
+}
+
+/// Reports every round in `dependsOn`, with each edge of it labelled.
+pub(super) fn rounds(
+    names: &[&str],
+    edges: &[Vec<(usize, Range<usize>)>],
+    checks: &mut Checks<'_>,
+) {
+    let plain: Vec<Vec<usize>> =
+        edges.iter().map(|edges| edges.iter().map(|(to, _)| *to).collect()).collect();
+    for cycle in order::cycles(&plain) {
+        let mut drawn: Vec<&str> = cycle.iter().map(|index| names[*index]).collect();
+        drawn.push(drawn[0]);
+        let mut labels = Vec::new();
+        for (place, index) in cycle.iter().enumerate() {
+            let next = cycle[(place + 1) % cycle.len()];
+            if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
+                labels.push((
+                    span.clone(),
+                    format!("`{}` waits for `{}`", names[*index], names[next]),
+                ));
+            }
+        }
+        let message = format!("`dependsOn` goes round: {}", drawn.join(" -> "));
+        let mut problem = Problem::error("P0520", message, 0..0, "");
+        problem.labels = labels;
+        checks.report(problem.help("none of these could ever start; take one of the edges away"));
+    }
+}
+
+/// The containers' names that exist, even where what they contain is wrong.
+pub(super) fn known_containers(node: &Node) -> Vec<&str> {
+    let Some(containers) = node.get("containers") else { return Vec::new() };
+    let good = match &containers.kind {
+        Kind::Map(map) => map.keys().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let lost = containers.lost.iter().map(String::as_str);
+    good.into_iter().chain(lost).collect()
+}
+
+pub(super) fn container_name(
+    word: &str,
+    place: Range<usize>,
+    checks: &mut Checks<'_>,
+) -> Option<ContainerName> {
+    ContainerName::try_from(word)
+        .map_err(|error| {
+            checks.report(name_problem("a container", word, &error.to_string(), place));
+        })
+        .ok()
+}

@@ -1,0 +1,95 @@
+//! Golden cases: every folder of tests/cases has a pod.yaml, and what podspec says of it: error.txt, or
+//! warning.txt, or nothing where all is well. `UPDATE=1` writes them anew; read what it wrote.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
+
+use podspec::cli::report::render_problems;
+use podspec::spec::{self, Context};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "HOME" => Some("/home/ada".to_owned()),
+        "PORT" => Some("8080".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+/// The file as if it were /work/CASE/pod.yaml, so that no golden holds a path of this machine.
+fn load(case: &Path, text: &str) -> Result<spec::Loaded, Vec<spec::problem::Problem>> {
+    let base = Path::new("/work").join(case.file_name().unwrap());
+    let read = |path: &Path| {
+        let inside = path.strip_prefix(&base);
+        fs::read_to_string(case.join(inside.map_err(|_| std::io::ErrorKind::NotFound)?))
+    };
+    let default_name = spec::default_name(&base.join("pod.yaml"));
+    spec::load(text, &Context { base: base.clone(), default_name, env: &env, read: &read })
+}
+
+fn cases() -> Vec<PathBuf> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    let mut cases: Vec<PathBuf> =
+        fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    cases
+}
+
+/// What a golden file should hold; None: it should not be there.
+fn compare(path: &Path, found: Option<&str>, bad: &mut Vec<String>) {
+    let known = fs::read_to_string(path).ok();
+    if known.as_deref() == found {
+        return;
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        match found {
+            Some(text) => fs::write(path, text).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        return;
+    }
+    let (known, found) = (known.unwrap_or_default(), found.unwrap_or_default());
+    bad.push(format!("{}\n--- expected\n{known}\n--- found\n{found}", path.display()));
+}
+
+#[test]
+fn every_case_says_what_it_said() {
+    let mut bad = Vec::new();
+    for case in cases() {
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        let show = |problems: &[_]| render_problems("pod.yaml", &text, problems, false, 100);
+        let (error, warning) = match load(&case, &text) {
+            Ok(loaded) if loaded.warnings.is_empty() => (None, None),
+            Ok(loaded) => (None, Some(show(&loaded.warnings))),
+            Err(problems) => (Some(show(&problems)), None),
+        };
+        compare(&case.join("error.txt"), error.as_deref(), &mut bad);
+        compare(&case.join("warning.txt"), warning.as_deref(), &mut bad);
+    }
+    assert!(bad.is_empty(), "{}\nUPDATE=1 writes these anew", bad.join("\n\n"));
+}
+
+/// A name that says what is expected keeps `UPDATE=1` from turning a good case into a bad one.
+#[test]
+fn good_cases_are_good_and_all_others_are_not() {
+    for case in cases() {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(!name.starts_with("good-"), case.join("error.txt").exists(), "{name}");
+    }
+}
+
+/// Whatever podspec accepts, an editor accepts by the schema, and the schema refuses an unknown key.
+#[test]
+fn the_schema_agrees_on_good_cases() {
+    let schema = spec::schema();
+    let validator = jsonschema::draft7::new(&schema).unwrap();
+    for case in cases() {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let json = case.join("pod.json");
+        if let Ok(text) = fs::read_to_string(&json) {
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let loaded = load(&case, &text).is_ok();
+            assert_eq!(validator.is_valid(&value), loaded, "{name}");
+        }
+    }
+}
