@@ -57,7 +57,8 @@ impl Hierarchy {
 
     /// Makes the cgroup and what is missing above it. One that is there already is right, too.
     pub fn make(&self, path: &Path) -> Result<Cgroup, CgroupError> {
-        let fail = |source: Errno| CgroupError::Make { path: path.to_owned(), source: source.into() };
+        let fail =
+            |source: Errno| CgroupError::Make { path: path.to_owned(), source: source.into() };
         let mut so_far = PathBuf::new();
         for name in names(path)? {
             so_far.push(name);
@@ -85,7 +86,8 @@ impl Hierarchy {
         let deadline = Instant::now() + REMOVE_WAIT;
         cgroup.kill()?;
         cgroup.wait_empty(deadline)?;
-        let fail = |source: Errno| CgroupError::Remove { path: path.to_owned(), source: source.into() };
+        let fail =
+            |source: Errno| CgroupError::Remove { path: path.to_owned(), source: source.into() };
         remove_below(cgroup.directory.as_fd()).map_err(fail)?;
         match rustix::fs::unlinkat(&self.root, &cgroup.path, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -115,16 +117,15 @@ impl Cgroup {
 
     /// `cgroup.events`, which reports POLLPRI (EPOLLPRI) whenever it changes.
     pub fn events(&self) -> Result<OwnedFd, CgroupError> {
-        self.open_file("cgroup.events", OFlags::RDONLY).map_err(|e| self.read_error("cgroup.events", e))
+        self.open_file("cgroup.events", OFlags::RDONLY)
+            .map_err(|e| self.read_error("cgroup.events", e))
     }
 
     /// Whether any process lives at or below the cgroup that `events` is of. A removed cgroup has none.
     pub fn populated(events: BorrowedFd<'_>) -> Result<bool, CgroupError> {
         let mut text = [0; 256];
         match rustix::io::pread(events, &mut text, 0) {
-            Ok(read) => {
-                Ok(text[..read].split(|&b| b == b'\n').any(|line| line == b"populated 1"))
-            }
+            Ok(read) => Ok(text[..read].split(|&b| b == b'\n').any(|line| line == b"populated 1")),
             Err(Errno::NODEV) => Ok(false),
             Err(e) => Err(CgroupError::Read {
                 path: PathBuf::new(),
@@ -137,7 +138,8 @@ impl Cgroup {
     /// The processes of this cgroup itself, as this process's pid namespace numbers them.
     pub fn pids(&self) -> Result<Vec<i32>, CgroupError> {
         const FILE: &str = "cgroup.procs";
-        let fail = |source: io::Error| CgroupError::Read { path: self.path.clone(), file: FILE, source };
+        let fail =
+            |source: io::Error| CgroupError::Read { path: self.path.clone(), file: FILE, source };
         let file = match self.open_file(FILE, OFlags::RDONLY) {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(Vec::new()),
             other => other.map_err(|e| fail(e.into()))?,
@@ -221,7 +223,8 @@ fn remove_below(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     for entry in rustix::fs::Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        if entry.file_type() != rustix::fs::FileType::Directory || matches!(name.to_bytes(), b"." | b"..")
+        if entry.file_type() != rustix::fs::FileType::Directory
+            || matches!(name.to_bytes(), b"." | b"..")
         {
             continue;
         }
@@ -306,7 +309,9 @@ mod tests {
         let hierarchy = Hierarchy::open().unwrap();
         let path = own("ends");
         let cgroup = hierarchy.make(&path).unwrap();
-        let Cloned::Parent { pidfd, .. } = clone3(0, Some(cgroup.fd())).unwrap() else { exit_now(3) };
+        let Cloned::Parent { pidfd, .. } = clone3(0, Some(cgroup.fd())).unwrap() else {
+            exit_now(3)
+        };
         let status = rustix::process::waitid(
             rustix::process::WaitId::PidFd(pidfd.as_fd()),
             rustix::process::WaitIdOptions::EXITED,

@@ -1,5 +1,6 @@
 //! Builds the infra program, which podspec carries inside itself, for the target that podspec is built for.
 //! The program has neither std nor libc, so the compiler at hand is all that this needs.
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by the environment")]
 
 use std::path::PathBuf;
 use std::process::Command;

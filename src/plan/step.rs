@@ -171,8 +171,12 @@ pub enum VolumeContent {
     /// Removed at `down`.
     EmptyDir,
     /// Bytes.
-    Tmpfs { size: u64 },
-    Files { files: BTreeMap<String, String> },
+    Tmpfs {
+        size: u64,
+    },
+    Files {
+        files: BTreeMap<String, String>,
+    },
     /// The host's own directory, made where it is missing; never removed.
     Host,
 }

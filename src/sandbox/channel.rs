@@ -83,7 +83,9 @@ pub(super) fn say_failed(channel: BorrowedFd<'_>, error: &SandboxError) {
 }
 
 fn send(channel: BorrowedFd<'_>, packet: &[u8]) -> Result<(), SandboxError> {
-    rustix::net::send(channel, packet, SendFlags::NOSIGNAL).map(drop).at(Stage::Channel, "the other side")
+    rustix::net::send(channel, packet, SendFlags::NOSIGNAL)
+        .map(drop)
+        .at(Stage::Channel, "the other side")
 }
 
 /// Waits for the parent's Start. An end instead means that the parent is gone.
@@ -100,7 +102,10 @@ pub(super) fn await_start(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
 }
 
 /// The child hands the parent the master of its terminal.
-pub(super) fn send_terminal(channel: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<(), SandboxError> {
+pub(super) fn send_terminal(
+    channel: BorrowedFd<'_>,
+    master: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [master];
@@ -126,7 +131,8 @@ pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, Sandb
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = [IoSliceMut::new(&mut packet)];
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let got = rustix::net::recvmsg(channel, &mut text, &mut control, flags).at(Stage::Channel, "the child")?;
+    let got = rustix::net::recvmsg(channel, &mut text, &mut control, flags)
+        .at(Stage::Channel, "the child")?;
     let mut fds = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
@@ -141,9 +147,11 @@ pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, Sandb
 }
 
 /// A child's own end, to which every failure goes.
-pub(super) fn last_word(channel: &impl AsFd, outcome: Result<std::convert::Infallible, SandboxError>) -> ! {
-    if let Err(error) = outcome {
-        say_failed(channel.as_fd(), &error);
-    }
+pub(super) fn last_word(
+    channel: &impl AsFd,
+    outcome: Result<std::convert::Infallible, SandboxError>,
+) -> ! {
+    let Err(error) = outcome;
+    say_failed(channel.as_fd(), &error);
     crate::sys::clone::exit_now(1)
 }

@@ -67,7 +67,11 @@ stages! {
 const OBJECT_MAX: usize = 4096;
 
 impl SandboxError {
-    pub(super) fn step(stage: Stage, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(super) fn step(
+        stage: Stage,
+        object: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::Step { stage, object: object.into(), source: source.into() }
     }
 

@@ -39,13 +39,12 @@ pub(super) fn guard(death: Option<Signal>) -> Result<(), rustix::io::Errno> {
 
 /// No capability, now or by any later exec.
 pub(super) fn drop_everything() -> Result<(), SandboxError> {
-    let none = Sets::default();
+    let none = Sets::NONE;
     none.bound().at(Stage::Capabilities, "bounding")?;
     none.apply().at(Stage::Capabilities, "effective")?;
     rustix::thread::set_no_new_privs(true).at(Stage::Identity, "no_new_privs")
 }
 
-#[derive(Default)]
 struct Sets {
     bounding: CapabilitySet,
     effective: CapabilitySet,
@@ -55,8 +54,16 @@ struct Sets {
 }
 
 impl Sets {
+    const NONE: Self = Self {
+        bounding: CapabilitySet::empty(),
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+        ambient: CapabilitySet::empty(),
+    };
+
     fn of(process: &Process) -> Self {
-        let Some(asked) = process.capabilities() else { return Self::default() };
+        let Some(asked) = process.capabilities() else { return Self::NONE };
         let ambient = set(asked.ambient());
         let root = process.user().uid() == 0;
         Self {

@@ -49,7 +49,8 @@ pub(super) enum PidNamespace<'a> {
 
 impl<'a> Namespaces<'a> {
     pub(super) fn of(oci: &'a Spec) -> Result<Self, SandboxError> {
-        let listed = oci.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
+        let listed =
+            oci.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
         let mut sorted =
             Self { made: CloneFlags::empty(), joined: Vec::new(), pid: PidNamespace::Shared };
         for namespace in listed {
@@ -67,8 +68,12 @@ impl<'a> Namespaces<'a> {
                 LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
                 LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
                 LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
-                LinuxNamespaceType::User => return Err(SandboxError::unsupported("user namespace")),
-                LinuxNamespaceType::Time => return Err(SandboxError::unsupported("time namespace")),
+                LinuxNamespaceType::User => {
+                    return Err(SandboxError::unsupported("user namespace"));
+                }
+                LinuxNamespaceType::Time => {
+                    return Err(SandboxError::unsupported("time namespace"));
+                }
             };
             match path {
                 Some(path) => sorted.joined.push((flag, path)),
@@ -110,7 +115,8 @@ fn names(kinds: CloneFlags) -> String {
 }
 
 pub(super) fn open(path: &Path) -> Result<OwnedFd, SandboxError> {
-    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(Stage::Join, path)
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Stage::Join, path)
 }
 
 /// While this lives, the calling thread's children are born in another pid namespace.
@@ -127,7 +133,8 @@ impl ChildrenIn {
 
     /// Back to the caller's own, with an error where `drop` could have none.
     pub(super) fn end(self) -> Result<(), SandboxError> {
-        nix::sched::setns(self.own.as_fd(), CloneFlags::CLONE_NEWPID).at(Stage::Join, "/proc/self/ns/pid")
+        nix::sched::setns(self.own.as_fd(), CloneFlags::CLONE_NEWPID)
+            .at(Stage::Join, "/proc/self/ns/pid")
     }
 }
 

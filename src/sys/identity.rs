@@ -27,8 +27,9 @@ pub fn set_uid(uid: u32) -> io::Result<()> {
 pub fn join_new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
     // SAFETY: a null name asks for an anonymous keyring; nothing is read.
-    let result =
-        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>())
+    };
     match checked(result) {
         // A kernel without keys has none to leak.
         Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
@@ -36,11 +37,20 @@ pub fn join_new_session_keyring() -> io::Result<()> {
     }
 }
 
-/// Every signal back to its default, SIGPIPE (which Rust ignores) too, and none blocked.
+/// Every signal back to its default, SIGPIPE (which Rust ignores) too, and none blocked. glibc would leave its own two
+/// (32 and 33) as they are, ignored by whoever started us.
 pub fn default_signals() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no code. KILL, STOP and glibc's own two are refused, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    const SET_BYTES: usize = 8;
+    /// The kernel's `struct sigaction`, which is no longer than this: zeros are SIG_DFL, no flags, no mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    let none = std::ptr::null::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads DEFAULT and installs no code; for KILL and STOP it refuses, which is right.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SET_BYTES) };
     }
-    nix::sys::signal::SigSet::empty().thread_set_mask().map_err(io::Error::from)
+    let mask = 0_u64;
+    // SAFETY: the kernel reads 8 bytes of `mask` and writes nothing.
+    checked(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, none, SET_BYTES)
+    })
 }

@@ -16,8 +16,8 @@ pub fn sealed_copy() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     match rustix::mount::open_tree(CWD, OWN, flags) {
         Ok(clone) => {
-            let set = (libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)
-                as u64;
+            let set =
+                (libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as u64;
             mount_setattr(clone.as_fd(), MountAttr { set, ..MountAttr::default() }, false)?;
             Ok(clone)
         }
@@ -90,7 +90,10 @@ mod tests {
         let error = std::fs::OpenOptions::new().write(true).open(path).unwrap_err();
         assert!(matches!(error.raw_os_error(), Some(libc::EROFS | libc::ETXTBSY)), "{error}");
         assert!(
-            rustix::fs::fstatvfs(&copy).unwrap().f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)
+            rustix::fs::fstatvfs(&copy)
+                .unwrap()
+                .f_flag
+                .contains(rustix::fs::StatVfsMountFlags::RDONLY)
         );
     }
 
