@@ -1,1 +1,125 @@
-//! The child's side, between clone and execve.
+//! The child's side, between clone3 and execve: infra, a container, a further process in a container. Each is one linear
+//! road without threads, locks or logging that ends in execve or in one word to the parent of why not.
+//! Takes an OCI document, paths and descriptors; knows nothing of pods, and makes no cgroup and no network.
+
+mod channel;
+mod container;
+mod enter;
+mod error;
+mod identity;
+pub mod infra;
+mod mounts;
+mod namespaces;
+mod program;
+mod root;
+
+pub use channel::{Report, report, start};
+pub use enter::{Entered, Entry, enter};
+pub use error::{SandboxError, Stage};
+pub use infra::{InfraOrder, start_infra};
+pub use namespaces::NamespaceKind;
+
+use crate::sys::clone::{Cloned, clone3, exit_now};
+use error::At;
+use namespaces::{ChildrenIn, Namespaces, PidNamespace};
+use nix::sched::CloneFlags;
+use rustix::process::{WaitId, WaitIdOptions};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Where the document names none.
+const UMASK: u32 = 0o022;
+
+/// One overlay of a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// Where in the container's root; `/` is the first.
+    pub at: PathBuf,
+    /// Topmost first.
+    pub lower: Vec<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+/// A container to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    pub oci: &'a oci_spec::runtime::Spec,
+    pub overlays: &'a [Overlay],
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+    pub cgroup: BorrowedFd<'a>,
+}
+
+/// A process that sets itself up, to be waited for by its pidfd.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    /// Read by `report`, non-blocking.
+    pub channel: OwnedFd,
+}
+
+/// Makes the container's first process, which then sets itself up side by side with its parent, reports Ready, and
+/// waits for `start`. OCI's `create`.
+pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
+    container::check(order.oci)?;
+    let namespaces = Namespaces::of(order.oci)?;
+    let (parent, child) = channel::pair()?;
+    let mut flags = CloneFlags::empty();
+    let births = match namespaces.pid {
+        PidNamespace::Shared => None,
+        PidNamespace::Private => {
+            flags |= CloneFlags::CLONE_NEWPID;
+            None
+        }
+        PidNamespace::At(path) => Some(ChildrenIn::new(namespaces::open(path)?.as_fd(), path)?),
+    };
+    let cloned = clone3(flags.bits(), Some(order.cgroup)).at(Stage::Clone, "of the container")?;
+    let run = |channel: BorrowedFd<'_>| container::become_container(order, &namespaces, channel);
+    after_clone(cloned, births, parent, child.as_fd(), run)
+}
+
+/// Both ways on from a clone: the child's does not return.
+fn after_clone(
+    cloned: Cloned,
+    births: Option<ChildrenIn>,
+    parent: OwnedFd,
+    child: BorrowedFd<'_>,
+    run: impl FnOnce(BorrowedFd<'_>) -> Result<Infallible, SandboxError>,
+) -> Result<Child, SandboxError> {
+    match cloned {
+        Cloned::Child => in_child(child, run),
+        Cloned::Parent { pid, pidfd } => {
+            let child = Child { pid, pidfd, channel: parent };
+            if let Some(Err(error)) = births.map(ChildrenIn::end) {
+                discard(&child);
+                return Err(error);
+            }
+            Ok(child)
+        }
+    }
+}
+
+/// A panic must not unwind into the parent's half of the program.
+fn in_child(
+    channel: BorrowedFd<'_>,
+    run: impl FnOnce(BorrowedFd<'_>) -> Result<Infallible, SandboxError>,
+) -> ! {
+    let run = std::panic::AssertUnwindSafe(|| run(channel));
+    match std::panic::catch_unwind(run) {
+        Ok(outcome) => channel::last_word(&channel, outcome),
+        Err(_) => exit_now(70),
+    }
+}
+
+/// Ends a child that nobody will hear of, and waits for it.
+fn discard(child: &Child) {
+    // It may be dead already; either way the wait returns.
+    let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Who the program is: limits, groups, ids, capabilities, no_new_privs. Order matters: the bounding set needs
+//! CAP_SETPCAP, ids need CAP_SETUID, so the capabilities of the calling process go last.
+
+use super::error::{At, SandboxError, Stage};
+use crate::sys::identity::{join_new_session_keyring, set_gid, set_groups, set_uid};
+use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// From here on this process is the document's user. `death` is the signal for the parent's death, which the kernel
+/// forgets on a change of ids.
+pub(super) fn become_user(process: &Process, death: Option<Signal>) -> Result<(), SandboxError> {
+    limits(process)?;
+    let user = process.user();
+    join_new_session_keyring().at(Stage::Identity, "session keyring")?;
+    let sets = Sets::of(process);
+    sets.bound().at(Stage::Capabilities, "bounding")?;
+    let keep = user.uid() != 0 && !sets.permitted.is_empty();
+    if keep {
+        rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities, "kept")?;
+    }
+    let mut groups = vec![user.gid()];
+    groups.extend(user.additional_gids().iter().flatten().filter(|gid| **gid != user.gid()));
+    set_groups(&groups).at(Stage::Identity, "groups")?;
+    set_gid(user.gid()).at(Stage::Identity, "gid")?;
+    set_uid(user.uid()).at(Stage::Identity, "uid")?;
+    sets.apply().at(Stage::Capabilities, "effective")?;
+    if process.no_new_privileges().unwrap_or(false) {
+        rustix::thread::set_no_new_privs(true).at(Stage::Identity, "no_new_privs")?;
+    }
+    guard(death).at(Stage::Identity, "dumpable")
+}
+
+/// Until exec nobody in the container may look into this process, and it does not outlive its parent.
+pub(super) fn guard(death: Option<Signal>) -> Result<(), rustix::io::Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::set_parent_process_death_signal(death)
+}
+
+/// No capability, now or by any later exec.
+pub(super) fn drop_everything() -> Result<(), SandboxError> {
+    let none = Sets::NONE;
+    none.bound().at(Stage::Capabilities, "bounding")?;
+    none.apply().at(Stage::Capabilities, "effective")?;
+    rustix::thread::set_no_new_privs(true).at(Stage::Identity, "no_new_privs")
+}
+
+struct Sets {
+    bounding: CapabilitySet,
+    effective: CapabilitySet,
+    permitted: CapabilitySet,
+    inheritable: CapabilitySet,
+    ambient: CapabilitySet,
+}
+
+impl Sets {
+    const NONE: Self = Self {
+        bounding: CapabilitySet::empty(),
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+        ambient: CapabilitySet::empty(),
+    };
+
+    fn of(process: &Process) -> Self {
+        let Some(asked) = process.capabilities() else { return Self::NONE };
+        let ambient = set(asked.ambient());
+        let root = process.user().uid() == 0;
+        Self {
+            bounding: set(asked.bounding()),
+            // A user who is not root has of them what is ambient, and nothing else.
+            effective: if root { set(asked.effective()) } else { ambient },
+            permitted: if root { set(asked.permitted()) } else { ambient },
+            inheritable: set(asked.inheritable()) | ambient,
+            ambient,
+        }
+    }
+
+    fn bound(&self) -> Result<(), rustix::io::Errno> {
+        for number in 0..64 {
+            let one = CapabilitySet::from_bits_retain(1 << number);
+            if self.bounding.contains(one) {
+                continue;
+            }
+            match rustix::thread::remove_capability_from_bounding_set(one) {
+                // Past the last one that this kernel knows.
+                Err(rustix::io::Errno::INVAL) => break,
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self) -> Result<(), rustix::io::Errno> {
+        let sets = CapabilitySets {
+            effective: self.effective,
+            permitted: self.permitted,
+            inheritable: self.inheritable,
+        };
+        rustix::thread::set_capabilities(None, sets)?;
+        rustix::thread::clear_ambient_capability_set()?;
+        for one in self.ambient.iter() {
+            rustix::thread::configure_capability_in_ambient_set(one, true)?;
+        }
+        Ok(())
+    }
+}
+
+fn set(names: &Option<Capabilities>) -> CapabilitySet {
+    let bits = names.iter().flatten().filter_map(|name| {
+        let name = format!("CAP_{}", name.to_string().trim_start_matches("CAP_"));
+        name.parse::<caps::Capability>().ok().map(|capability| 1_u64 << capability.index())
+    });
+    CapabilitySet::from_bits_retain(bits.fold(0, |all, bit| all | bit))
+}
+
+fn limits(process: &Process) -> Result<(), SandboxError> {
+    for limit in process.rlimits().iter().flatten() {
+        let most = |value: u64| if value == u64::MAX { None } else { Some(value) };
+        let new = Rlimit { current: most(limit.soft()), maximum: most(limit.hard()) };
+        rustix::process::setrlimit(resource(limit.typ()), new)
+            .map_err(|e| SandboxError::step(Stage::Limit, limit.typ().to_string(), e))?;
+    }
+    Ok(())
+}
+
+fn resource(kind: PosixRlimitType) -> Resource {
+    match kind {
+        PosixRlimitType::RlimitCpu => Resource::Cpu,
+        PosixRlimitType::RlimitFsize => Resource::Fsize,
+        PosixRlimitType::RlimitData => Resource::Data,
+        PosixRlimitType::RlimitStack => Resource::Stack,
+        PosixRlimitType::RlimitCore => Resource::Core,
+        PosixRlimitType::RlimitRss => Resource::Rss,
+        PosixRlimitType::RlimitNproc => Resource::Nproc,
+        PosixRlimitType::RlimitNofile => Resource::Nofile,
+        PosixRlimitType::RlimitMemlock => Resource::Memlock,
+        PosixRlimitType::RlimitAs => Resource::As,
+        PosixRlimitType::RlimitLocks => Resource::Locks,
+        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+        PosixRlimitType::RlimitNice => Resource::Nice,
+        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+        PosixRlimitType::RlimitRttime => Resource::Rttime,
+    }
+}

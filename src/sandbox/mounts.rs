@@ -1,0 +1,416 @@
+//! The document's mounts, devices, masked and read-only paths. Sources are opened on the host, targets inside the
+//! root, both once; a mount gets its flags while it is detached, so it is never seen without them.
+
+use super::error::{At, SandboxError, Stage};
+use super::namespaces::Namespaces;
+use super::root::{Kind, Root, attach, status};
+use crate::sys::mounts::{MountAttr, mount_setattr};
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+const PROC_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
+
+/// `/dev`, the only directory that podspec fills: always a tmpfs of the container's own.
+const DEV: &str = "/dev";
+
+/// What the words of a mount's `options` come to.
+#[derive(Debug, Default)]
+struct Options<'a> {
+    attr: MountAttr,
+    recursive: bool,
+    propagation: Option<u64>,
+    /// For the file system itself: key and, after `=`, value.
+    data: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Options<'a> {
+    fn of(mount: &'a Mount) -> Self {
+        let mut options = Self::default();
+        for word in mount.options().iter().flatten() {
+            options.take(word);
+        }
+        options
+    }
+
+    fn take(&mut self, word: &'a str) {
+        let set = |attr: &mut MountAttr, bit: u64| attr.set |= bit;
+        match word {
+            "ro" | "rro" => set(&mut self.attr, libc::MOUNT_ATTR_RDONLY as u64),
+            "nosuid" | "rnosuid" => set(&mut self.attr, libc::MOUNT_ATTR_NOSUID as u64),
+            "nodev" | "rnodev" => set(&mut self.attr, libc::MOUNT_ATTR_NODEV as u64),
+            "noexec" | "rnoexec" => set(&mut self.attr, libc::MOUNT_ATTR_NOEXEC as u64),
+            "nosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW as u64),
+            "nodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME as u64),
+            "noatime" => self.access_time(libc::MOUNT_ATTR_NOATIME as u64),
+            "strictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME as u64),
+            "relatime" => self.access_time(0),
+            "rbind" => self.recursive = true,
+            "private" | "rprivate" => self.propagation = Some(libc::MS_PRIVATE),
+            "slave" | "rslave" => self.propagation = Some(libc::MS_SLAVE),
+            "shared" | "rshared" => self.propagation = Some(libc::MS_SHARED),
+            // What is so without being asked for. Nothing that the source forbids is ever allowed again.
+            "bind" | "defaults" | "rw" | "suid" | "dev" | "exec" => {}
+            word => self.data.push(match word.split_once('=') {
+                Some((key, value)) => (key, Some(value)),
+                None => (word, None),
+            }),
+        }
+    }
+
+    fn access_time(&mut self, bit: u64) {
+        self.attr.clear |= libc::MOUNT_ATTR__ATIME as u64;
+        self.attr.set = (self.attr.set & !(libc::MOUNT_ATTR__ATIME as u64)) | bit;
+    }
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    let bind = |word: &String| word == "bind" || word == "rbind";
+    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
+}
+
+/// The sources of the bind mounts, in the order of the document; None for the others. Before the root is attached.
+pub(super) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, SandboxError> {
+    mounts
+        .iter()
+        .map(|mount| if is_bind(mount) { open_source(mount).map(Some) } else { Ok(None) })
+        .collect()
+}
+
+fn open_source(mount: &Mount) -> Result<OwnedFd, SandboxError> {
+    let Some(source) = mount.source() else {
+        return Err(Errno::INVAL).at(Stage::OpenSource, mount.destination());
+    };
+    let options = Options::of(mount);
+    if let Some((word, _)) = options.data.first() {
+        return Err(SandboxError::unsupported(&format!("option {word} of a bind mount")));
+    }
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if options.recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let tree = rustix::mount::open_tree(CWD, source, flags).at(Stage::OpenSource, source)?;
+    let propagation = options.propagation.unwrap_or(libc::MS_PRIVATE);
+    let attr = MountAttr { propagation, ..options.attr };
+    // With everything below: a volume that is read-only is read-only to its last mount.
+    mount_setattr(tree.as_fd(), attr, options.recursive).at(Stage::OpenSource, source)?;
+    Ok(tree)
+}
+
+/// Carries out `mounts`. Returns the container's own /dev.
+pub(super) fn mount_all(
+    root: &Root,
+    oci: &Spec,
+    namespaces: &Namespaces<'_>,
+    sources: Vec<Option<OwnedFd>>,
+) -> Result<OwnedFd, SandboxError> {
+    let mut dev = None;
+    for (mount, source) in oci.mounts().iter().flatten().zip(sources) {
+        let at = mount.destination();
+        if let Some(source) = source {
+            attach_bind(root, at, source.as_fd())?;
+            continue;
+        }
+        let made = new_filesystem(mount, namespaces)?;
+        if mount.typ().as_deref() == Some("proc") {
+            set_sysctls(oci, namespaces, made.as_fd())?;
+        }
+        attach_filesystem(root, mount, made.as_fd())?;
+        if at == Path::new(DEV) {
+            fill_dev(root, oci, made.as_fd())?;
+            dev = Some(made);
+        }
+    }
+    dev.ok_or_else(|| SandboxError::unsupported("missing tmpfs at /dev"))
+}
+
+fn attach_bind(root: &Root, at: &Path, source: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    if [DEV, "/proc", "/sys", "/"].iter().any(|kept| at == Path::new(kept)) {
+        return Err(Errno::PERM).at(Stage::Mount, at);
+    }
+    let mode = status(source).at(Stage::OpenSource, at)?.st_mode;
+    let directory = FileType::from_raw_mode(mode) == FileType::Directory;
+    let kind = if directory { Kind::Directory } else { Kind::File };
+    let target = root.target(at, kind, ResolveFlags::empty())?;
+    refuse_kernel_files(target.as_fd(), at)?;
+    attach(source, target.as_fd()).at(Stage::Mount, at)
+}
+
+/// Nothing may cover what the kernel shows in /proc and /sys: later writes there must reach the kernel.
+fn refuse_kernel_files(target: BorrowedFd<'_>, at: &Path) -> Result<(), SandboxError> {
+    let magic = rustix::fs::fstatfs(target).at(Stage::FindTarget, at)?.f_type;
+    if matches!(magic, PROC_MAGIC | SYSFS_MAGIC) {
+        return Err(Errno::PERM).at(Stage::Mount, at);
+    }
+    Ok(())
+}
+
+fn new_filesystem(mount: &Mount, namespaces: &Namespaces<'_>) -> Result<OwnedFd, SandboxError> {
+    let kind = match mount.typ().as_deref() {
+        Some("cgroup" | "cgroup2") if namespaces.has(CloneFlags::CLONE_NEWCGROUP) => "cgroup2",
+        // It would show, and mounting it would set the flags of, the host's whole hierarchy.
+        Some("cgroup" | "cgroup2") => {
+            return Err(SandboxError::unsupported("cgroup mount without a cgroup namespace"));
+        }
+        Some(kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue")) => kind,
+        Some(other) => return Err(SandboxError::unsupported(&format!("mount type {other}"))),
+        None => return Err(SandboxError::unsupported("mount without a type")),
+    };
+    let options = Options::of(mount);
+    let make = || {
+        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&context, "source", kind)?;
+        for (key, value) in &options.data {
+            match value {
+                Some(value) => rustix::mount::fsconfig_set_string(&context, *key, *value)?,
+                None => rustix::mount::fsconfig_set_flag(&context, *key)?,
+            }
+        }
+        rustix::mount::fsconfig_create(&context)?;
+        let attr = MountAttrFlags::from_bits_retain(options.attr.set as u32);
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+    };
+    make().at(Stage::Mount, mount.destination())
+}
+
+fn attach_filesystem(root: &Root, mount: &Mount, made: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let at = mount.destination();
+    let plain_tmpfs = mount.typ().as_deref() == Some("tmpfs") && at != Path::new(DEV);
+    // The kernel's own file systems and /dev belong where the document says; an image that has a link there
+    // wants something else.
+    let extra = if plain_tmpfs { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
+    let target = root.target(at, Kind::Directory, extra)?;
+    if plain_tmpfs {
+        refuse_kernel_files(target.as_fd(), at)?;
+    }
+    attach(made, target.as_fd()).at(Stage::Mount, at)
+}
+
+/// (name, major, minor): the six that OCI asks for, 0666.
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// `dev` is the tmpfs that was made a moment ago: nobody else has put anything into it.
+fn fill_dev(root: &Root, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let listed = oci.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or(&[]);
+    for (name, major, minor) in DEVICES {
+        if listed.iter().any(|device| device.path() == &Path::new(DEV).join(name)) {
+            continue;
+        }
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(
+            dev,
+            name,
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o666),
+            number,
+        )
+        .at(Stage::Device, name)?;
+    }
+    for device in listed {
+        make_device(root, device)?;
+    }
+    for (name, leads) in LINKS {
+        rustix::fs::symlinkat(leads, dev, name).at(Stage::Device, name)?;
+    }
+    Ok(())
+}
+
+fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), SandboxError> {
+    let path = device.path();
+    let kind = match device.typ() {
+        LinuxDeviceType::B => FileType::BlockDevice,
+        LinuxDeviceType::C | LinuxDeviceType::U => FileType::CharacterDevice,
+        LinuxDeviceType::P => FileType::Fifo,
+        LinuxDeviceType::A => return Err(Errno::INVAL).at(Stage::Device, path),
+    };
+    let make = || {
+        let inside = path.strip_prefix(DEV).map_err(|_| Errno::PERM)?;
+        let (parent, name) =
+            (path.parent().ok_or(Errno::INVAL)?, inside.file_name().ok_or(Errno::INVAL)?);
+        let directory = root.make_directory(parent, ResolveFlags::NO_SYMLINKS, 0)?;
+        let number = |number: i64| u32::try_from(number).map_err(|_| Errno::INVAL);
+        let number = rustix::fs::makedev(number(device.major())?, number(device.minor())?);
+        let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
+        rustix::fs::mknodat(&directory, name, kind, mode, number)?;
+        let (uid, gid) = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+        if (uid, gid) == (0, 0) {
+            return Ok(());
+        }
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(&directory, name, Some(uid), Some(gid), flags)
+    };
+    make().at(Stage::Device, path)
+}
+
+/// Written through the container's own procfs before anything can be mounted over it.
+fn set_sysctls(
+    oci: &Spec,
+    namespaces: &Namespaces<'_>,
+    proc: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
+    let sysctls = oci.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    for (name, value) in sysctls.into_iter().flatten() {
+        let set = || {
+            if !is_own(name, namespaces) {
+                return Err(Errno::PERM);
+            }
+            let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+            let path = format!("sys/{path}");
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), how)?;
+            rustix::io::write(file, value.as_bytes()).map(drop)
+        };
+        set().at(Stage::Sysctl, name)?;
+    }
+    Ok(())
+}
+
+/// A sysctl of a namespace that is the host's would change the host.
+fn is_own(name: &str, namespaces: &Namespaces<'_>) -> bool {
+    let name = name.replace('/', ".");
+    let ipc = ["kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue."];
+    if name.starts_with("net.") {
+        namespaces.has(CloneFlags::CLONE_NEWNET)
+    } else if ipc.iter().any(|prefix| name.starts_with(prefix)) {
+        namespaces.has(CloneFlags::CLONE_NEWIPC)
+    } else {
+        name == "kernel.domainname" && namespaces.has(CloneFlags::CLONE_NEWUTS)
+    }
+}
+
+/// Covers each path that exists: a file by the null of `dev`, a directory by one empty read-only tmpfs. Neither the
+/// image's own /dev/null, which could be anything, nor the host's: root in the container could change its mode.
+pub(super) fn mask(root: &Root, dev: BorrowedFd<'_>, paths: &[String]) -> Result<(), SandboxError> {
+    let null = own_null(dev, OFlags::PATH)?;
+    let mut empty: Option<OwnedFd> = None;
+    for path in paths {
+        let target = match root.find(Path::new(path), ResolveFlags::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            other => other.at(Stage::Mask, path)?,
+        };
+        let mode = status(target.as_fd()).at(Stage::Mask, path)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::Directory {
+            let cover = clone_mount(null.as_fd(), false).at(Stage::Mask, path)?;
+            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
+        } else if let Some(first) = &empty {
+            let cover = clone_mount(first.as_fd(), false).at(Stage::Mask, path)?;
+            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
+        } else {
+            // Attached first: before Linux 6.15 a detached mount cannot be cloned.
+            let cover = empty_directory().at(Stage::Mask, path)?;
+            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
+            empty = Some(cover);
+        }
+    }
+    Ok(())
+}
+
+/// The null device of the container's own /dev, verified to be that.
+pub(super) fn own_null(dev: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, SandboxError> {
+    let open = || {
+        let flags = flags | OFlags::CLOEXEC;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let null = rustix::fs::openat2(dev, "null", flags, Mode::empty(), how)?;
+        let status = status(null.as_fd())?;
+        let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+        if character && status.st_rdev == rustix::fs::makedev(1, 3) {
+            Ok(null)
+        } else {
+            Err(Errno::NODEV)
+        }
+    };
+    open().at(Stage::Stdio, "/dev/null")
+}
+
+/// A detached tmpfs that holds nothing and takes nothing.
+pub(super) fn empty_directory() -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in [("nr_blocks", "1"), ("nr_inodes", "2"), ("mode", "0555")] {
+        rustix::mount::fsconfig_set_string(&context, key, value)?;
+    }
+    rustix::mount::fsconfig_set_flag(&context, "ro")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let attr = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+}
+
+/// Each path that exists becomes a read-only mount of itself, with everything below.
+pub(super) fn make_readonly(root: &Root, paths: &[String]) -> Result<(), SandboxError> {
+    for path in paths {
+        let change = || {
+            let target = match root.find(Path::new(path), ResolveFlags::empty()) {
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+                other => other?,
+            };
+            let clone = clone_mount(target.as_fd(), true)?;
+            mount_setattr(clone.as_fd(), READ_ONLY, true)?;
+            attach(clone.as_fd(), target.as_fd()).map_err(std::io::Error::from)
+        };
+        change().at(Stage::ReadOnly, path)?;
+    }
+    Ok(())
+}
+
+const READ_ONLY: MountAttr =
+    MountAttr { set: libc::MOUNT_ATTR_RDONLY as u64, clear: 0, propagation: 0, userns: 0 };
+
+/// `root.readonly`: the root's own mount, not the volumes on it.
+pub(super) fn make_root_readonly(root: &Root) -> Result<(), SandboxError> {
+    mount_setattr(root.fd(), READ_ONLY, false).at(Stage::ReadOnly, "/")
+}
+
+fn clone_mount(of: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(of, "", flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_flags_and_the_rest_is_data() {
+        let mut options = Options::default();
+        for word in
+            ["rbind", "ro", "nosuid", "noatime", "strictatime", "size=64k", "newinstance", "rslave"]
+        {
+            options.take(word);
+        }
+        let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME;
+        assert_eq!(options.attr.set, set as u64);
+        assert_eq!(options.attr.clear, libc::MOUNT_ATTR__ATIME as u64);
+        assert_eq!(options.propagation, Some(libc::MS_SLAVE));
+        assert!(options.recursive);
+        assert_eq!(options.data, [("size", Some("64k")), ("newinstance", None)]);
+    }
+}

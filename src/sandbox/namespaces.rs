@@ -1,0 +1,146 @@
+//! Which namespaces a child joins and which it makes. Joining comes first: what is private must be owned by what is
+//! shared. Only the pid namespace is chosen before the clone, by the parent (`ChildrenIn`).
+
+use super::error::{At, SandboxError, Stage};
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// A kind of namespace that infra can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NamespaceKind {
+    Net,
+    Uts,
+    Ipc,
+    Pid,
+    Cgroup,
+    /// Infra always has one of its own.
+    Mnt,
+}
+
+impl NamespaceKind {
+    pub(super) fn flag(self) -> CloneFlags {
+        match self {
+            Self::Net => CloneFlags::CLONE_NEWNET,
+            Self::Uts => CloneFlags::CLONE_NEWUTS,
+            Self::Ipc => CloneFlags::CLONE_NEWIPC,
+            Self::Pid => CloneFlags::CLONE_NEWPID,
+            Self::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            Self::Mnt => CloneFlags::CLONE_NEWNS,
+        }
+    }
+}
+
+/// The document's namespaces, sorted by what has to be done.
+pub(super) struct Namespaces<'a> {
+    /// Made new by the child.
+    pub(super) made: CloneFlags,
+    joined: Vec<(CloneFlags, &'a Path)>,
+    pub(super) pid: PidNamespace<'a>,
+}
+
+pub(super) enum PidNamespace<'a> {
+    Shared,
+    Private,
+    At(&'a Path),
+}
+
+impl<'a> Namespaces<'a> {
+    pub(super) fn of(oci: &'a Spec) -> Result<Self, SandboxError> {
+        let listed =
+            oci.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
+        let mut sorted =
+            Self { made: CloneFlags::empty(), joined: Vec::new(), pid: PidNamespace::Shared };
+        for namespace in listed {
+            let path = namespace.path().as_ref().map(PathBuf::as_path);
+            let flag = match namespace.typ() {
+                LinuxNamespaceType::Pid => {
+                    sorted.pid = path.map_or(PidNamespace::Private, PidNamespace::At);
+                    continue;
+                }
+                LinuxNamespaceType::Mount if path.is_some() => {
+                    return Err(SandboxError::unsupported("mount namespace with a path"));
+                }
+                LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
+                LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+                LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
+                LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+                LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+                LinuxNamespaceType::User => {
+                    return Err(SandboxError::unsupported("user namespace"));
+                }
+                LinuxNamespaceType::Time => {
+                    return Err(SandboxError::unsupported("time namespace"));
+                }
+            };
+            match path {
+                Some(path) => sorted.joined.push((flag, path)),
+                None => sorted.made |= flag,
+            }
+        }
+        if !sorted.made.contains(CloneFlags::CLONE_NEWNS) {
+            // Without one, the mounts below would be the caller's.
+            return Err(SandboxError::unsupported("missing mount namespace"));
+        }
+        Ok(sorted)
+    }
+
+    /// Whether the child has a namespace of this kind that is not the host's.
+    pub(super) fn has(&self, flag: CloneFlags) -> bool {
+        self.made.contains(flag) || self.joined.iter().any(|(joined, _)| *joined == flag)
+    }
+
+    /// In the child: joins, then makes.
+    pub(super) fn enter(&self) -> Result<(), SandboxError> {
+        for (flag, path) in &self.joined {
+            let namespace = open(path)?;
+            nix::sched::setns(&namespace, *flag).at(Stage::Join, *path)?;
+        }
+        unshare(self.made)
+    }
+}
+
+pub(super) fn unshare(kinds: CloneFlags) -> Result<(), SandboxError> {
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    nix::sched::unshare(kinds).map_err(|e| SandboxError::step(Stage::Unshare, names(kinds), e))
+}
+
+fn names(kinds: CloneFlags) -> String {
+    let words: Vec<&str> = kinds.iter_names().map(|(name, _)| &name["CLONE_NEW".len()..]).collect();
+    words.join(", ").to_lowercase()
+}
+
+pub(super) fn open(path: &Path) -> Result<OwnedFd, SandboxError> {
+    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(Stage::Join, path)
+}
+
+/// While this lives, the calling thread's children are born in another pid namespace.
+pub(super) struct ChildrenIn {
+    own: OwnedFd,
+}
+
+impl ChildrenIn {
+    pub(super) fn new(pid_namespace: BorrowedFd<'_>, name: &Path) -> Result<Self, SandboxError> {
+        let own = open(Path::new("/proc/thread-self/ns/pid"))?;
+        nix::sched::setns(pid_namespace, CloneFlags::CLONE_NEWPID).at(Stage::Join, name)?;
+        Ok(Self { own })
+    }
+
+    /// Back to the caller's own, with an error where `drop` could have none.
+    pub(super) fn end(self) -> Result<(), SandboxError> {
+        nix::sched::setns(self.own.as_fd(), CloneFlags::CLONE_NEWPID)
+            .at(Stage::Join, "/proc/self/ns/pid")
+    }
+}
+
+impl Drop for ChildrenIn {
+    fn drop(&mut self) {
+        // After `end` once more, which changes nothing; on an error path the first error is the one to tell.
+        let _ = nix::sched::setns(self.own.as_fd(), CloneFlags::CLONE_NEWPID);
+    }
+}

@@ -1,0 +1,94 @@
+//! From a set-up child to its program: which file it is, by the container's own PATH, and the exec.
+
+use super::error::{SandboxError, Stage};
+use crate::sys::descriptors::close_at_exec;
+use crate::sys::program::exec_path;
+use oci_spec::runtime::Process;
+use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::io::Errno;
+use std::convert::Infallible;
+use std::ffi::CString;
+
+/// Where execvp looks, too, when there is no PATH, and where an administrator's programs are.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program that was found, with all that execve takes.
+pub(super) struct Program {
+    path: CString,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    /// Looks as the container's user, in the container's root and working directory.
+    pub(super) fn find(process: &Process) -> Result<Self, SandboxError> {
+        let args = process.args().as_deref().unwrap_or(&[]);
+        let Some(name) = args.first() else { return Err(missing("", Errno::NOENT)) };
+        let env = process.env().as_deref().unwrap_or(&[]);
+        let found = if name.contains('/') {
+            executable(name).map(|()| name.clone())
+        } else {
+            let path =
+                env.iter().find_map(|word| word.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+            search(name, path)
+        };
+        let path = found.map_err(|e| missing(name, e))?;
+        Ok(Self { path: c_string(&path)?, argv: c_strings(args)?, env: c_strings(env)? })
+    }
+
+    /// Ends in execve; returns only to say why it could not.
+    pub(super) fn run(&self) -> Result<Infallible, SandboxError> {
+        let name = || self.path.to_string_lossy().into_owned();
+        let fail = |e: std::io::Error| SandboxError::step(Stage::Execute, name(), e);
+        // The containers live on when whoever started them dies.
+        rustix::process::set_parent_process_death_signal(None).map_err(|e| fail(e.into()))?;
+        close_at_exec(3).map_err(fail)?;
+        let error = exec_path(&self.path, &self.argv, &self.env);
+        match error.raw_os_error() {
+            Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR) => {
+                Err(SandboxError::NotExecutable { program: name(), source: error })
+            }
+            // ENOENT here is its interpreter: the file itself was found.
+            _ => Err(fail(error)),
+        }
+    }
+}
+
+fn missing(name: &str, e: Errno) -> SandboxError {
+    let program = name.to_owned();
+    match e {
+        Errno::NOENT | Errno::NOTDIR => SandboxError::NotFound { program, source: e.into() },
+        Errno::ACCESS => SandboxError::NotExecutable { program, source: e.into() },
+        e => SandboxError::step(Stage::Program, program, e),
+    }
+}
+
+/// As execvp: a file that may not be executed does not end the search, but is what is told if nothing else is found.
+fn search(name: &str, path: &str) -> Result<String, Errno> {
+    let mut worst = Errno::NOENT;
+    for directory in path.split(':') {
+        let candidate =
+            if directory.is_empty() { format!("./{name}") } else { format!("{directory}/{name}") };
+        match executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::ACCESS) => worst = Errno::ACCESS,
+            Err(_) => {}
+        }
+    }
+    Err(worst)
+}
+
+fn executable(path: &str) -> Result<(), Errno> {
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty())?;
+    let mode = rustix::fs::stat(path)?.st_mode;
+    if FileType::from_raw_mode(mode) == FileType::RegularFile { Ok(()) } else { Err(Errno::ACCESS) }
+}
+
+fn c_strings(words: &[String]) -> Result<Vec<CString>, SandboxError> {
+    words.iter().map(|word| c_string(word)).collect()
+}
+
+fn c_string(word: &str) -> Result<CString, SandboxError> {
+    CString::new(word)
+        .map_err(|_| SandboxError::step(Stage::Program, word.replace('\0', "\\0"), Errno::INVAL))
+}

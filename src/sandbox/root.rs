@@ -1,0 +1,237 @@
+//! The container's root: its overlays, the one way in which a path inside it is resolved, and the change into it.
+//! A rootfs is hostile input: every path in it goes through openat2 with RESOLVE_IN_ROOT once, and only the
+//! descriptor is used after that.
+
+use super::Overlay;
+use super::error::{At, SandboxError, Stage};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+};
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// As many as the kernel follows in one path.
+const SYMLINKS_MAX: u32 = 40;
+
+const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// What a mount target has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    File,
+}
+
+/// The root directory of the container, by descriptor.
+pub(super) struct Root {
+    fd: OwnedFd,
+}
+
+impl Root {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Resolves `path` with this directory as its root; symlinks and `..` cannot lead out of it.
+    pub(super) fn find(&self, path: &Path, extra: ResolveFlags) -> Result<OwnedFd, Errno> {
+        self.open(path, PATH_ONLY, Mode::empty(), extra)
+    }
+
+    fn open(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        mode: Mode,
+        extra: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | extra;
+        let mut tries = 0;
+        loop {
+            match rustix::fs::openat2(&self.fd, path, flags, mode, how) {
+                // A rename somewhere on the machine while `..` was resolved (openat2(2)).
+                Err(Errno::AGAIN) if tries < 100 => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// The place for a mount, made (in the upper layer) where it is missing.
+    pub(super) fn target(
+        &self,
+        path: &Path,
+        kind: Kind,
+        extra: ResolveFlags,
+    ) -> Result<OwnedFd, SandboxError> {
+        match self.find(path, extra) {
+            Err(Errno::NOENT) => self.make(path, kind, extra).at(Stage::MakeTarget, path),
+            other => other.at(Stage::FindTarget, path),
+        }
+    }
+
+    fn make(&self, path: &Path, kind: Kind, extra: ResolveFlags) -> Result<OwnedFd, Errno> {
+        match kind {
+            Kind::Directory => self.make_directory(path, extra, 0),
+            Kind::File => {
+                let parent = path.parent().ok_or(Errno::NOENT)?;
+                self.make_directory(parent, extra, 0)?;
+                // O_CREAT follows a dangling link, too, and stays inside.
+                let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+                self.open(path, flags, Mode::from_raw_mode(0o644), extra)
+            }
+        }
+    }
+
+    /// mkdir -p inside the root. A dangling link on the way is made to point to something.
+    pub(super) fn make_directory(
+        &self,
+        path: &Path,
+        extra: ResolveFlags,
+        depth: u32,
+    ) -> Result<OwnedFd, Errno> {
+        if depth > SYMLINKS_MAX {
+            return Err(Errno::LOOP);
+        }
+        match self.open(path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty(), extra) {
+            Err(Errno::NOENT) => {}
+            other => return other,
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::NOENT);
+        };
+        let directory = self.make_directory(parent, extra, depth)?;
+        match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let link = rustix::fs::readlinkat(&directory, name, Vec::new())?;
+                let leads = parent.join(OsStr::from_bytes(link.to_bytes()));
+                self.make_directory(&leads, extra, depth + 1)?;
+            }
+            Err(e) => return Err(e),
+        }
+        self.open(path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty(), extra)
+    }
+}
+
+/// What is mounted from here on is this process's alone; what the host mounts may still arrive.
+pub(super) fn isolate_mounts() -> Result<(), SandboxError> {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", slave).at(Stage::ReadOnly, "mount propagation of /")
+}
+
+/// Mounts the overlays over each other and the first over `/`, where only `pivot` makes it visible.
+pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
+    let Some((first, more)) = overlays.split_first() else {
+        return Err(SandboxError::unsupported("missing root overlay"));
+    };
+    let mut mounts = Vec::with_capacity(overlays.len());
+    // All before the first is attached: the host's paths are looked up while nothing covers them.
+    for overlay in overlays {
+        mounts.push(mount_overlay(overlay)?);
+    }
+    let mut mounts = mounts.into_iter();
+    let root = mounts.next().ok_or_else(|| SandboxError::unsupported("missing root overlay"))?;
+    attach_over_root(root.as_fd()).at(Stage::MountOverlay, &first.at)?;
+    let root = Root { fd: root };
+    for (overlay, mount) in more.iter().zip(mounts) {
+        let target = root.target(&overlay.at, Kind::Directory, ResolveFlags::empty())?;
+        attach(mount.as_fd(), target.as_fd()).at(Stage::MountOverlay, &overlay.at)?;
+    }
+    Ok(root)
+}
+
+/// One overlay, detached. Its layers are named by descriptor from /proc/self/fd as working directory: no path is
+/// resolved by the kernel a second time, and the option stays within the 255 bytes that fsconfig takes (up to 80 layers).
+fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
+    let mut layers = Vec::with_capacity(overlay.lower.len());
+    for path in &overlay.lower {
+        layers.push(open_layer(path)?);
+    }
+    let (upper, work) = (open_layer(&overlay.upper)?, open_layer(&overlay.work)?);
+    let mut lower = String::new();
+    for layer in &layers {
+        // Writing to a String cannot fail.
+        let _ = write!(lower, "{}{}", if lower.is_empty() { "" } else { ":" }, layer.as_raw_fd());
+    }
+    let mount = || {
+        rustix::process::chdir("/proc/self/fd")?;
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(&context, "source", "podspec")?;
+        if lower.len() < 256 {
+            rustix::mount::fsconfig_set_string(&context, "lowerdir", &lower)?;
+        } else {
+            // Linux 6.8; what came before takes no more layers than fit above.
+            for layer in &layers {
+                let name = layer.as_raw_fd().to_string();
+                rustix::mount::fsconfig_set_string(&context, "lowerdir+", name)?;
+            }
+        }
+        rustix::mount::fsconfig_set_string(&context, "upperdir", upper.as_raw_fd().to_string())?;
+        rustix::mount::fsconfig_set_string(&context, "workdir", work.as_raw_fd().to_string())?;
+        rustix::mount::fsconfig_create(&context)?;
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    };
+    mount().at(Stage::MountOverlay, &overlay.at)
+}
+
+fn open_layer(path: &PathBuf) -> Result<OwnedFd, SandboxError> {
+    rustix::fs::openat(CWD, path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty())
+        .at(Stage::OpenLayer, path)
+}
+
+/// Puts a detached mount onto the place that `target` is.
+pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", target, "", flags)
+}
+
+/// Covers `/`, which this process goes on seeing as it was until it pivots.
+pub(super) fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::mount::move_mount(mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// Makes `root` the root of the mount namespace and lets go of everything that was there before.
+pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let change = || {
+        rustix::process::fchdir(root)?;
+        rustix::process::pivot_root(".", ".")?;
+        // The old root now lies over the new one (pivot_root(2)).
+        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+        rustix::process::chdir("/")
+    };
+    change().at(Stage::Pivot, "the rootfs")
+}
+
+/// Changes into `path`, inside the root whatever it is made of; `make` it where it is missing.
+pub(super) fn change_directory(root: &Root, path: &Path, make: bool) -> Result<(), SandboxError> {
+    let nothing = ResolveFlags::empty();
+    let change = || {
+        let directory = if make {
+            root.make_directory(path, nothing, 0)?
+        } else {
+            root.open(path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty(), nothing)?
+        };
+        rustix::process::fchdir(&directory)?;
+        // The kernel writes "(unreachable)" before a directory that is not below the root.
+        if rustix::process::getcwd(Vec::new())?.to_bytes().first() != Some(&b'/') {
+            return Err(Errno::XDEV);
+        }
+        Ok(())
+    };
+    change().at(Stage::WorkingDirectory, path)
+}
+
+/// The root as this process sees it after `pivot` or setns.
+pub(super) fn current() -> Result<Root, SandboxError> {
+    let fd = rustix::fs::openat(CWD, "/", PATH_ONLY | OFlags::DIRECTORY, Mode::empty());
+    Ok(Root { fd: fd.at(Stage::Pivot, "/")? })
+}
+
+/// The type and the device number of what a descriptor is.
+pub(super) fn status(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
+    rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)
+}

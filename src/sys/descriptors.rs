@@ -1,0 +1,63 @@
+//! The descriptor table of a child: which few descriptors it keeps, by number, and that all others close.
+//! Nothing here opens anything.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Gives `stdio` the numbers 0 to 2 (a None stays what it was), `others` the numbers from 3, and closes
+/// everything else. The returned descriptors are `others`, close-on-exec; whatever the caller held before
+/// is gone, so this is for a fresh child that never drops its parent's values.
+pub fn keep_only(
+    stdio: [Option<BorrowedFd<'_>>; 3],
+    others: &[BorrowedFd<'_>],
+) -> io::Result<Vec<OwnedFd>> {
+    let wanted: Vec<Option<BorrowedFd<'_>>> =
+        stdio.into_iter().chain(others.iter().copied().map(Some)).collect();
+    let floor = wanted.len() as RawFd;
+    let mut copies = Vec::with_capacity(wanted.len());
+    for fd in &wanted {
+        // First out of the way: a wanted number may be the source of another.
+        copies.push(fd.map(|fd| above(fd, floor)).transpose()?);
+    }
+    for (number, copy) in copies.iter().enumerate() {
+        if let Some(copy) = copy {
+            let flags = if number < 3 { 0 } else { libc::O_CLOEXEC };
+            // SAFETY: dup3 takes numbers only; the source was made above and is not the target.
+            if unsafe { libc::dup3(*copy, number as RawFd, flags) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    close_range(floor as u32, 0)?;
+    // SAFETY: dup3 has just made these numbers, and the child has nobody else who owns them.
+    Ok((3..floor).map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+}
+
+/// Puts `fd` at 0, 1 or 2, kept across exec.
+pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: dup2 takes numbers only.
+    if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Everything from `first` on closes at exec.
+pub fn close_at_exec(first: u32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+fn above(fd: BorrowedFd<'_>, floor: RawFd) -> io::Result<RawFd> {
+    // SAFETY: fcntl with F_DUPFD_CLOEXEC takes numbers only.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, floor) };
+    if copy < 0 { Err(io::Error::last_os_error()) } else { Ok(copy) }
+}
+
+fn close_range(first: u32, flags: u32) -> io::Result<()> {
+    // SAFETY: close_range takes numbers only; who calls it for closing owns the whole table (see keep_only).
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
