@@ -184,11 +184,6 @@ impl Host {
         Outcome { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// `ip -j …` of the host.
-    pub fn ip_json(&self, args: &str) -> Value {
-        serde_json::from_str(&self.sh(&format!("ip -j {args}")).success()).unwrap_or(Value::Null)
-    }
-
     /// Names that `ip netns` lists, sorted.
     pub fn netns(&self) -> Vec<String> {
         let text = self.sh("ip netns").success();
@@ -527,6 +522,26 @@ pub fn udp_server(name: &str, port: u16) -> Vec<String> {
         }"#;
     let port = port.to_string();
     ["perl", "-e", PROGRAM, name, &port].into_iter().map(str::to_owned).collect()
+}
+
+/// A root directory of its own, with these programs of the machine and what they are linked to.
+pub fn root_directory(host: &Host, name: &str, programs: &[&str]) -> PathBuf {
+    let root = host.dir.join(name);
+    for folder in ["etc", "proc", "sys", "dev", "tmp", "run", "bin", "usr/bin"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\nbob:x:1000:1000::/:/bin/sh\n")
+        .unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\nbob:x:1000:\n").unwrap();
+    for program in programs {
+        let linked = host.sh(&format!("ldd {program} | grep -o '/[^ ]*'")).stdout;
+        for file in linked.lines().chain([*program]) {
+            let target = root.join(file.trim_start_matches('/'));
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::copy(file, target).unwrap();
+        }
+    }
+    root
 }
 
 #[test]
