@@ -43,6 +43,16 @@ pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes over a descriptor that this program was started with, close-on-exec from now on.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl takes numbers only; one that is not open is an error.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and called once, first thing in `main`, nobody else owns it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Everything from `first` on closes at exec.
 pub fn close_at_exec(first: u32) -> io::Result<()> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)

@@ -32,6 +32,30 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     parse_start_time(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// Whether the process is PID 1 of its pid namespace and neither handles, blocks nor ignores the signal:
+/// the kernel then drops it (pid_namespaces(7)). A process that is gone is not deaf.
+pub fn is_deaf_init(pid: i32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    parse_deaf_init(&status, signal).unwrap_or(false)
+}
+
+fn parse_deaf_init(status: &str, signal: i32) -> Option<bool> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().last()
+    };
+    if matches!(signal, libc::SIGKILL | libc::SIGSTOP) || field("NSpid:")? != "1" {
+        return Some(false);
+    }
+    let bit = 1u64.checked_shl(u32::try_from(signal - 1).ok()?)?;
+    for mask in ["SigBlk:", "SigIgn:", "SigCgt:"] {
+        if u64::from_str_radix(field(mask)?, 16).ok()? & bit != 0 {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
 /// The name in parentheses may hold spaces, parentheses and newlines, so fields count from the last `)`.
 fn parse_start_time(stat: &[u8]) -> Option<u64> {
     let end = stat.iter().rposition(|&b| b == b')')?;
@@ -49,6 +73,20 @@ mod tests {
         assert_eq!(parse_start_time(stat), Some(4242));
         assert_eq!(parse_start_time(b"7 (a"), None);
         assert!(start_time(std::process::id() as i32).unwrap() > 0);
+    }
+
+    #[test]
+    fn an_init_without_a_handler_is_deaf() {
+        let status = |pids: &str, caught: &str| {
+            format!("NSpid:\t{pids}\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t{caught}\n")
+        };
+        let term = 1 << (libc::SIGTERM - 1);
+        let deaf = |text: &str| parse_deaf_init(text, libc::SIGTERM);
+        assert_eq!(deaf(&status("77\t1", "0")), Some(true));
+        assert_eq!(deaf(&status("77\t1", &format!("{term:x}"))), Some(false));
+        assert_eq!(deaf(&status("77\t12", "0")), Some(false));
+        assert_eq!(parse_deaf_init(&status("77\t1", "0"), libc::SIGKILL), Some(false));
+        assert_eq!(deaf(""), None);
     }
 
     #[test]

@@ -1,0 +1,19 @@
+//! The whole program on fake hosts (`host.rs`): real namespaces, links, nftables, mounts, cgroups and
+//! processes, and none of the machine's own. Every test ends by looking for anything left behind.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, unreachable_pub)]
+
+mod host;
+
+// What the article in the README ran, section by section, and the first minute of a new user.
+mod article;
+// Published ports, from everywhere; who must not get in; conflicts.
+mod net;
+// One container: its process, its life, its logs, and `exec` into it.
+mod process;
+// kill -9 of anything at any moment.
+mod crash;
+// Many pods at once.
+mod parallel;
+// What a container can reach of the host is what the file says, and no more.
+mod security;
