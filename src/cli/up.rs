@@ -129,7 +129,7 @@ impl Start<'_> {
         let facts = facts(self.store, &self.pod.spec)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
             Ok(plan) => self.complete(&plan, locks).map(Some),
-            Err(PlanError::Changed { differences }) if !self.command.recreate => {
+            Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
                 Err(changed(name, &self.file.name, &differences))
             }
             Err(PlanError::Changed { .. }) => {

@@ -189,7 +189,7 @@ fn pin_namespaces(
 ) -> Result<(), ExecError> {
     let pid = infra.ok_or(ExecError::NoInfra)?;
     for (kind, at) in pins {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/{}", kind.proc_name()));
+        let path = PathBuf::from(format!("/proc/{pid}/ns/{}", kind));
         if *kind == Namespace::Net {
             netns::pin(netns::open(&path)?.as_fd(), at)?;
         } else {

@@ -232,7 +232,8 @@ impl Pod<'_> {
             self.stage = Stage::Outdated(error.to_string());
             return;
         }
-        let step = &self.plan.steps[id].step;
+        let plan = self.plan.clone();
+        let step = &plan.steps[id].step;
         let container = container_of(step);
         let log = container.as_ref().and_then(|name| self.unit_index(name)).map(|index| {
             self.units[index].close_output();
