@@ -93,6 +93,7 @@ impl Remains {
         }
         for directory in &self.directories {
             attempt(remove_tree(directory).map_err(ExecError::from));
+            remove_empty_parents(directory);
         }
         attempt(self.await_links(watch));
         for (lease, address) in &self.leases {
@@ -123,6 +124,15 @@ impl Remains {
             None => self.links.clone(),
         };
         left.iter().try_for_each(|host| link::delete(host)).map_err(ExecError::from)
+    }
+}
+
+/// Directories between `layers` and what was removed; one that holds something else stays.
+fn remove_empty_parents(directory: &Path) {
+    for parent in directory.ancestors().skip(1) {
+        if parent.ends_with("layers") || std::fs::remove_dir(parent).is_err() {
+            return;
+        }
     }
 }
 

@@ -42,7 +42,11 @@ pub(super) fn check(oci: &Spec) -> Result<(), SandboxError> {
         ("netDevices", linux.is_some_and(|l| l.net_devices().is_some())),
         ("memoryPolicy", linux.is_some_and(|l| l.memory_policy().is_some())),
         ("intelRdt", linux.is_some_and(|l| l.intel_rdt().is_some())),
-        ("rootfsPropagation", linux.is_some_and(|l| l.rootfs_propagation().is_some())),
+        // What this runtime does in any case.
+        (
+            "rootfsPropagation",
+            linux.and_then(|l| l.rootfs_propagation().as_deref()).is_some_and(|p| p != "private"),
+        ),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((what, _)) => Err(SandboxError::unsupported(what)),
