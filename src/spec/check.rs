@@ -390,7 +390,7 @@ mod tests {
     fn problems(text: &str) -> Vec<(String, String)> {
         let mut root = tree::parse(text).0.remove(0).root;
         let mut found = Vec::new();
-        check(schema::cached(), &mut root, &mut found);
+        check(schema::shape(), &mut root, &mut found);
         let place = |problem: &Problem| text[problem.labels[0].0.clone()].to_owned();
         found
             .iter()
@@ -431,7 +431,7 @@ mod tests {
     fn texts_keep_their_source() {
         let mut root =
             tree::parse("containers: {w: {env: {A: 1.10, B: true, C: 0x1F}}}").0.remove(0).root;
-        let value = check(schema::cached(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
         assert_eq!(
             value["containers"]["w"]["env"],
             serde_json::json!({"A": "1.10", "B": "true", "C": "0x1F"})
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_cut_and_noted() {
         let mut root = tree::parse("containers: {w: {rootfs: 1, user: 5}}").0.remove(0).root;
-        let value = check(schema::cached(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
         assert_eq!(value["containers"]["w"], serde_json::json!({"user": "5"}));
         assert_eq!(root.get("containers").unwrap().get("w").unwrap().lost, ["rootfs"]);
     }
