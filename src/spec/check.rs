@@ -106,7 +106,7 @@ impl<'a> Judge<'a> {
             let known = properties.and_then(|properties| properties.get(key)).or(others);
             let value = match known {
                 Some(known) => self.judge(known, &mut entry.value, &below(path, key)),
-                None => self.unknown_key(key, entry.key.clone(), path, properties, &present),
+                None => self.unknown_key((key, entry.key.clone()), path, properties, &present),
             };
             match value {
                 Some(value) => typed.insert(key.clone(), value),
@@ -133,8 +133,7 @@ impl<'a> Judge<'a> {
 
     fn unknown_key(
         &mut self,
-        key: &str,
-        place: std::ops::Range<usize>,
+        (key, place): (&str, std::ops::Range<usize>),
         path: &str,
         known: Option<&Map<String, Value>>,
         present: &[String],
