@@ -41,14 +41,14 @@ impl<'a> Options<'a> {
     fn take(&mut self, word: &'a str) {
         let set = |attr: &mut MountAttr, bit: u64| attr.set |= bit;
         match word {
-            "ro" | "rro" => set(&mut self.attr, libc::MOUNT_ATTR_RDONLY as u64),
-            "nosuid" | "rnosuid" => set(&mut self.attr, libc::MOUNT_ATTR_NOSUID as u64),
-            "nodev" | "rnodev" => set(&mut self.attr, libc::MOUNT_ATTR_NODEV as u64),
-            "noexec" | "rnoexec" => set(&mut self.attr, libc::MOUNT_ATTR_NOEXEC as u64),
-            "nosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW as u64),
-            "nodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME as u64),
-            "noatime" => self.access_time(libc::MOUNT_ATTR_NOATIME as u64),
-            "strictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME as u64),
+            "ro" | "rro" => set(&mut self.attr, libc::MOUNT_ATTR_RDONLY),
+            "nosuid" | "rnosuid" => set(&mut self.attr, libc::MOUNT_ATTR_NOSUID),
+            "nodev" | "rnodev" => set(&mut self.attr, libc::MOUNT_ATTR_NODEV),
+            "noexec" | "rnoexec" => set(&mut self.attr, libc::MOUNT_ATTR_NOEXEC),
+            "nosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW),
+            "nodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME),
+            "noatime" => self.access_time(libc::MOUNT_ATTR_NOATIME),
+            "strictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME),
             "relatime" => self.access_time(0),
             "rbind" => self.recursive = true,
             "private" | "rprivate" => self.propagation = Some(libc::MS_PRIVATE),
@@ -64,8 +64,8 @@ impl<'a> Options<'a> {
     }
 
     fn access_time(&mut self, bit: u64) {
-        self.attr.clear |= libc::MOUNT_ATTR__ATIME as u64;
-        self.attr.set = (self.attr.set & !(libc::MOUNT_ATTR__ATIME as u64)) | bit;
+        self.attr.clear |= libc::MOUNT_ATTR__ATIME;
+        self.attr.set = (self.attr.set & !(libc::MOUNT_ATTR__ATIME)) | bit;
     }
 }
 
@@ -377,7 +377,7 @@ pub(super) fn make_readonly(root: &Root, paths: &[String]) -> Result<(), Sandbox
 }
 
 const READ_ONLY: MountAttr =
-    MountAttr { set: libc::MOUNT_ATTR_RDONLY as u64, clear: 0, propagation: 0, userns: 0 };
+    MountAttr { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
 
 /// `root.readonly`: the root's own mount, not the volumes on it.
 pub(super) fn make_root_readonly(root: &Root) -> Result<(), SandboxError> {
@@ -407,8 +407,8 @@ mod tests {
             options.take(word);
         }
         let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME;
-        assert_eq!(options.attr.set, set as u64);
-        assert_eq!(options.attr.clear, libc::MOUNT_ATTR__ATIME as u64);
+        assert_eq!(options.attr.set, set);
+        assert_eq!(options.attr.clear, libc::MOUNT_ATTR__ATIME);
         assert_eq!(options.propagation, Some(libc::MS_SLAVE));
         assert!(options.recursive);
         assert_eq!(options.data, [("size", Some("64k")), ("newinstance", None)]);

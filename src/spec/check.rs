@@ -106,7 +106,7 @@ impl<'a> Judge<'a> {
             let known = properties.and_then(|properties| properties.get(key)).or(others);
             let value = match known {
                 Some(known) => self.judge(known, &mut entry.value, &below(path, key)),
-                None => self.unknown_key(key, entry.key.clone(), path, properties, &present),
+                None => self.unknown_key((key, entry.key.clone()), path, properties, &present),
             };
             match value {
                 Some(value) => typed.insert(key.clone(), value),
@@ -133,8 +133,7 @@ impl<'a> Judge<'a> {
 
     fn unknown_key(
         &mut self,
-        key: &str,
-        place: std::ops::Range<usize>,
+        (key, place): (&str, std::ops::Range<usize>),
         path: &str,
         known: Option<&Map<String, Value>>,
         present: &[String],
@@ -390,7 +389,7 @@ mod tests {
     fn problems(text: &str) -> Vec<(String, String)> {
         let mut root = tree::parse(text).0.remove(0).root;
         let mut found = Vec::new();
-        check(schema::cached(), &mut root, &mut found);
+        check(schema::shape(), &mut root, &mut found);
         let place = |problem: &Problem| text[problem.labels[0].0.clone()].to_owned();
         found
             .iter()
@@ -431,7 +430,7 @@ mod tests {
     fn texts_keep_their_source() {
         let mut root =
             tree::parse("containers: {w: {env: {A: 1.10, B: true, C: 0x1F}}}").0.remove(0).root;
-        let value = check(schema::cached(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
         assert_eq!(
             value["containers"]["w"]["env"],
             serde_json::json!({"A": "1.10", "B": "true", "C": "0x1F"})
@@ -441,7 +440,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_cut_and_noted() {
         let mut root = tree::parse("containers: {w: {rootfs: 1, user: 5}}").0.remove(0).root;
-        let value = check(schema::cached(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
         assert_eq!(value["containers"]["w"], serde_json::json!({"user": "5"}));
         assert_eq!(root.get("containers").unwrap().get("w").unwrap().lost, ["rootfs"]);
     }

@@ -28,7 +28,7 @@ pub fn interpolate(
                 let mut scalar = Scalar { value, span: node.span.clone(), file: text, from: 0 };
                 let (result, changed) = scalar.expand(lookup, problems);
                 *value = result;
-                if changed && *style == Style::Plain {
+                if changed {
                     *style = Style::Interpolated;
                 }
             }

@@ -91,7 +91,7 @@ pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
         let mut root = std::mem::replace(&mut document.root, Node::empty());
         ignore_extensions(&mut root);
         interpolate::interpolate(&mut root, text, &mut |name| env.find(name), &mut problems);
-        let Some(typed) = check::check(schema::cached(), &mut root, &mut problems) else {
+        let Some(typed) = check::check(schema::shape(), &mut root, &mut problems) else {
             continue;
         };
         let raw = match serde_json::from_value(typed) {
@@ -202,5 +202,167 @@ impl Environment<'_> {
         };
         let pairs = self.file.get_or_insert_with(read).as_ref().map_err(String::clone)?;
         Ok(pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ContainerName;
+    use model::{Condition, MountSource, NameOrId, Restart, Root, Shared, Volume};
+
+    const FULL: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/good-full/pod.yaml"));
+
+    fn context() -> Context<'static> {
+        Context {
+            base: PathBuf::from("/work/shop"),
+            default_name: Some("shop".to_owned()),
+            env: &|name| (name == "PORT").then(|| "8080".to_owned()),
+            read: &|path| match path.to_str() {
+                Some("/work/shop/web.env") => Ok("A=0\nC='x y'\n".to_owned()),
+                Some("/work/shop/.env") => Ok("PORT=1\nFROM_FILE=yes\n".to_owned()),
+                _ => Err(std::io::ErrorKind::NotFound.into()),
+            },
+        }
+    }
+
+    fn one(text: &str) -> PodSpec {
+        match load(text, &context()) {
+            Ok(mut loaded) => loaded.pods.remove(0).spec,
+            Err(problems) => panic!("{problems:#?}"),
+        }
+    }
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        load(text, &context()).map_or_else(|p| p.iter().map(|p| p.code).collect(), |_| Vec::new())
+    }
+
+    #[test]
+    fn a_full_file_becomes_what_it_says() {
+        let pod = one(FULL);
+        assert_eq!(pod.share, [Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid].into());
+        assert_eq!(pod.labels["version"], "1.10");
+        let hosts: Vec<u16> = pod.ports.iter().map(|port| port.host).collect();
+        assert_eq!(hosts, [8080, 8443, 9000, 5000, 8081]);
+        assert_eq!((pod.ports[2].count, pod.ports[3].container), (100, 5001));
+        let volume = |name: &str| &pod.volumes[&name.parse::<crate::names::VolumeName>().unwrap()];
+        assert_eq!(volume("data"), &Volume::Persistent);
+        assert_eq!(volume("here"), &Volume::Host { path: "/work/shop/data".into(), create: true });
+        let container = |name: &str| &pod.containers[&name.parse::<ContainerName>().unwrap()];
+        let (db, web) = (container("db"), container("web"));
+        assert_eq!((&db.root, db.argv.join(" ")), (&Root::Host, "db --port 5432".to_owned()));
+        assert_eq!(db.env["VERSION"], "1.10");
+        assert_eq!((db.restart, web.restart), (Restart::No, Restart::OnFailure { most: Some(5) }));
+        assert_eq!(db.mounts[1].source, MountSource::Path("/work/shop/site".into()));
+        assert_eq!(web.root, Root::Directory("/work/shop/web".into()));
+        assert_eq!(web.argv, ["web", "--port=8080"]);
+        let env: Vec<String> =
+            web.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(env, ["A=1", "C=x y", "B=b"]);
+        assert_eq!(
+            web.depends_on.values().collect::<Vec<_>>(),
+            [&Condition::Completed, &Condition::Started]
+        );
+        assert_eq!((web.user.user.clone(), web.stop_signal.0), (NameOrId::Id(1000), 2));
+        assert_eq!(web.stop_timeout.as_secs(), 90);
+        assert!(!pod.shares(web, Shared::Pid) && pod.shares(db, Shared::Pid));
+    }
+
+    #[test]
+    fn places_lead_back_to_the_text() {
+        let loaded = load(FULL, &context()).unwrap();
+        let at = |path: &str| &FULL[loaded.pods[0].places.find(path).unwrap()];
+        assert_eq!(at("containers.web.rootfs"), "./web");
+        assert_eq!(at("containers.web"), "web");
+        assert_eq!(at("containers.db.volumes.1"), "./site:/srv:ro");
+        assert_eq!(at("ports.1"), "127.0.0.1:8443:443");
+        assert_eq!(at("containers.web.image"), "web");
+        assert_eq!(at("nothing"), "name");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_beside() {
+        let pod = one(
+            "labels: { a: '${PORT}', b: '${FROM_FILE}' }\ncontainers: { a: { rootfs: host, command: [a] } }",
+        );
+        assert_eq!((&*pod.labels["a"], &*pod.labels["b"]), ("8080", "yes"));
+        let problems = |read: &dyn Fn(&Path) -> std::io::Result<String>| {
+            let text = "name: ${X}\ncontainers: { a: { rootfs: host, command: [a] } }";
+            load(text, &Context { read, ..context() }).unwrap_err().remove(0)
+        };
+        assert!(
+            problems(&|_| Ok("no pair".to_owned())).message.contains("line 1 of /work/shop/.env")
+        );
+    }
+
+    #[test]
+    fn down_reads_names_and_nothing_else() {
+        let names = |text: &str| {
+            name_only(text, &context())
+                .map(|names| names.iter().map(PodName::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            names("name: a\nnonsense: ${NOT_SET}\n---\nname: b\ncontainers: 5").unwrap(),
+            ["a", "b"]
+        );
+        assert_eq!(names("containers: { web: [").unwrap(), ["shop"]);
+        assert_eq!(names("name: p${PORT}\nname: twice").unwrap(), ["p8080"]);
+        assert!(names("name: A/B").is_err());
+        assert!(names("name: a\n---\ncontainers: {}").is_err());
+        assert!(names("").is_err());
+    }
+
+    #[test]
+    fn default_names() {
+        for (file, name) in [
+            ("/x/shop.yaml", "shop"),
+            ("/x/shop.pod.yaml", "shop"),
+            ("/x/My Shop/pod.yaml", "my-shop"),
+            ("/x/a_b.yml", "a-b"),
+            ("/x/-a-.yaml", "a"),
+        ] {
+            assert_eq!(default_name(Path::new(file)).as_deref(), Some(name), "{file}");
+        }
+        assert_eq!(default_name(Path::new("/pod.yaml")), None);
+        assert_eq!(default_name(Path::new("/x/\u{436}.yaml")), None);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        for length in (0..FULL.len()).step_by(13) {
+            if let (Some(head), Some(tail)) = (FULL.get(..length), FULL.get(length..)) {
+                let _ = load(head, &context());
+                let _ = load(&format!("{head}{}", tail.get(1..).unwrap_or("")), &context());
+            }
+        }
+        for text in [
+            "",
+            "---",
+            "~",
+            "a",
+            "[]",
+            "{}",
+            "- a",
+            "? [a]\n: b",
+            "&a *a",
+            "\u{feff}",
+            "%YAML 1.2\n---\n",
+            "name: \u{0}",
+            "<<: 1",
+        ] {
+            assert!(load(text, &context()).is_err(), "{text:?}");
+            let _ = name_only(text, &context());
+        }
+    }
+
+    #[test]
+    fn big_files_are_judged_in_bounded_time() {
+        let containers: String = (0..500)
+            .map(|i| format!("  c{i}: {{ rootfs: host, command: [a], ports: ['{}:1'] }}\n", i + 1))
+            .collect();
+        assert_eq!(one(&format!("containers:\n{containers}")).containers.len(), 500);
+        let keys: String = (0..2_000).map(|i| format!("k{i}: 1\n")).collect();
+        assert_eq!(codes(&keys).len(), 2_001);
     }
 }

@@ -16,8 +16,7 @@ pub fn sealed_copy() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     match rustix::mount::open_tree(CWD, OWN, flags) {
         Ok(clone) => {
-            let set =
-                (libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV) as u64;
+            let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
             mount_setattr(clone.as_fd(), MountAttr { set, ..MountAttr::default() }, false)?;
             Ok(clone)
         }

@@ -74,22 +74,25 @@ fn every_case_says_what_it_said() {
 fn good_cases_are_good_and_all_others_are_not() {
     for case in cases() {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(!name.starts_with("good-"), case.join("error.txt").exists(), "{name}");
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        assert_eq!(name.starts_with("good-"), load(&case, &text).is_ok(), "{name}");
     }
 }
 
 /// Whatever podspec accepts, an editor accepts by the schema, and the schema refuses an unknown key.
 #[test]
-fn the_schema_agrees_on_good_cases() {
+fn the_schema_agrees_on_cases_in_json() {
     let schema = spec::schema();
     let validator = jsonschema::draft7::new(&schema).unwrap();
+    let mut seen = Vec::new();
     for case in cases() {
-        let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        let json = case.join("pod.json");
-        if let Ok(text) = fs::read_to_string(&json) {
-            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // JSON is YAML: cases written so can be shown to a judge that is not ours.
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) {
             let loaded = load(&case, &text).is_ok();
-            assert_eq!(validator.is_valid(&value), loaded, "{name}");
+            assert_eq!(validator.is_valid(&value), loaded, "{}", case.display());
+            seen.push(loaded);
         }
     }
+    assert!(seen.contains(&true) && seen.contains(&false));
 }
