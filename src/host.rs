@@ -1,13 +1,11 @@
 //! Reads this machine into `HostFacts`; changes nothing. What of it belongs to an image or a root
 //! directory is hostile: it is opened inside that root, must be a regular file, and is bounded.
 
+use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
-use crate::plan::facts::{
-    ContainerFacts, Directories, HostFacts, Listener, NetworkFacts, Subnet,
-};
+use crate::plan::facts::{ContainerFacts, Directories, HostFacts, Listener, NetworkFacts, Subnet};
 use crate::plan::step::{Forward, Protocol};
-use crate::names::PodId;
 use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Root, Volume};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use std::collections::BTreeMap;
@@ -170,9 +168,9 @@ fn unescape(word: &str) -> PathBuf {
     let mut path = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let octal = bytes
+            .get(at + 1..at + 4)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match (bytes[at], octal) {
             (b'\\', Some(byte)) => {
                 path.push(byte);
@@ -227,8 +225,7 @@ fn root_facts(root: &Path) -> ContainerFacts {
     let mut problem = |field: &str, text: String| facts.problems.push((field.to_owned(), text));
     match File::open(root).and_then(|file| Ok((file.metadata()?.is_dir(), file))) {
         Ok((true, directory)) => {
-            for (file, text) in
-                [("etc/passwd", &mut facts.passwd), ("etc/group", &mut facts.group)]
+            for (file, text) in [("etc/passwd", &mut facts.passwd), ("etc/group", &mut facts.group)]
             {
                 match read_account(&directory, Path::new(file)) {
                     Ok(found) => *text = found,

@@ -44,7 +44,8 @@ pub(super) struct Down {
 
 impl Down {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let words = if self.pods.is_empty() { vec!["pod.yaml".to_owned()] } else { self.pods.clone() };
+        let words =
+            if self.pods.is_empty() { vec!["pod.yaml".to_owned()] } else { self.pods.clone() };
         let mut names = Vec::new();
         for word in &words {
             names.extend(named_pods(store, word)?);
@@ -62,10 +63,9 @@ impl Down {
     fn take_down(&self, store: &Store, name: &PodName) -> Result<(), CliError> {
         let was_there = take_down(store, name)?;
         let mut removed = Vec::new();
-        for (wanted, path, what) in [
-            (self.volumes, store.volumes(name), "volumes"),
-            (self.logs, store.logs(name), "logs"),
-        ] {
+        for (wanted, path, what) in
+            [(self.volumes, store.volumes(name), "volumes"), (self.logs, store.logs(name), "logs")]
+        {
             if wanted && path.exists() {
                 remove_tree(&path).map_err(|error| {
                     CliError::host(format!("cannot remove the {what} of `{name}`"), &error)
@@ -192,8 +192,9 @@ fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), Sta
 /// Whether a pod without a supervisor still has processes.
 pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliError> {
     let dir = store.pod(name);
-    let failed =
-        |error: &dyn std::error::Error| CliError::host(format!("cannot tell how `{name}` is"), error);
+    let failed = |error: &dyn std::error::Error| {
+        CliError::host(format!("cannot tell how `{name}` is"), error)
+    };
     let Some(found) = dir.read_journal().map_err(|error| failed(&error))? else {
         return Ok(false);
     };

@@ -18,8 +18,6 @@ pub(super) enum CliError {
     Host { message: String, causes: Vec<String>, hint: Option<String>, code: u8 },
     /// A start failed, and was undone.
     Start { pod: String, failure: Failure },
-    /// All was said already.
-    Silent(u8),
     /// Whoever reads us has seen enough.
     BrokenPipe,
 }
@@ -34,12 +32,7 @@ impl CliError {
     }
 
     pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Host {
-            message: message.into(),
-            causes: Vec::new(),
-            hint: Some(hint.into()),
-            code: 1,
-        }
+        Self::Host { message: message.into(), causes: Vec::new(), hint: Some(hint.into()), code: 1 }
     }
 
     /// Prints it on standard error, and gives the exit code.
@@ -63,7 +56,6 @@ impl CliError {
                 print_failure(pod, failure);
                 1
             }
-            Self::Silent(code) => *code,
             Self::BrokenPipe => 0,
         };
         ExitCode::from(code)

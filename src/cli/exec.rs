@@ -71,11 +71,13 @@ impl Exec {
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
         let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
         let mut process = launch.oci.process().clone().ok_or_else(|| {
-            CliError::refused(format!("{name} has no process"), "its pod was not started by podspec")
+            CliError::refused(
+                format!("{name} has no process"),
+                "its pod was not started by podspec",
+            )
         })?;
         process.set_args(Some(self.command.clone()));
-        let streams = Streams::open(self.interactive, self.tty)
-            .map_err(|error| failed(&error))?;
+        let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let entered = sandbox::enter(&Entry {
             target: target.as_fd(),
             process: &process,
@@ -98,9 +100,11 @@ impl Exec {
         let names: Vec<&str> = record.containers.iter().map(|c| c.name.as_str()).collect();
         let choose = format!("its containers: {}", names.join(", "));
         match (&self.target.container, record.containers.as_slice()) {
-            (Some(name), containers) => containers.iter().find(|c| c.name == *name).ok_or_else(
-                || CliError::refused(format!("there is no container `{name}` in `{pod}`"), choose),
-            ),
+            (Some(name), containers) => {
+                containers.iter().find(|c| c.name == *name).ok_or_else(|| {
+                    CliError::refused(format!("there is no container `{name}` in `{pod}`"), choose)
+                })
+            }
             (None, [only]) => Ok(only),
             (None, _) => Err(CliError::refused(
                 format!("`{pod}` has several containers: name one, as in {pod}/{}", names[0]),

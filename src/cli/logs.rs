@@ -97,9 +97,8 @@ impl Follower {
         wanted: &[ContainerName],
         prefix: bool,
     ) -> Result<Self, CliError> {
-        let failed = |error: io::Error| {
-            CliError::host(format!("cannot read the logs of `{pod}`"), &error)
-        };
+        let failed =
+            |error: io::Error| CliError::host(format!("cannot read the logs of `{pod}`"), &error);
         let directory = store.logs(pod);
         if !directory.exists() {
             return Err(CliError::refused(
@@ -152,7 +151,9 @@ impl Follower {
         let width = names.iter().map(String::len).max().unwrap_or(0);
         let readers = names.into_iter().enumerate();
         self.logs = readers
-            .map(|(index, name)| Reader::new(directory.join(format!("{name}.log")), name, index, width))
+            .map(|(index, name)| {
+                Reader::new(directory.join(format!("{name}.log")), name, index, width)
+            })
             .collect();
         Ok(())
     }
@@ -244,7 +245,9 @@ impl Follower {
             text.push(b' ');
         }
         if output::stdout_is_terminal() {
-            text.extend_from_slice(output::sanitize(&String::from_utf8_lossy(&line.text)).as_bytes());
+            text.extend_from_slice(
+                output::sanitize(&String::from_utf8_lossy(&line.text)).as_bytes(),
+            );
         } else {
             text.extend_from_slice(&line.text);
         }
@@ -329,9 +332,7 @@ impl Reader {
             Stream::Stderr => 1,
         }];
         partial.extend_from_slice(record.text);
-        record
-            .ends
-            .then(|| Line { time: record.time.to_owned(), text: std::mem::take(partial) })
+        record.ends.then(|| Line { time: record.time.to_owned(), text: std::mem::take(partial) })
     }
 
     /// At the end of a file: goes on with the next newer one; `false` where there is none.
@@ -380,7 +381,11 @@ mod tests {
         let mut reader = Reader::new(path, "web".to_owned(), 0, 3);
         let mut seen = Vec::new();
         for n in 0..40 {
-            log.write(Stream::Stdout, format!("line {n}\n").as_bytes(), jiff::Timestamp::UNIX_EPOCH);
+            log.write(
+                Stream::Stdout,
+                format!("line {n}\n").as_bytes(),
+                jiff::Timestamp::UNIX_EPOCH,
+            );
             if n % 7 == 0 {
                 while let Some(line) = reader.next_line() {
                     seen.push(String::from_utf8(line.text).unwrap());

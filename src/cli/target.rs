@@ -39,8 +39,9 @@ pub(super) fn find(store: &Store, name: &PodName) -> Result<PodRecord, CliError>
 
 /// The record of a pod, with its status as of now; `None` where there is no such pod.
 pub(super) fn read(store: &Store, name: &PodName) -> Result<Option<PodRecord>, CliError> {
-    let unreadable =
-        |error: &dyn std::error::Error| CliError::host(format!("cannot tell how `{name}` is"), error);
+    let unreadable = |error: &dyn std::error::Error| {
+        CliError::host(format!("cannot tell how `{name}` is"), error)
+    };
     let Some(mut record) = store.pod(name).read_record().map_err(|error| unreadable(&error))?
     else {
         return Ok(None);

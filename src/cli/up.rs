@@ -198,7 +198,9 @@ impl Start<'_> {
             }
         }
         Err(CliError::refused(
-            format!("cannot start pod `{name}`: the machine's network changed {ATTEMPTS} times meanwhile"),
+            format!(
+                "cannot start pod `{name}`: the machine's network changed {ATTEMPTS} times meanwhile"
+            ),
             "try again",
         ))
     }
@@ -217,8 +219,7 @@ impl Start<'_> {
         refuse_foreign_pins(&spec.name, &plan)?;
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
-        let handover =
-            Handover { store: self.store.clone(), detach: self.command.detach, record };
+        let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
             .map_err(|error| failed(&error))?;
@@ -264,8 +265,9 @@ fn changed(name: &PodName, file: &str, differences: &[String]) -> CliError {
 
 /// What runs under this name, as the planner sees it.
 pub(super) fn observe(store: &Store, name: &PodName) -> Result<Option<Observed>, CliError> {
-    let failed =
-        |error: &dyn std::error::Error| CliError::host(format!("cannot tell how `{name}` is"), error);
+    let failed = |error: &dyn std::error::Error| {
+        CliError::host(format!("cannot tell how `{name}` is"), error)
+    };
     if !is_supervised(store, name).map_err(|error| failed(&error))? {
         return Ok(None);
     }

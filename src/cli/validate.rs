@@ -16,7 +16,8 @@ pub(super) struct Validate {
 
 impl Validate {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let files = if self.files.is_empty() { vec![PathBuf::from("pod.yaml")] } else { self.files };
+        let files =
+            if self.files.is_empty() { vec![PathBuf::from("pod.yaml")] } else { self.files };
         let mut broken = false;
         for path in &files {
             match PodFile::read(Some(path)).and_then(|file| Ok((file.load()?, file))) {

@@ -1,10 +1,10 @@
 //! Carries out one step: one `match`, an arm a kind of step, each a call or two of a mechanism.
 
-use super::launch::{self, Created};
 use super::ExecError;
+use super::launch::{self, Created};
 use crate::cgroup::Hierarchy;
-use crate::net::{conntrack, firewall, link, netns, sockets};
 use crate::names::ContainerName;
+use crate::net::{conntrack, firewall, link, netns, sockets};
 use crate::plan::step::{
     self, Connection, Forward, Infra, Namespace, Network, Plan, Protocol, Step, VolumeContent,
     VolumeStep,
@@ -253,9 +253,7 @@ fn make_open_directory(path: &Path, mode: u32) -> Result<(), ExecError> {
     }
     let error = |source| ExecError::WriteFile { path: path.to_owned(), source };
     match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(error)
-        }
+        Ok(()) => std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(error),
         Err(problem) if problem.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
             Ok(())
         }

@@ -95,7 +95,9 @@ impl Progress {
         let mut next: Vec<StepId> = self.waiters(start, Until::Completed).collect();
         while let Some(id) = next.pop() {
             if !self.done[id] && lost.insert(id) {
-                next.extend(self.waiters(id, Until::Done).chain(self.waiters(id, Until::Completed)));
+                next.extend(
+                    self.waiters(id, Until::Done).chain(self.waiters(id, Until::Completed)),
+                );
             }
         }
         lost

@@ -104,16 +104,12 @@ impl Remains {
 
     fn cut_off(&self) -> Result<(), ExecError> {
         let forwards = firewall_forwards(&self.forwards);
-        let unpublished =
-            if forwards.is_empty() { Ok(()) } else { firewall::unpublish(&forwards) };
+        let unpublished = if forwards.is_empty() { Ok(()) } else { firewall::unpublish(&forwards) };
         let disconnected =
             if self.links.is_empty() { Ok(()) } else { link::disconnect(&self.links) };
         let addresses: Vec<Ipv4Addr> = self.leases.iter().map(|(_, address)| *address).collect();
-        let forgotten = if addresses.is_empty() {
-            Ok(())
-        } else {
-            conntrack::forget(&forwards, &addresses)
-        };
+        let forgotten =
+            if addresses.is_empty() { Ok(()) } else { conntrack::forget(&forwards, &addresses) };
         unpublished.and(disconnected).and(forgotten).map_err(ExecError::from)
     }
 

@@ -1,8 +1,8 @@
 //! Where a pod's files are, and reading and replacing them. A path is never put together elsewhere.
 
+use super::StateError;
 use super::journal::{self, Found};
 use super::record::PodRecord;
-use super::StateError;
 use crate::names::PodName;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};

@@ -3,11 +3,11 @@
 
 use super::protocol::{Event, Request};
 use super::wire::{Received, Wire};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, AsFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::fs::File;
 
 /// A socket path holds 108 bytes (unix(7)), a directory's path may be longer: it is reached through a
 /// descriptor of the directory, which must live as long as the path is used.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What became readable. The number is a container's place in the pod, or a connection's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Token {
+pub(super) enum Token {
     /// The client that brought the pod up.
     Client,
     Signals,
@@ -67,32 +67,32 @@ impl Token {
 
 /// The epoll set.
 #[derive(Debug)]
-pub struct Events {
+pub(super) struct Events {
     epoll: Epoll,
 }
 
 impl Events {
-    pub fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Ok(Self { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
     }
 
     /// Tells when the descriptor is readable or closed at the other end.
-    pub fn watch(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+    pub(super) fn watch(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.encode()))?)
     }
 
     /// Tells of an exceptional condition, as cgroup.events has it (cgroups(7)).
-    pub fn watch_priority(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+    pub(super) fn watch_priority(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLPRI, token.encode()))?)
     }
 
     /// Stops telling; a descriptor that is not watched is fine.
-    pub fn forget(&self, fd: BorrowedFd<'_>) {
+    pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
         let _ = self.epoll.delete(fd);
     }
 
     /// Waits for something, at most until `deadline`.
-    pub fn wait(&self, deadline: Option<Instant>) -> io::Result<Vec<Token>> {
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> io::Result<Vec<Token>> {
         let timeout = deadline.map_or(EpollTimeout::NONE, timeout_until);
         let mut events = [EpollEvent::empty(); 64];
         match self.epoll.wait(&mut events, timeout) {

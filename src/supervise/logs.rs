@@ -177,7 +177,13 @@ fn push_line(
     partial.clear();
 }
 
-fn push_record(records: &mut Vec<u8>, stream: Stream, text: &[u8], now: jiff::Timestamp, tag: char) {
+fn push_record(
+    records: &mut Vec<u8>,
+    stream: Stream,
+    text: &[u8],
+    now: jiff::Timestamp,
+    tag: char,
+) {
     records.extend_from_slice(format!("{now:.9} {} {tag} ", stream.word()).as_bytes());
     records.extend_from_slice(text);
     records.push(b'\n');
@@ -248,7 +254,8 @@ mod tests {
     fn what_goes_in_comes_out_however_it_is_cut() {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let long = vec![b'x'; 3 * LONGEST_RECORD + 7];
-        let fake = b"2026-01-01T00:00:00Z stderr F not a record of ours\n\n\xff\x00\x1b[2J\n".to_vec();
+        let fake =
+            b"2026-01-01T00:00:00Z stderr F not a record of ours\n\n\xff\x00\x1b[2J\n".to_vec();
         let text = [fake, long, b"\nthe end\n".to_vec()].concat();
         for size in [1, 7, 4096, 65536, text.len()] {
             let path = scratch(&format!("cut{size}"));

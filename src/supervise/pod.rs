@@ -1,6 +1,7 @@
 //! The event loop of one pod, and what each event means. `start.rs`, `end.rs` and `record.rs` are the
 //! other chapters of the same type.
 
+use super::SuperviseError;
 use super::control::{Connection, listen};
 use super::events::{Events, Token};
 use super::logs::Stream;
@@ -8,7 +9,6 @@ use super::protocol::{Event, Failure, Handover, Request};
 use super::shutdown::Order;
 use super::unit::{Due, Phase, Unit};
 use super::wire::Received;
-use super::SuperviseError;
 use crate::exec::apply::Machine;
 use crate::exec::progress::Progress;
 use crate::names::ContainerName;
@@ -30,7 +30,7 @@ use std::time::Instant;
 
 /// How a pod's life under this supervisor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// All is undone.
     Over,
     /// All is undone, and the client may send another plan.
@@ -55,36 +55,36 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub(super) struct Infra {
-    pub child: Child,
-    pub step: StepId,
+    pub(super) child: Child,
+    pub(super) step: StepId,
 }
 
 pub(super) struct Pod<'a> {
-    pub store: Store,
-    pub dir: PodDir,
-    pub detach: bool,
-    pub plan: Rc<Plan>,
-    pub journal: Journal,
-    pub progress: Progress,
-    pub order: Order,
-    pub machine: &'a mut Machine,
-    pub events: Events,
-    pub signals: &'a SignalFd,
-    pub locks: Option<Locks>,
+    pub(super) store: Store,
+    pub(super) dir: PodDir,
+    pub(super) detach: bool,
+    pub(super) plan: Rc<Plan>,
+    pub(super) journal: Journal,
+    pub(super) progress: Progress,
+    pub(super) order: Order,
+    pub(super) machine: &'a mut Machine,
+    pub(super) events: Events,
+    pub(super) signals: &'a SignalFd,
+    pub(super) locks: Option<Locks>,
     /// Held as long as this process lives.
-    pub _life: Locks,
-    pub listener: UnixListener,
-    pub client: Option<Connection>,
-    pub connections: BTreeMap<u32, Connection>,
-    pub next_connection: u32,
-    pub infra: Option<Infra>,
-    pub units: Vec<Unit>,
-    pub stage: Stage,
-    pub record: PodRecord,
+    pub(super) _life: Locks,
+    pub(super) listener: UnixListener,
+    pub(super) client: Option<Connection>,
+    pub(super) connections: BTreeMap<u32, Connection>,
+    pub(super) next_connection: u32,
+    pub(super) infra: Option<Infra>,
+    pub(super) units: Vec<Unit>,
+    pub(super) stage: Stage,
+    pub(super) record: PodRecord,
     /// When what changed is written down at the latest.
-    pub record_due: Option<Instant>,
+    pub(super) record_due: Option<Instant>,
     /// Whether the end of all containers was told.
-    pub told_end: bool,
+    pub(super) told_end: bool,
 }
 
 /// Blocks what would end us and reads it from a descriptor instead.
@@ -118,8 +118,7 @@ impl<'a> Pod<'a> {
         life.take(Range::Life(&record.name))?;
         dir.create()?;
         let journal = Journal::create(&dir.journal(), header)?;
-        let listener =
-            listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
+        let listener = listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
         let pid = std::process::id().cast_signed();
         record.supervisor = super::record::process(pid).unwrap_or(record.supervisor);
         dir.write_record(&record)?;

@@ -30,7 +30,10 @@ pub fn next(policy: Restart, clean: bool, restarts: u32) -> Next {
 
 /// 10 ms, doubled with each restart, at most five minutes.
 fn back_off(restarts: u32) -> Duration {
-    FIRST.checked_mul(1u32.checked_shl(restarts).unwrap_or(u32::MAX)).unwrap_or(LONGEST).min(LONGEST)
+    FIRST
+        .checked_mul(1u32.checked_shl(restarts).unwrap_or(u32::MAX))
+        .unwrap_or(LONGEST)
+        .min(LONGEST)
 }
 
 #[cfg(test)]

@@ -41,8 +41,7 @@ pub fn spawn() -> Result<Supervisor, SpawnError> {
     let start = |source| SpawnError::Start { source };
     let hierarchy = Hierarchy::open()?;
     let cgroup = hierarchy.make(Path::new(CGROUP))?;
-    let (ours, theirs) =
-        UnixStream::pair().map_err(|source| SpawnError::Channel { source })?;
+    let (ours, theirs) = UnixStream::pair().map_err(|source| SpawnError::Channel { source })?;
     let binary = program::sealed_copy().map_err(start)?;
     match clone::clone3(0, Some(cgroup.fd())).map_err(start)? {
         clone::Cloned::Parent { pid, pidfd } => Ok(Supervisor { channel: ours, pid, pidfd }),
@@ -66,8 +65,7 @@ fn become_supervisor(binary: &OwnedFd, channel: &OwnedFd) -> ! {
 fn place_descriptors(channel: &OwnedFd, binary: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let nowhere = Some(null.as_fd());
-    let kept =
-        descriptors::keep_only([nowhere; 3], &[channel.as_fd(), binary.as_fd()])?;
+    let kept = descriptors::keep_only([nowhere; 3], &[channel.as_fd(), binary.as_fd()])?;
     // `null` was closed with everything else.
     std::mem::forget(null);
     rustix::io::fcntl_setfd(&kept[0], rustix::io::FdFlags::empty())?;

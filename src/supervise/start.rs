@@ -1,16 +1,16 @@
 //! Carrying out the plan: steps are begun as soon as their edges allow, containers set themselves up side
 //! by side, and the first error undoes it all.
 
+use super::SuperviseError;
 use super::end::cause_of_end;
 use super::events::Token;
 use super::logs::{self, Log};
 use super::pod::{Infra, Pod, Stage};
 use super::protocol::{Event, Failure, chain};
 use super::unit::Phase;
-use super::SuperviseError;
+use crate::exec::ExecError;
 use crate::exec::apply::Begun;
 use crate::exec::launch::{self, Created};
-use crate::exec::ExecError;
 use crate::names::ContainerName;
 use crate::plan::step::{Launch, Step, StepId};
 use crate::sandbox::{self, Report};
@@ -80,9 +80,8 @@ impl Pod<'_> {
         }
         let output = launch::open_output(launch)?;
         let stdio = &launch.stdio;
-        let log = Log::create(&stdio.log, stdio.max_size, stdio.max_files).map_err(|source| {
-            ExecError::WriteFile { path: stdio.log.clone(), source }
-        })?;
+        let log = Log::create(&stdio.log, stdio.max_size, stdio.max_files)
+            .map_err(|source| ExecError::WriteFile { path: stdio.log.clone(), source })?;
         let number = token_number(index);
         self.watch(&output.stdout, Token::Stdout(number));
         self.watch(&output.stderr, Token::Stderr(number));

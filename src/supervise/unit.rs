@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Its turn has not come.
     Waiting,
     /// A process sets itself up.
@@ -28,7 +28,7 @@ pub enum Phase {
 
 /// What is to happen at a unit's deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub(super) enum Due {
     /// It had its time to stop.
     Kill,
     /// Its back-off is over.
@@ -36,33 +36,33 @@ pub enum Due {
 }
 
 #[derive(Debug)]
-pub struct Unit {
-    pub name: ContainerName,
+pub(super) struct Unit {
+    pub(super) name: ContainerName,
     /// Its CreateContainer step.
-    pub create: StepId,
+    pub(super) create: StepId,
     /// Its StartContainer step.
-    pub start: StepId,
-    pub phase: Phase,
-    pub created: Option<Created>,
-    pub output: Option<Output>,
-    pub log: Option<Log>,
-    pub deadline: Option<(Instant, Due)>,
-    pub started: Option<Instant>,
-    pub finished: Option<Instant>,
+    pub(super) start: StepId,
+    pub(super) phase: Phase,
+    pub(super) created: Option<Created>,
+    pub(super) output: Option<Output>,
+    pub(super) log: Option<Log>,
+    pub(super) deadline: Option<(Instant, Due)>,
+    pub(super) started: Option<Instant>,
+    pub(super) finished: Option<Instant>,
     /// Of the run that ended last.
-    pub code: Option<i32>,
+    pub(super) code: Option<i32>,
     /// Starts after the first, in all.
-    pub restarts: u32,
+    pub(super) restarts: u32,
     /// Starts since the last good run, for the back-off.
-    pub tries: u32,
+    pub(super) tries: u32,
     /// The user wants it ended.
-    pub stopping: bool,
+    pub(super) stopping: bool,
     /// Why it can never start, or could not start again.
-    pub problem: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 impl Unit {
-    pub fn new(name: ContainerName, create: StepId, start: StepId) -> Self {
+    pub(super) fn new(name: ContainerName, create: StepId, start: StepId) -> Self {
         Self {
             name,
             create,
@@ -83,28 +83,28 @@ impl Unit {
     }
 
     /// Whether it is between its creation and its program's begin.
-    pub fn is_starting(&self) -> bool {
+    pub(super) fn is_starting(&self) -> bool {
         matches!(self.phase, Phase::Creating | Phase::Created | Phase::Releasing)
     }
 
     /// Whether the step is one of its own.
-    pub fn owns(&self, step: StepId) -> bool {
+    pub(super) fn owns(&self, step: StepId) -> bool {
         step == self.create || step == self.start
     }
 
     /// Whether it has processes.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Waiting | Phase::BackOff | Phase::Ended)
     }
 
     /// Whether it has ended for good, and not well.
-    pub fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.phase == Phase::Ended && (self.problem.is_some() || self.code.is_some_and(|c| c != 0))
     }
 
     /// Moves what the container wrote to its log. `all`: until the FIFO is empty, else one bite, so that
     /// one container that writes much does not keep the others waiting.
-    pub fn read_output(&mut self, stream: Stream, all: bool) {
+    pub(super) fn read_output(&mut self, stream: Stream, all: bool) {
         let (Some(output), Some(log)) = (&self.output, &mut self.log) else { return };
         let fd = match stream {
             Stream::Stdout => &output.stdout,
@@ -120,7 +120,7 @@ impl Unit {
     }
 
     /// The container is gone: all that it wrote goes to its log.
-    pub fn close_output(&mut self) {
+    pub(super) fn close_output(&mut self) {
         self.read_output(Stream::Stdout, true);
         self.read_output(Stream::Stderr, true);
         if let Some(log) = &mut self.log {
