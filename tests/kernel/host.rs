@@ -371,8 +371,9 @@ fn start_init() -> (Child, PathBuf) {
 fn mounts() -> Vec<String> {
     // The thread is in the host's mount namespace but not in its pid namespace: no /proc/self here.
     let text = fs::read_to_string("/proc/1/mountinfo").unwrap();
-    let point = |line: &str| line.split(' ').nth(4).map(|point| format!("mount {point}"));
-    text.lines().filter_map(point).collect()
+    // /run/netns is a mount of the machine's, made by the first who pins a namespace (ip-netns(8)).
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter(|at| *at != "/run/netns").map(|at| format!("mount {at}")).collect()
 }
 
 fn entries(folder: &Path) -> Vec<String> {
