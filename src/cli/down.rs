@@ -19,7 +19,7 @@ use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
 use crate::sys::process;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -220,9 +220,11 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
         return Ok(());
     }
     let hierarchy = Hierarchy::open()?;
+    // Held open to the end: a FIFO that nobody has open loses what is in it.
+    let mut outputs: Vec<Unread> = launches(&found.header.plan).filter_map(Unread::open).collect();
+    outputs.iter_mut().for_each(Unread::read);
     let mut waiting = Vec::new();
     for launch in launches(&found.header.plan) {
-        let Some(cgroup) = hierarchy.find(&launch.cgroup)? else { continue };
         let known = record.containers.iter().find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
             && let Ok(pidfd) = process::pidfd_open(pid)
@@ -232,7 +234,6 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
         {
             waiting.push((Instant::now() + launch.stop_timeout, pidfd));
         }
-        drop(cgroup);
     }
     for (deadline, pidfd) in waiting {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -245,8 +246,8 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     }
     for launch in launches(&found.header.plan) {
         hierarchy.remove(&launch.cgroup)?;
-        drain(launch);
     }
+    outputs.into_iter().for_each(Unread::close);
     Ok(())
 }
 
@@ -258,20 +259,38 @@ enum StopError {
     Cgroup(#[from] CgroupError),
 }
 
-/// What a container wrote while nobody read goes to its log.
-fn drain(launch: &Launch) {
-    use nix::fcntl::{OFlag, open};
-    let stdio = &launch.stdio;
-    let Ok(mut log) = Log::resume(&stdio.log, stdio.max_size, stdio.max_files) else { return };
-    for (stream, path) in [(Stream::Stdout, &stdio.stdout), (Stream::Stderr, &stdio.stderr)] {
+/// What a container wrote while nobody read, on its way to the container's log.
+struct Unread {
+    log: Log,
+    fifos: Vec<(Stream, OwnedFd)>,
+}
+
+impl Unread {
+    fn open(launch: &Launch) -> Option<Self> {
+        use nix::fcntl::{OFlag, open};
+        let stdio = &launch.stdio;
+        let log = Log::resume(&stdio.log, stdio.max_size, stdio.max_files).ok()?;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let Ok(fifo) = open(path, flags, nix::sys::stat::Mode::empty()) else { continue };
+        let fifos = [(Stream::Stdout, &stdio.stdout), (Stream::Stderr, &stdio.stderr)];
+        let open = |(stream, path): (Stream, &std::path::PathBuf)| {
+            Some((stream, open(path, flags, nix::sys::stat::Mode::empty()).ok()?))
+        };
+        Some(Self { log, fifos: fifos.into_iter().filter_map(open).collect() })
+    }
+
+    fn read(&mut self) {
         let mut bite = [0; 64 * 1024];
-        while let Ok(read @ 1..) = nix::unistd::read(&fifo, &mut bite) {
-            log.write(stream, &bite[..read], jiff::Timestamp::now());
+        for (stream, fifo) in &self.fifos {
+            while let Ok(read @ 1..) = nix::unistd::read(fifo, &mut bite) {
+                self.log.write(*stream, &bite[..read], jiff::Timestamp::now());
+            }
         }
     }
-    log.finish(jiff::Timestamp::now());
+
+    fn close(mut self) {
+        self.read();
+        self.log.finish(jiff::Timestamp::now());
+    }
 }
 
 /// Undoes what the journal of a pod without a supervisor says, and removes its directory. The pod's

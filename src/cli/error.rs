@@ -12,6 +12,8 @@ use std::process::ExitCode;
 pub(super) enum CliError {
     /// Problems of pod files.
     File(Vec<(PodFile, Vec<Problem>)>),
+    /// The host refused something that has a place in the file.
+    Place { file: PodFile, problem: Problem, code: u8 },
     /// The arguments are wrong.
     Usage { message: String, hint: Option<String> },
     /// The host refused.
@@ -43,6 +45,10 @@ impl CliError {
                     output::error_text(&report_problems(file, problems));
                 }
                 2
+            }
+            Self::Place { file, problem, code } => {
+                output::error_text(&report_problems(file, std::slice::from_ref(problem)));
+                *code
             }
             Self::Usage { message, hint } => {
                 print_chain(message, &[], hint.as_deref());

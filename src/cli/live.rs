@@ -175,7 +175,11 @@ impl<'a> Live<'a> {
         let word = paint(&format!("{:<10}", status.word()), style, color);
         let detail = match (status, exit_code, reason) {
             (ContainerStatus::Failed, _, Some(reason)) => reason.to_owned(),
-            (ContainerStatus::Exited | ContainerStatus::Restarting, Some(code), _) => {
+            (
+                ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Restarting,
+                Some(code),
+                _,
+            ) => {
                 format!("exit code {code}")
             }
             _ => String::new(),

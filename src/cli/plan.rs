@@ -32,7 +32,7 @@ impl Plan {
             let observed = up::observe(store, &pod.spec.name)?;
             let facts = up::facts(store, &pod.spec)?;
             let plan = plan::plan(Goal::Up(&pod.spec), observed.as_ref(), &facts)
-                .map_err(|error| plan_error(&file, pod, &error))?;
+                .map_err(|error| plan_error(store, &file, pod, &error))?;
             match self.format {
                 Format::Human => output::raw(plan::render::text(&plan).as_bytes())?,
                 Format::Json => documents.push(plan::render::json(&plan, self.oci)),

@@ -84,7 +84,11 @@ fn status(pod: PodStatus, container: &ContainerRecord) -> String {
         (ContainerStatus::Failed | ContainerStatus::Waiting, _, Some(reason)) => {
             format!("{word}: {}", sanitize(reason))
         }
-        (ContainerStatus::Exited | ContainerStatus::Restarting, Some(code), _) => {
+        (
+            ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Restarting,
+            Some(code),
+            _,
+        ) => {
             format!("{word} ({code})")
         }
         _ => word.to_owned(),

@@ -8,7 +8,7 @@ use super::live::{Ending, Live};
 use super::output;
 use super::target::{is_supervised, read};
 use crate::host;
-use crate::names::PodName;
+use crate::names::{PodId, PodName};
 use crate::plan::facts::{Directories, HostFacts};
 use crate::plan::step::{Connection, Plan, Protocol, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
@@ -139,7 +139,7 @@ impl Start<'_> {
                 locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
                 Ok(None)
             }
-            Err(error) => Err(plan_error(self.file, self.pod, &error)),
+            Err(error) => Err(plan_error(self.store, self.file, self.pod, &error)),
         }
     }
 
@@ -215,7 +215,7 @@ impl Start<'_> {
         locks.take(Range::Network).map_err(|error| failed(&error))?;
         let facts = facts(self.store, spec)?;
         let plan = plan::plan(Goal::Up(spec), None, &facts)
-            .map_err(|error| plan_error(self.file, self.pod, &error))?;
+            .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
         refuse_foreign_pins(&spec.name, &plan)?;
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
@@ -295,40 +295,51 @@ pub(super) fn facts(store: &Store, spec: &PodSpec) -> Result<HostFacts, CliError
 }
 
 /// An error of the planner, at its place in the file where it has one.
-pub(super) fn plan_error(file: &PodFile, pod: &spec::Pod, error: &PlanError) -> CliError {
+pub(super) fn plan_error(
+    store: &Store,
+    file: &PodFile,
+    pod: &spec::Pod,
+    error: &PlanError,
+) -> CliError {
     let place = error.place();
     let span = place.as_deref().and_then(|place| pod.places.find(place));
-    let help = holder(error);
-    match span {
-        Some(span) => CliError::File(vec![(
-            file.clone(),
-            vec![Problem {
-                code: "P0800",
-                severity: Severity::Error,
-                message: error.to_string(),
-                labels: vec![(span, "here".to_owned())],
-                help,
-            }],
-        )]),
-        None => CliError::Host {
-            message: format!("cannot plan pod `{}`: {error}", pod.spec.name),
+    let (message, help) = match error {
+        PlanError::PortTaken { port, by, .. } => {
+            (format!("port {port} is taken by {}", holder(store, by)), None)
+        }
+        other => (other.to_string(), None),
+    };
+    // The machine may have room tomorrow; what is wrong with the file stays wrong.
+    let code = match error {
+        PlanError::PortTaken { .. } | PlanError::NoAddress { .. } | PlanError::NoSubnet => 1,
+        _ => 2,
+    };
+    let Some(span) = span else {
+        return CliError::Host {
+            message: format!("cannot plan pod `{}`: {message}", pod.spec.name),
             causes: Vec::new(),
             hint: help,
-            code: 1,
-        },
-    }
+            code,
+        };
+    };
+    let labels = vec![(span, "here".to_owned())];
+    let severity = Severity::Error;
+    let problem = Problem { code: "P0800", severity, message, labels, help };
+    CliError::Place { file: file.clone(), problem, code }
 }
 
-/// Who has the port that the plan wants.
-fn holder(error: &PlanError) -> Option<String> {
-    match error {
-        PlanError::PortTaken { by: plan::Holder::Socket { inode, .. }, .. } => {
-            Some(match host::holder_of(*inode) {
-                Some((pid, command)) => format!("process {pid} ({command}) listens there"),
-                None => "a process that cannot be seen from here listens there".to_owned(),
-            })
+/// Who has the port that the plan wants: a pod by its name, a process by pid and command.
+fn holder(store: &Store, by: &plan::Holder) -> String {
+    match by {
+        plan::Holder::Pod(id) => {
+            let pods = store.pods().unwrap_or_default();
+            let named = pods.iter().find(|pod| PodId::new(&store.run, pod).as_str() == id);
+            named.map_or_else(|| format!("a pod with id {id}"), |pod| format!("pod `{pod}`"))
         }
-        _ => None,
+        plan::Holder::Socket { inode, .. } => match host::holder_of(*inode) {
+            Some((pid, command)) => format!("process {pid} ({command})"),
+            None => "a process that cannot be seen from here".to_owned(),
+        },
     }
 }
 

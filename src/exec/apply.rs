@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a step has set going.
@@ -72,9 +72,7 @@ impl Machine {
             Step::MountShm { at, size } => mount_shm(at, *size)?,
             Step::MakeVolume(volume) => make_volume(volume)?,
             Step::WriteFiles { files } => write_files(files)?,
-            Step::MakeLayers { directories, .. } => {
-                directories.iter().try_for_each(|directory| make_directory(directory))?;
-            }
+            Step::MakeLayers { overlays, .. } => overlays.iter().try_for_each(make_layers)?,
             Step::CreateContainer(launch) => {
                 let created = launch::create(&self.hierarchy, launch)?;
                 return Ok(Begun::Container(Box::new(created)));
@@ -259,6 +257,20 @@ fn make_open_directory(path: &Path, mode: u32) -> Result<(), ExecError> {
         }
         Err(source) => Err(error(source)),
     }
+}
+
+/// The merged directory shows the owner and mode of the upper one: they are made those of the lower.
+fn make_layers(overlay: &step::Overlay) -> Result<(), ExecError> {
+    make_directory(&overlay.work)?;
+    make_directory(&overlay.upper)?;
+    let Some(lower) = overlay.lower.first() else { return Ok(()) };
+    let error = |source| ExecError::WriteFile { path: overlay.upper.clone(), source };
+    let of_lower = std::fs::metadata(lower).map_err(error)?;
+    let owner = (of_lower.uid(), of_lower.gid());
+    if owner != (0, 0) {
+        std::os::unix::fs::lchown(&overlay.upper, Some(owner.0), Some(owner.1)).map_err(error)?;
+    }
+    std::fs::set_permissions(&overlay.upper, of_lower.permissions()).map_err(error)
 }
 
 fn write_files(files: &BTreeMap<PathBuf, String>) -> Result<(), ExecError> {

@@ -50,6 +50,7 @@ pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecErr
     let child = sandbox::create(&Order {
         oci: &launch.oci,
         overlays: &overlays,
+        beneath: &launch.beneath,
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),

@@ -11,7 +11,7 @@ use crate::plan::step::{Forward, Namespace, Plan, Step, StepId, VolumeContent};
 use crate::state::store::{release, remove_tree};
 use nix::mount::{MntFlags, umount2};
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -68,8 +68,10 @@ impl Remains {
                 VolumeContent::Tmpfs { .. } => self.mounts.push(volume.path.clone()),
                 VolumeContent::Persistent | VolumeContent::Files { .. } | VolumeContent::Host => {}
             },
-            Step::MakeLayers { directories, .. } => {
-                self.directories.extend(directories.iter().cloned());
+            Step::MakeLayers { overlays, .. } => {
+                for overlay in overlays {
+                    self.directories.extend([overlay.upper.clone(), overlay.work.clone()]);
+                }
             }
         }
     }
@@ -125,8 +127,9 @@ impl Remains {
 
 /// Directories between `layers` and what was removed; one that holds something else stays.
 fn remove_empty_parents(directory: &Path) {
+    let stays = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
     for parent in directory.ancestors().skip(1) {
-        if parent.ends_with("layers") || std::fs::remove_dir(parent).is_err() {
+        if parent.ends_with("layers") || std::fs::remove_dir(parent).is_err_and(stays) {
             return;
         }
     }

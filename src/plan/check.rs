@@ -89,8 +89,11 @@ fn twice(plan: &Plan) -> Vec<String> {
                 pins.values().for_each(|pin| once("pin", &pin.display()));
             }
             Step::MakeNetns { pin, .. } => once("pin", &pin.display()),
-            Step::MakeLayers { directories, .. } => {
-                directories.iter().for_each(|layer| once("layer", &layer.display()));
+            Step::MakeLayers { overlays, .. } => {
+                for overlay in overlays {
+                    once("layer", &overlay.upper.display());
+                    once("layer", &overlay.work.display());
+                }
             }
             Step::MakeVolume(volume) => once("volume", &volume.name),
             Step::CreateContainer(launch) => {
@@ -113,14 +116,15 @@ fn layers_apart(plan: &Plan) -> Vec<String> {
     });
     let volumes: Vec<_> = volumes.collect();
     let layers = plan.steps.iter().filter_map(|planned| match &planned.step {
-        Step::MakeLayers { directories, .. } => Some(directories),
+        Step::MakeLayers { overlays, .. } => Some(overlays),
         _ => None,
     });
+    let layers = layers.flatten().flat_map(|overlay| [&overlay.upper, &overlay.work]);
     let meet = |layer: &std::path::PathBuf| {
         let volume = volumes.iter().find(|volume| layer.starts_with(&volume.path))?;
         Some(format!("layer {} is in volume {}", layer.display(), volume.name))
     };
-    layers.flatten().filter_map(meet).collect()
+    layers.filter_map(meet).collect()
 }
 
 /// A container is created once, then started once.

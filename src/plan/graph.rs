@@ -264,8 +264,7 @@ impl Graph<'_> {
 
     fn layers(&mut self, name: &ContainerName) {
         let overlays = self.root(name).overlays;
-        let directories = overlays.into_iter().flat_map(|o| [o.upper, o.work]).collect();
-        let step = Step::MakeLayers { container: name.clone(), directories };
+        let step = Step::MakeLayers { container: name.clone(), overlays };
         let why = format!("what {name} writes to its root goes there");
         let made = self.made.add(step, [], why);
         self.made.layers.insert(name.clone(), made);

@@ -79,8 +79,9 @@ pub enum Step {
     MakeVolume(VolumeStep),
     /// Files that podspec generates for containers (hosts, hostname, resolv.conf): path -> text.
     WriteFiles { files: BTreeMap<PathBuf, String> },
-    /// Upper and work directory of a container's overlays.
-    MakeLayers { container: ContainerName, directories: Vec<PathBuf> },
+    /// Upper and work directory of a container's overlays, each upper with the owner and mode of what
+    /// lies under it.
+    MakeLayers { container: ContainerName, overlays: Vec<Overlay> },
     /// A process in its namespaces, cgroup and root, waiting right before its program. OCI's `create`.
     CreateContainer(Box<Launch>),
     /// Lets the program begin. OCI's `start`.

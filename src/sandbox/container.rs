@@ -113,7 +113,8 @@ fn build_root(
     process: &Process,
 ) -> Result<(), SandboxError> {
     root::isolate_mounts()?;
-    let sources = mounts::open_sources(order.oci.mounts().as_deref().unwrap_or(&[]))?;
+    let mounts = order.oci.mounts().as_deref().unwrap_or(&[]);
+    let sources = mounts::open_sources(mounts, order.beneath)?;
     let root = root::assemble(order.overlays)?;
     let dev = mounts::mount_all(&root, order.oci, namespaces, sources)?;
     if let Some(linux) = order.oci.linux() {

@@ -24,6 +24,7 @@ use error::At;
 use namespaces::{ChildrenIn, Namespaces, PidNamespace};
 use nix::sched::CloneFlags;
 use rustix::process::{WaitId, WaitIdOptions};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -47,6 +48,9 @@ pub struct Overlay {
 pub struct Order<'a> {
     pub oci: &'a oci_spec::runtime::Spec,
     pub overlays: &'a [Overlay],
+    /// Bind mounts (by target) whose source is to be found beneath a directory, for what is in that
+    /// directory may be a container's work.
+    pub beneath: &'a BTreeMap<PathBuf, PathBuf>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub cgroup: BorrowedFd<'a>,

@@ -10,8 +10,9 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const PROC_MAGIC: i64 = 0x9fa0;
 const SYSFS_MAGIC: i64 = 0x6265_6572;
@@ -75,14 +76,27 @@ fn is_bind(mount: &Mount) -> bool {
 }
 
 /// The sources of the bind mounts, in the order of the document; None for the others. Before the root is attached.
-pub(super) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, SandboxError> {
-    mounts
-        .iter()
-        .map(|mount| if is_bind(mount) { open_source(mount).map(Some) } else { Ok(None) })
-        .collect()
+pub(super) fn open_sources(
+    mounts: &[Mount],
+    beneath: &BTreeMap<PathBuf, PathBuf>,
+) -> Result<Vec<Option<OwnedFd>>, SandboxError> {
+    let open = |mount| open_source(mount, beneath.get(mount.destination())).map(Some);
+    mounts.iter().map(|mount| if is_bind(mount) { open(mount) } else { Ok(None) }).collect()
 }
 
-fn open_source(mount: &Mount) -> Result<OwnedFd, SandboxError> {
+/// The source, to be cloned: by its path, or, beneath a directory that containers write, by a walk that
+/// no link leads out of (CVE-2021-25741).
+fn find_source(source: &Path, beneath: Option<&PathBuf>) -> Result<Option<OwnedFd>, Errno> {
+    let Some(beneath) = beneath else { return Ok(None) };
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::open(beneath, directory, Mode::empty())?;
+    let relative = source.strip_prefix(beneath).map_err(|_| Errno::XDEV)?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(&top, relative, flags, Mode::empty(), resolve).map(Some)
+}
+
+fn open_source(mount: &Mount, beneath: Option<&PathBuf>) -> Result<OwnedFd, SandboxError> {
     let Some(source) = mount.source() else {
         return Err(Errno::INVAL).at(Stage::OpenSource, mount.destination());
     };
@@ -94,7 +108,11 @@ fn open_source(mount: &Mount) -> Result<OwnedFd, SandboxError> {
     if options.recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    let tree = rustix::mount::open_tree(CWD, source, flags).at(Stage::OpenSource, source)?;
+    let tree = match find_source(source, beneath).at(Stage::OpenSource, source)? {
+        Some(found) => rustix::mount::open_tree(&found, "", flags | OpenTreeFlags::AT_EMPTY_PATH),
+        None => rustix::mount::open_tree(CWD, source, flags),
+    };
+    let tree = tree.at(Stage::OpenSource, source)?;
     let propagation = options.propagation.unwrap_or(libc::MS_PRIVATE);
     let attr = MountAttr { propagation, ..options.attr };
     // With everything below: a volume that is read-only is read-only to its last mount.

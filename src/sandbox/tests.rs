@@ -55,7 +55,8 @@ impl Bench {
     fn create_in(&self, oci: &Spec, overlays: &[Overlay]) -> Result<Child, SandboxError> {
         let output = fs::File::create(&self.output).unwrap();
         let fd = output.as_fd();
-        create(&Order { oci, overlays, stdout: fd, stderr: fd, cgroup: self.cgroup.fd() })
+        let beneath = &std::collections::BTreeMap::new();
+        create(&Order { oci, overlays, beneath, stdout: fd, stderr: fd, cgroup: self.cgroup.fd() })
     }
 
     /// What the shell script prints, run as a whole container.

@@ -132,9 +132,9 @@ pub enum ContainerStatus {
     Running,
     /// Its program ended with an error, and it starts again when its back-off is over.
     Restarting,
-    /// Ended, by itself or by the user.
+    /// Ended well.
     Exited,
-    /// Can never start.
+    /// Ended with an error and starts no more, or can never start.
     Failed,
 }
 

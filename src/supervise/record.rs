@@ -103,7 +103,7 @@ fn status(unit: &Unit) -> ContainerStatus {
         Phase::Creating | Phase::Created | Phase::Releasing => ContainerStatus::Created,
         Phase::Running | Phase::Emptying => ContainerStatus::Running,
         Phase::BackOff => ContainerStatus::Restarting,
-        Phase::Ended if unit.problem.is_some() => ContainerStatus::Failed,
+        Phase::Ended if unit.has_failed() => ContainerStatus::Failed,
         Phase::Ended => ContainerStatus::Exited,
     }
 }
