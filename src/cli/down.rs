@@ -125,6 +125,7 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
     if wire.send(&Request::Down).is_err() {
         return Ok(false);
     }
+    let supervisor = supervisor_of(dir);
     let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -132,12 +133,16 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             return Ok(false);
         }
         match wire.receive::<Event>() {
-            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => return Ok(true),
+            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
+                await_exit(supervisor.as_ref());
+                return Ok(true);
+            }
             Ok(Received::Frame(Event::Gone { errors })) => {
                 return Err(left_behind(name, errors));
             }
             // A start that failed in the same moment: undone as well.
             Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
+                await_exit(supervisor.as_ref());
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
@@ -174,19 +179,28 @@ fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), Sta
     if !is_supervised(store, name)? {
         return Ok(());
     }
-    let Some(record) = dir.read_record()? else { return Ok(()) };
-    let Process { pid, start_time } = record.supervisor;
-    if let Ok(pidfd) = process::pidfd_open(pid)
-        && process::start_time(pid).is_ok_and(|time| time == start_time)
-    {
+    if let Some(pidfd) = supervisor_of(dir) {
         // Gone already is fine.
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        let _ = rustix::event::poll(
-            &mut [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)],
-            None,
-        );
+        await_exit(Some(&pidfd));
     }
     Ok(())
+}
+
+/// A pidfd of exactly the process that was recorded.
+fn supervisor_of(dir: &PodDir) -> Option<OwnedFd> {
+    let Process { pid, start_time } = dir.read_record().ok()??.supervisor;
+    let pidfd = process::pidfd_open(pid).ok()?;
+    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+}
+
+/// Its last word said, it has only to exit; and a process killed is gone when the kernel says so.
+fn await_exit(process: Option<&OwnedFd>) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    if let Some(process) = process {
+        let most = Timespec { tv_sec: 5, tv_nsec: 0 };
+        let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
+    }
 }
 
 /// Whether a pod without a supervisor still has processes.

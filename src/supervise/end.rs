@@ -258,6 +258,8 @@ impl Pod<'_> {
         for unit in &mut self.units {
             unit.close_output();
         }
+        // Whoever is told that the pod is gone may bind its ports.
+        self.machine.forget();
         let left = undo(&self.machine.hierarchy, &self.plan, self.journal.begun());
         let mut errors: Vec<String> = left.iter().map(|error| chain(error).join(": ")).collect();
         if errors.is_empty() {

@@ -99,17 +99,21 @@ impl Log {
     }
 
     /// A disk that refuses costs records, never the container: it goes on, and so do we.
-    fn append(&mut self, records: &[u8]) {
-        if records.is_empty() {
-            return;
-        }
-        if self.size > 0 && self.size + records.len() as u64 > self.max_size {
-            self.turn_over();
-        }
-        let written = self.open().and_then(|file| file.write_all(records));
-        match written {
-            Ok(()) => self.size += records.len() as u64,
-            Err(_) => self.lost += 1,
+    fn append(&mut self, mut records: &[u8]) {
+        while !records.is_empty() {
+            let room = usize::try_from(self.max_size.saturating_sub(self.size));
+            let fits = whole_records(records, room.unwrap_or(usize::MAX));
+            if fits == 0 && self.size > 0 {
+                self.turn_over();
+                continue;
+            }
+            // A record that is larger than a whole file is written all the same.
+            let now = if fits == 0 { first_record(records) } else { fits };
+            match self.open().and_then(|file| file.write_all(&records[..now])) {
+                Ok(()) => self.size += now as u64,
+                Err(_) => self.lost += 1,
+            }
+            records = &records[now..];
         }
     }
 
@@ -140,6 +144,18 @@ impl Log {
         }
         self.size = 0;
     }
+}
+
+/// How many bytes of `records` are whole records that fit in `room`.
+fn whole_records(records: &[u8], room: usize) -> usize {
+    if records.len() <= room {
+        return records.len();
+    }
+    records[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
+fn first_record(records: &[u8]) -> usize {
+    records.iter().position(|byte| *byte == b'\n').map_or(records.len(), |end| end + 1)
 }
 
 const FLAGS: i32 = libc::O_CLOEXEC | libc::O_NOFOLLOW;
@@ -284,9 +300,13 @@ mod tests {
             .map(|file| std::fs::metadata(file).unwrap().len())
             .collect();
         assert!(sizes.iter().all(|size| *size <= 1000), "{sizes:?}");
+        let many: String = (0..100).map(|n| format!("more {n}\n")).collect();
+        log.write(Stream::Stdout, many.as_bytes(), now);
+        let size = std::fs::metadata(numbered(&path, 1)).unwrap().len();
+        assert!(size <= 1000, "one write of many lines made a file of {size}");
         assert!(!numbered(&path, 3).exists(), "a fourth file");
         let last = std::fs::read(&path).unwrap();
-        assert!(read_back(&last, Stream::Stdout).ends_with(b"line 199\n"));
+        assert!(read_back(&last, Stream::Stdout).ends_with(b"more 99\n"));
     }
 
     #[test]

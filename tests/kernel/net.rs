@@ -283,6 +283,8 @@ fn containers_that_share_net_meet_on_localhost() {
 #[test]
 fn nothing_foreign_is_changed() {
     let Some(host) = Host::with_neighbour() else { return };
+    // Turning ip_forward on makes the kernel reset other knobs by itself.
+    host.sh("sysctl -w net.ipv4.ip_forward=1").success();
     let rules = "nft 'add table inet foreign; add chain inet foreign c { type filter hook input priority 0; }; \
                  add rule inet foreign c tcp dport 22 accept'";
     host.sh(rules).success();

@@ -69,7 +69,7 @@ fn a_process_is_who_the_file_says() {
     for (fields, expected) in [
         (json!({}), "0 0 0 0022 /"),
         (json!({ "user": "1000:1001", "groups": [1002] }), "1000 1001 1001 1002 0022 /"),
-        (json!({ "user": 1000, "workingDir": "/usr/bin" }), "1000 0 0 0022 /usr/bin"),
+        (json!({ "user": 54321, "workingDir": "/usr/bin" }), "54321 0 0 0022 /usr/bin"),
         (json!({ "user": "daemon" }), "1 1 1 0022 /"),
         (json!({ "user": "daemon:sys" }), "1 3 3 0022 /"),
     ] {
