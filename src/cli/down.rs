@@ -101,11 +101,16 @@ fn named_pods(store: &Store, word: &str) -> Result<Vec<PodName>, CliError> {
 /// Ends the pod; `false` where there was none.
 pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError> {
     let dir = store.pod(name);
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
+    // An `up` that was just handed over has no directory yet, but the lock: also where its client died.
+    if store.run.exists() {
+        let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
+        locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+    }
     if !dir.exists() {
         return Ok(false);
     }
-    let failed =
-        |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
     if let Some(wire) = connected
         && ask_supervisor(wire, &dir, name)?

@@ -14,7 +14,8 @@ use std::path::Path;
 /// The supervisor's ends of a container's output.
 #[derive(Debug)]
 pub struct Output {
-    /// Non-blocking; end of file never comes, for the container holds both ends.
+    /// Non-blocking; open for writing too, so that its end never comes while no container has it open:
+    /// epoll would tell of that again and again.
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
 }
@@ -33,7 +34,7 @@ pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
     let owner = owner(launch);
     make_fifo(&launch.stdio.stdout, owner)?;
     make_fifo(&launch.stdio.stderr, owner)?;
-    let read = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+    let read = OFlag::O_RDWR | OFlag::O_NONBLOCK;
     Ok(Output {
         stdout: open_fifo(&launch.stdio.stdout, read)?,
         stderr: open_fifo(&launch.stdio.stderr, read)?,

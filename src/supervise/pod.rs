@@ -166,9 +166,9 @@ impl<'a> Pod<'a> {
     pub(super) fn live(mut self) -> Result<Verdict, SuperviseError> {
         loop {
             if matches!(self.stage, Stage::Starting) && self.progress.has_ready() {
-                // Others' reports first: they may make more ready.
-                self.react(Some(Instant::now()))?;
                 self.begin_next_step();
+                // Between steps: a report may make more ready, and a stop may end it all.
+                self.react(Some(Instant::now()))?;
             } else {
                 self.check_up();
                 self.write_record_if_due();
