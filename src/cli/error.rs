@@ -13,13 +13,13 @@ pub(super) enum CliError {
     /// Problems of pod files.
     File(Vec<(PodFile, Vec<Problem>)>),
     /// The host refused something that has a place in the file.
-    Place { file: PodFile, problem: Problem, code: u8 },
+    Place { at: Box<(PodFile, Problem)>, code: u8 },
     /// The arguments are wrong.
     Usage { message: String, hint: Option<String> },
     /// The host refused.
     Host { message: String, causes: Vec<String>, hint: Option<String>, code: u8 },
     /// A start failed, and was undone.
-    Start { pod: String, failure: Failure },
+    Start { pod: String, failure: Box<Failure> },
     /// Whoever reads us has seen enough.
     BrokenPipe,
 }
@@ -37,6 +37,15 @@ impl CliError {
         Self::Host { message: message.into(), causes: Vec::new(), hint: Some(hint.into()), code: 1 }
     }
 
+    /// What it came from.
+    pub(super) fn causes(self) -> Vec<String> {
+        match self {
+            Self::Host { message, causes, .. } if causes.is_empty() => vec![message],
+            Self::Host { causes, .. } => causes,
+            _ => Vec::new(),
+        }
+    }
+
     /// Prints it on standard error, and gives the exit code.
     pub(super) fn report(&self) -> ExitCode {
         let code = match self {
@@ -46,7 +55,8 @@ impl CliError {
                 }
                 2
             }
-            Self::Place { file, problem, code } => {
+            Self::Place { at, code } => {
+                let (file, problem) = &**at;
                 output::error_text(&report_problems(file, std::slice::from_ref(problem)));
                 *code
             }

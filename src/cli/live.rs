@@ -141,8 +141,12 @@ impl<'a> Live<'a> {
         Ok(Heard::GoOn)
     }
 
-    fn failed(&self, failure: Failure) -> CliError {
-        CliError::Start { pod: self.pod.to_string(), failure }
+    fn failed(&self, mut failure: Failure) -> CliError {
+        // A supervisor that broke off leaves its journal, by which the rest is undone from here.
+        if let Err(error) = super::down::take_down(self.store, self.pod) {
+            failure.leftovers.extend(error.causes());
+        }
+        CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure) }
     }
 
     fn up(&self, never: &[(ContainerName, String)]) -> Result<Heard, CliError> {

@@ -325,7 +325,7 @@ pub(super) fn plan_error(
     let labels = vec![(span, "here".to_owned())];
     let severity = Severity::Error;
     let problem = Problem { code: "P0800", severity, message, labels, help };
-    CliError::Place { file: file.clone(), problem, code }
+    CliError::Place { at: Box::new((file.clone(), problem)), code }
 }
 
 /// Who has the port that the plan wants: a pod by its name, a process by pid and command.

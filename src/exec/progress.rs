@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// The step to begin next; it is not offered again.
-    pub fn next(&mut self) -> Option<StepId> {
+    pub fn take_next(&mut self) -> Option<StepId> {
         self.ready.pop_first().map(|(_, id)| id)
     }
 
@@ -162,12 +162,15 @@ mod tests {
             (start("a"), vec![(0, Until::Done), (1, Until::Done)]),
         ]);
         let mut progress = Progress::new(&plan);
-        assert_eq!((progress.next(), progress.next(), progress.next()), (Some(0), Some(1), None));
+        assert_eq!(
+            (progress.take_next(), progress.take_next(), progress.take_next()),
+            (Some(0), Some(1), None)
+        );
         progress.done(1);
-        assert_eq!(progress.next(), None);
+        assert_eq!(progress.take_next(), None);
         progress.done(0);
         progress.done(0);
-        assert_eq!(progress.next(), Some(2));
+        assert_eq!(progress.take_next(), Some(2));
         progress.done(2);
         assert!(progress.is_finished());
     }
@@ -180,13 +183,13 @@ mod tests {
             (start("proxy"), vec![(1, Until::Done)]),
         ]);
         let mut progress = Progress::new(&plan);
-        assert_eq!(progress.next(), Some(0));
+        assert_eq!(progress.take_next(), Some(0));
         progress.done(0);
-        assert_eq!(progress.next(), None);
+        assert_eq!(progress.take_next(), None);
         let migrate = "migrate".parse().unwrap();
         assert_eq!(progress.lost_with(&migrate), BTreeSet::from([1, 2]));
         progress.completed(&migrate);
         progress.completed(&migrate);
-        assert_eq!(progress.next(), Some(1));
+        assert_eq!(progress.take_next(), Some(1));
     }
 }

@@ -121,7 +121,7 @@ impl Remains {
             Some(watch) => watch.await_gone(&self.links, LINKS_GO_WITHIN)?,
             None => self.links.clone(),
         };
-        left.iter().try_for_each(|host| link::delete(host)).map_err(ExecError::from)
+        left.iter().try_for_each(link::delete).map_err(ExecError::from)
     }
 }
 

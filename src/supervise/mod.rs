@@ -27,8 +27,8 @@ use crate::exec::ExecError;
 use crate::exec::apply::Machine;
 use crate::state::StateError;
 use crate::state::lock::Locks;
-use pod::{Pod, Verdict};
-use protocol::Handover;
+use pod::{Pod, Received, Verdict};
+use protocol::{Event, Failure, Handover, chain};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -67,9 +67,18 @@ pub fn main(channel: OwnedFd) -> Result<(), SuperviseError> {
         let Some((header, _)) = channel.receive_with().map_err(client)? else { return Ok(()) };
         let locks = Locks::adopt(lock.ok_or(SuperviseError::NoLock)?);
         let stream = channel.stream().try_clone().map_err(client)?;
-        let pod = Pod::new(handover, &header, locks, stream, &mut machine, &signals)?;
-        if pod.live()? == Verdict::Over {
-            return Ok(());
+        let received = Received { handover, header, locks, client: stream };
+        let lived = Pod::new(received, &mut machine, &signals).and_then(Pod::live);
+        match lived {
+            Ok(Verdict::Over) => return Ok(()),
+            Ok(Verdict::Stale) => {}
+            Err(error) => {
+                // What was begun stays in the journal, and the client undoes it.
+                let causes = chain(&error);
+                let _ = channel.stream().set_nonblocking(false);
+                let _ = channel.send(&Event::Failed(Failure { causes, ..Failure::default() }));
+                return Err(error);
+            }
         }
         machine.forget();
         // The pod's end of the channel was non-blocking, and shares its flags with ours.

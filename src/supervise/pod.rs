@@ -8,7 +8,7 @@ use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
 use super::shutdown::Order;
 use super::unit::{Due, Phase, Unit};
-use super::wire::Received;
+use super::wire;
 use crate::exec::apply::Machine;
 use crate::exec::progress::Progress;
 use crate::names::ContainerName;
@@ -35,6 +35,15 @@ pub(super) enum Verdict {
     Over,
     /// All is undone, and the client may send another plan.
     Stale,
+}
+
+/// What a client has handed over.
+pub(super) struct Received {
+    pub(super) handover: Handover,
+    /// The journal's, as JSON.
+    pub(super) header: Vec<u8>,
+    pub(super) locks: Locks,
+    pub(super) client: UnixStream,
 }
 
 /// Where the pod is in its life.
@@ -102,22 +111,20 @@ impl<'a> Pod<'a> {
     /// Takes over from the client: from here on the pod has a directory, a journal and a listener, and
     /// its name is no longer locked.
     pub(super) fn new(
-        handover: Handover,
-        header: &[u8],
-        locks: Locks,
-        client: UnixStream,
+        received: Received,
         machine: &'a mut Machine,
         signals: &'a SignalFd,
     ) -> Result<Self, SuperviseError> {
+        let Received { handover, header, locks, client } = received;
         let Handover { store, detach, mut record } = handover;
         let dir = store.pod(&record.name);
-        let plan: Plan = serde_json::from_slice::<Header>(header)
+        let plan: Plan = serde_json::from_slice::<Header>(&header)
             .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
             .plan;
         let life = Locks::open(&store.run)?;
         life.take(Range::Life(&record.name))?;
         dir.create()?;
-        let journal = Journal::create(&dir.journal(), header)?;
+        let journal = Journal::create(&dir.journal(), &header)?;
         let listener = listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
         let pid = std::process::id().cast_signed();
         record.supervisor = super::record::process(pid).unwrap_or(record.supervisor);
@@ -220,9 +227,9 @@ impl<'a> Pod<'a> {
     fn hear_client(&mut self) {
         let Some(client) = &mut self.client else { return };
         match client.request() {
-            Ok(Received::Nothing) => {}
-            Ok(Received::Frame(_)) => self.begin_stop(),
-            Ok(Received::Closed) | Err(_) => {
+            Ok(wire::Received::Nothing) => {}
+            Ok(wire::Received::Frame(_)) => self.begin_stop(),
+            Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(client.as_fd());
                 self.client = None;
                 if !self.detach {
@@ -244,10 +251,12 @@ impl<'a> Pod<'a> {
     fn hear(&mut self, index: u32) {
         let Some(connection) = self.connections.get_mut(&index) else { return };
         match connection.request() {
-            Ok(Received::Nothing) => {}
-            Ok(Received::Frame(Request::Down)) => self.begin_stop(),
-            Ok(Received::Frame(Request::Start { containers })) => self.start_again(&containers),
-            Ok(Received::Closed) | Err(_) => {
+            Ok(wire::Received::Nothing) => {}
+            Ok(wire::Received::Frame(Request::Down)) => self.begin_stop(),
+            Ok(wire::Received::Frame(Request::Start { containers })) => {
+                self.start_again(&containers);
+            }
+            Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(connection.as_fd());
                 self.connections.remove(&index);
             }

@@ -27,7 +27,7 @@ impl Pod<'_> {
     }
 
     pub(super) fn begin_next_step(&mut self) {
-        let Some(id) = self.progress.next() else { return };
+        let Some(id) = self.progress.take_next() else { return };
         if let Err(error) = self.begin(id) {
             self.fail(id, &error);
         }

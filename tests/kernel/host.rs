@@ -221,7 +221,8 @@ impl Host {
     /// Waits until a container's log has this text, and gives the log.
     pub fn wait_log(&self, of: &str, text: &str) -> String {
         wait_some(&format!("{text:?} in the log of {of}"), || {
-            Some(self.logs(of)).filter(|log| log.contains(text))
+            // Before the pod is there, there is no log.
+            Some(self.podspec(["logs", of]).stdout).filter(|log| log.contains(text))
         })
     }
 
