@@ -112,25 +112,35 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         return Ok(false);
     }
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
+    // By the socket, or as it was recorded: the record may be damaged.
+    let supervisor =
+        connected.as_ref().and_then(control::supervisor).or_else(|| supervisor_of(&dir));
     if let Some(wire) = connected
-        && ask_supervisor(wire, &dir, name)?
+        && ask_supervisor(wire, supervisor.as_ref(), &dir, name)?
     {
         return Ok(true);
     }
-    end_supervisor(store, &dir, name).map_err(|error| failed(&error))?;
+    end_supervisor(store, supervisor.as_ref(), name).map_err(|error| failed(&error))?;
     stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
     locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-    clean(store, name)?;
+    // Somebody brought it up anew before we had the lock: ours is gone, and that one is not ours to end.
+    if !is_supervised(store, name).map_err(|error| failed(&error))? {
+        clean(store, name)?;
+    }
     Ok(true)
 }
 
 /// Asks the supervisor, and waits until the pod is gone; `false` where it did not answer.
-fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, CliError> {
+fn ask_supervisor(
+    mut wire: Wire,
+    supervisor: Option<&OwnedFd>,
+    dir: &PodDir,
+    name: &PodName,
+) -> Result<bool, CliError> {
     if wire.send(&Request::Down).is_err() {
         return Ok(false);
     }
-    let supervisor = supervisor_of(dir);
     let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -139,7 +149,7 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
         }
         match wire.receive::<Event>() {
             Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
-                await_exit(supervisor.as_ref());
+                await_exit(supervisor);
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Gone { errors })) => {
@@ -147,7 +157,7 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             }
             // A start that failed in the same moment: undone as well.
             Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
-                await_exit(supervisor.as_ref());
+                await_exit(supervisor);
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
@@ -180,14 +190,18 @@ fn launches(plan: &Plan) -> impl Iterator<Item = &Launch> {
 }
 
 /// A supervisor that lives and did not do it is ended, by a pidfd of exactly that process.
-fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), StateError> {
+fn end_supervisor(
+    store: &Store,
+    supervisor: Option<&OwnedFd>,
+    name: &PodName,
+) -> Result<(), StateError> {
     if !is_supervised(store, name)? {
         return Ok(());
     }
-    if let Some(pidfd) = supervisor_of(dir) {
+    if let Some(pidfd) = supervisor {
         // Gone already is fine.
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        await_exit(Some(&pidfd));
+        await_exit(Some(pidfd));
     }
     Ok(())
 }
@@ -234,7 +248,8 @@ pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliEr
 /// Containers that run on without a supervisor get their stop signal and their stop time, side by side.
 fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     let Some(found) = dir.read_journal()? else { return Ok(()) };
-    let Some(record) = dir.read_record()? else { return Ok(()) };
+    // Without a record that can be read nobody can be asked to stop; they are ended all the same.
+    let record = dir.read_record().ok().flatten();
     if found.header.boot != boot_id()? {
         return Ok(());
     }
@@ -244,7 +259,8 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     outputs.iter_mut().for_each(Unread::read);
     let mut waiting = Vec::new();
     for launch in launches(&found.header.plan) {
-        let known = record.containers.iter().find(|container| container.name == launch.container);
+        let mut containers = record.iter().flat_map(|record| &record.containers);
+        let known = containers.find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
             && let Ok(pidfd) = process::pidfd_open(pid)
             && process::start_time(pid).is_ok_and(|time| time == start_time)

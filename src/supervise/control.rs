@@ -3,9 +3,10 @@
 
 use super::protocol::{Event, Request};
 use super::wire::{Received, Wire};
+use crate::sys::process::pidfd_open;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,12 @@ pub fn connect(socket: &Path) -> io::Result<Option<Wire>> {
             _ => Err(error),
         },
     }
+}
+
+/// A pidfd of the supervisor behind a connection: of the process that listens.
+pub fn supervisor(wire: &Wire) -> Option<OwnedFd> {
+    let peer = rustix::net::sockopt::socket_peercred(wire.stream()).ok()?;
+    pidfd_open(peer.pid.as_raw_nonzero().get()).ok()
 }
 
 /// A client that the supervisor talks to.
@@ -69,6 +76,12 @@ impl Connection {
     /// Tells the client; one that does not read is no reason to wait.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
         self.wire.send(event)
+    }
+
+    /// The next thing heard from it is its end.
+    pub fn hang_up(&self) {
+        // Of one that is gone already there is nothing to shut down.
+        let _ = self.wire.stream().shutdown(std::net::Shutdown::Both);
     }
 
     /// Tells the client, and waits until it is told: for the last word.

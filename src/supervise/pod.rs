@@ -263,10 +263,13 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Tells everyone who listens; who does not read is let go.
+    /// Tells everyone who listens; who does not read is let go. The client's end is noticed where it is
+    /// waited for (`hear_client`): it may be the pod's.
     pub(super) fn tell(&mut self, event: &Event) {
-        if self.client.as_mut().is_some_and(|client| client.tell(event).is_err()) {
-            self.client = None;
+        if let Some(client) = &mut self.client
+            && client.tell(event).is_err()
+        {
+            client.hang_up();
         }
         self.connections.retain(|_, connection| connection.tell(event).is_ok());
     }
