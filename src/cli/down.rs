@@ -18,7 +18,7 @@ use crate::supervise::control;
 use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
-use crate::sys::process;
+use crate::sys::{descriptors, process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -254,6 +254,8 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
         return Ok(());
     }
     let hierarchy = Hierarchy::open()?;
+    // Three a container.
+    descriptors::raise_open_files();
     // Held open to the end: a FIFO that nobody has open loses what is in it.
     let mut outputs: Vec<Unread> = launches(&found.header.plan).filter_map(Unread::open).collect();
     outputs.iter_mut().for_each(Unread::read);

@@ -148,7 +148,8 @@ impl<'a> Live<'a> {
         // A supervisor that broke off (at no step) leaves its journal, by which the rest is undone from
         // here. Otherwise all is undone, and a pod that is there now is somebody else's.
         if failure.step.is_empty()
-            && let Err(error) = super::down::take_down(self.store, self.pod) {
+            && let Err(error) = super::down::take_down(self.store, self.pod)
+        {
             failure.leftovers.extend(error.causes());
         }
         CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure) }

@@ -99,6 +99,7 @@ impl Start<'_> {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
         self.store.prepare().map_err(|error| failed(&error))?;
+        self.refuse_overlay()?;
         let locks = Locks::open(&self.store.run).map_err(|error| failed(&error))?;
         locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
         // Again after one was taken down: another `up` may have come first.
@@ -108,6 +109,24 @@ impl Start<'_> {
             }
         }
         self.bring_up(supervisor, locks)
+    }
+
+    /// What containers write is the upper layer of an overlay, and an overlay is none for another.
+    fn refuse_overlay(&self) -> Result<(), CliError> {
+        const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+        let data = &self.store.data;
+        let failed =
+            |errno| CliError::host("cannot look at the data root", &std::io::Error::from(errno));
+        if rustix::fs::statfs(data).map_err(failed)?.f_type == OVERLAYFS_SUPER_MAGIC {
+            return Err(CliError::refused(
+                format!(
+                    "cannot keep what containers write in {}: it is on overlayfs",
+                    data.display()
+                ),
+                "name a directory on a disk or a tmpfs with `--root`",
+            ));
+        }
+        Ok(())
     }
 
     /// A pod of this name is there, or what is left of one. `None`: it is gone now.
@@ -126,8 +145,7 @@ impl Start<'_> {
             down::clean(self.store, name)?;
             return Ok(None);
         }
-        let (Some(observed), Some(record)) =
-            (observe(self.store, name)?, read(self.store, name)?)
+        let (Some(observed), Some(record)) = (observe(self.store, name)?, read(self.store, name)?)
         else {
             return self.without_state();
         };
