@@ -124,10 +124,22 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
     stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
     locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-    // Somebody brought it up anew before we had the lock: ours is gone, and that one is not ours to end.
-    if !is_supervised(store, name).map_err(|error| failed(&error))? {
-        clean(store, name)?;
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    while is_supervised(store, name).map_err(|error| failed(&error))? {
+        // Somebody brought it up anew before we had the lock: ours is gone, and that one is not ours.
+        if control::connect(&dir.socket()).map_err(|error| failed(&error))?.is_some() {
+            return Ok(true);
+        }
+        // Without a socket it is leaving: a matter of a millisecond, and nothing tells of it.
+        if Instant::now() >= deadline {
+            return Err(CliError::refused(
+                format!("the supervisor of `{name}` neither answers nor ends"),
+                format!("`podspec down {name}` tries again"),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    clean(store, name)?;
     Ok(true)
 }
 
