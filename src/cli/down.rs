@@ -137,7 +137,8 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
                 format!("`podspec down {name}` tries again"),
             ));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let _ = rustix::event::poll(&mut [], Some(&moment));
     }
     clean(store, name)?;
     Ok(true)
