@@ -18,7 +18,7 @@ use crate::supervise::control;
 use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
-use crate::sys::process;
+use crate::sys::{descriptors, process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -112,15 +112,34 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         return Ok(false);
     }
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
+    // By the socket, or as it was recorded: the record may be damaged.
+    let supervisor =
+        connected.as_ref().and_then(control::supervisor).or_else(|| supervisor_of(&dir));
     if let Some(wire) = connected
         && ask_supervisor(wire, &dir, name)?
     {
         return Ok(true);
     }
-    end_supervisor(store, &dir, name).map_err(|error| failed(&error))?;
+    end_supervisor(store, supervisor.as_ref(), name).map_err(|error| failed(&error))?;
     stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
     locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    while is_supervised(store, name).map_err(|error| failed(&error))? {
+        // Somebody brought it up anew before we had the lock: ours is gone, and that one is not ours.
+        if control::connect(&dir.socket()).map_err(|error| failed(&error))?.is_some() {
+            return Ok(true);
+        }
+        // Without a socket it is leaving: a matter of a millisecond, and nothing tells of it.
+        if Instant::now() >= deadline {
+            return Err(CliError::refused(
+                format!("the supervisor of `{name}` neither answers nor ends"),
+                format!("`podspec down {name}` tries again"),
+            ));
+        }
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let _ = rustix::event::poll(&mut [], Some(&moment));
+    }
     clean(store, name)?;
     Ok(true)
 }
@@ -175,14 +194,18 @@ fn launches(plan: &Plan) -> impl Iterator<Item = &Launch> {
 }
 
 /// A supervisor that lives and did not do it is ended, by a pidfd of exactly that process.
-fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), StateError> {
+fn end_supervisor(
+    store: &Store,
+    supervisor: Option<&OwnedFd>,
+    name: &PodName,
+) -> Result<(), StateError> {
     if !is_supervised(store, name)? {
         return Ok(());
     }
-    if let Some(pidfd) = supervisor_of(dir) {
+    if let Some(pidfd) = supervisor {
         // Gone already is fine.
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        await_exit(&pidfd);
+        await_exit(pidfd);
     }
     Ok(())
 }
@@ -227,17 +250,21 @@ pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliEr
 /// Containers that run on without a supervisor get their stop signal and their stop time, side by side.
 fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     let Some(found) = dir.read_journal()? else { return Ok(()) };
-    let Some(record) = dir.read_record()? else { return Ok(()) };
+    // Without a record that can be read nobody can be asked to stop; they are ended all the same.
+    let record = dir.read_record().ok().flatten();
     if found.header.boot != boot_id()? {
         return Ok(());
     }
     let hierarchy = Hierarchy::open()?;
+    // Three a container.
+    descriptors::raise_open_files();
     // Held open to the end: a FIFO that nobody has open loses what is in it.
     let mut outputs: Vec<Unread> = launches(&found.header.plan).filter_map(Unread::open).collect();
     outputs.iter_mut().for_each(Unread::read);
     let mut waiting = Vec::new();
     for launch in launches(&found.header.plan) {
-        let known = record.containers.iter().find(|container| container.name == launch.container);
+        let mut containers = record.iter().flat_map(|record| &record.containers);
+        let known = containers.find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
             && let Ok(pidfd) = process::pidfd_open(pid)
             && process::start_time(pid).is_ok_and(|time| time == start_time)

@@ -97,8 +97,11 @@ impl<'a> Live<'a> {
         if self.follower.is_none() && self.heard {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
         }
-        if let Some(follower) = &mut self.follower {
-            follower.show_new()?;
+        let mut at_once = None;
+        if let Some(follower) = &mut self.follower
+            && follower.show_some()?
+        {
+            at_once = Some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 });
         }
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN),
@@ -107,7 +110,7 @@ impl<'a> Live<'a> {
         if let Some(follower) = &self.follower {
             fds.push(PollFd::from_borrowed_fd(follower.as_fd(), PollFlags::IN));
         }
-        match poll(&mut fds, None) {
+        match poll(&mut fds, at_once.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 return Err(CliError::host("cannot wait", &std::io::Error::from(errno)));
@@ -142,8 +145,11 @@ impl<'a> Live<'a> {
     }
 
     fn failed(&self, mut failure: Failure) -> CliError {
-        // A supervisor that broke off leaves its journal, by which the rest is undone from here.
-        if let Err(error) = super::down::take_down(self.store, self.pod) {
+        // A supervisor that broke off (at no step) leaves its journal, by which the rest is undone from
+        // here. Otherwise all is undone, and a pod that is there now is somebody else's.
+        if failure.step.is_empty()
+            && let Err(error) = super::down::take_down(self.store, self.pod)
+        {
             failure.leftovers.extend(error.causes());
         }
         CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure) }

@@ -99,14 +99,34 @@ impl Start<'_> {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
         self.store.prepare().map_err(|error| failed(&error))?;
+        self.refuse_overlay()?;
         let locks = Locks::open(&self.store.run).map_err(|error| failed(&error))?;
         locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-        if self.store.pod(name).exists()
-            && let Some(ending) = self.meet_existing(&locks)?
-        {
-            return Ok(ending);
+        // Again after one was taken down: another `up` may have come first.
+        while self.store.pod(name).exists() {
+            if let Some(ending) = self.meet_existing(&locks)? {
+                return Ok(ending);
+            }
         }
         self.bring_up(supervisor, locks)
+    }
+
+    /// What containers write is the upper layer of an overlay, and an overlay is none for another.
+    fn refuse_overlay(&self) -> Result<(), CliError> {
+        const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+        let data = &self.store.data;
+        let failed =
+            |errno| CliError::host("cannot look at the data root", &std::io::Error::from(errno));
+        if rustix::fs::statfs(data).map_err(failed)?.f_type == OVERLAYFS_SUPER_MAGIC {
+            return Err(CliError::refused(
+                format!(
+                    "cannot keep what containers write in {}: it is on overlayfs",
+                    data.display()
+                ),
+                "name a directory on a disk or a tmpfs with `--root`",
+            ));
+        }
+        Ok(())
     }
 
     /// A pod of this name is there, or what is left of one. `None`: it is gone now.
@@ -125,22 +145,47 @@ impl Start<'_> {
             down::clean(self.store, name)?;
             return Ok(None);
         }
-        let Some(observed) = observe(self.store, name)? else { return Ok(None) };
+        let (Some(observed), Some(record)) = (observe(self.store, name)?, read(self.store, name)?)
+        else {
+            return self.without_state();
+        };
+        // One that is leaving is waited for; one that lost its infra can start nothing any more.
+        if record.status == PodStatus::Stopping || record.reason.is_some() {
+            self.make_way(locks)?;
+            return Ok(None);
+        }
         let facts = facts(self.store, &self.pod.spec)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
             Ok(plan) => self.complete(&plan, locks).map(Some),
             Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
                 Err(changed(name, &self.file.name, &differences))
             }
-            Err(PlanError::Changed { .. }) => {
-                // The lock is not held across the stop; another `up` that comes first is met again.
-                locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
-                down::take_down(self.store, name)?;
-                locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-                Ok(None)
-            }
+            Err(PlanError::Changed { .. }) => self.make_way(locks).map(|()| None),
             Err(error) => Err(plan_error(self.store, self.file, self.pod, &error)),
         }
+    }
+
+    /// Takes the pod down. The lock is not held across the stop: `down` takes it, too.
+    fn make_way(&self, locks: &Locks) -> Result<(), CliError> {
+        let name = &self.pod.spec.name;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot take `{name}` down"), error)
+        };
+        locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
+        down::take_down(self.store, name)?;
+        locks.take(Range::Pod(name)).map_err(|error| failed(&error))
+    }
+
+    /// A supervisor lives that has no journal or no record: it is leaving, or they were removed.
+    fn without_state(&self) -> Result<Option<Ending>, CliError> {
+        let name = &self.pod.spec.name;
+        if !self.store.pod(name).exists() {
+            return Ok(None);
+        }
+        Err(CliError::refused(
+            format!("the state of pod `{name}` is incomplete"),
+            format!("it is just going (try again), or `podspec down {name}` ends it"),
+        ))
     }
 
     /// The file is what runs: starts what has ended with an error, if anything.

@@ -145,10 +145,9 @@ fn unmount(at: &Path) -> Result<(), ExecError> {
 /// taken next, then frees it.
 fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
     if let Some(network) = lease.parent().and_then(Path::parent) {
-        let path = network.join("released");
-        let note = OpenOptions::new().append(true).create(true).open(&path);
-        note.and_then(|mut file| writeln!(file, "{address}"))
-            .map_err(|source| ExecError::WriteFile { path, source })?;
+        let note = OpenOptions::new().append(true).create(true).open(network.join("released"));
+        // Only a preference: a disk that is full must not keep the address, and the pod, for ever.
+        let _ = note.and_then(|mut file| writeln!(file, "{address}"));
     }
     Ok(release(lease, holder)?)
 }

@@ -137,6 +137,8 @@ impl Pod<'_> {
     pub(super) fn begin_stop(&mut self) {
         if matches!(self.stage, Stage::Starting | Stage::Up | Stage::Broken) {
             self.stage = Stage::Stopping;
+            // Nothing more is taken of the network, and other pods shall not wait for our containers.
+            self.drop_network_lock();
             self.record.status = PodStatus::Stopping;
             self.changed();
             self.tell(&Event::Stopping);

@@ -59,6 +59,8 @@ pub enum SuperviseError {
 pub fn main(channel: OwnedFd) -> Result<(), SuperviseError> {
     let client = |source| SuperviseError::Client { source };
     let signals = pod::take_signals()?;
+    // Each container costs seven descriptors.
+    crate::sys::descriptors::raise_open_files();
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;
     while let Some((json, lock)) = channel.receive_with().map_err(client)? {

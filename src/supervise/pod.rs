@@ -226,6 +226,7 @@ impl<'a> Pod<'a> {
     /// The client of `up` says one thing: `Down`, or that it is gone.
     fn hear_client(&mut self) {
         let Some(client) = &mut self.client else { return };
+        send_on(&self.events, client, Token::Client);
         match client.request() {
             Ok(wire::Received::Nothing) => {}
             Ok(wire::Received::Frame(_)) => self.begin_stop(),
@@ -250,6 +251,7 @@ impl<'a> Pod<'a> {
 
     fn hear(&mut self, index: u32) {
         let Some(connection) = self.connections.get_mut(&index) else { return };
+        send_on(&self.events, connection, Token::Connection(index));
         match connection.request() {
             Ok(wire::Received::Nothing) => {}
             Ok(wire::Received::Frame(Request::Down)) => self.begin_stop(),
@@ -263,12 +265,15 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Tells everyone who listens; who does not read is let go.
+    /// Tells everyone who listens. The end of one is noticed where it is waited for (`hear_client`): it
+    /// may be the pod's.
     pub(super) fn tell(&mut self, event: &Event) {
-        if self.client.as_mut().is_some_and(|client| client.tell(event).is_err()) {
-            self.client = None;
+        if let Some(client) = &mut self.client {
+            tell(&self.events, client, Token::Client, event);
         }
-        self.connections.retain(|_, connection| connection.tell(event).is_ok());
+        for (index, connection) in &mut self.connections {
+            tell(&self.events, connection, Token::Connection(*index), event);
+        }
     }
 
     fn meet_deadlines(&mut self) {
@@ -299,6 +304,25 @@ impl<'a> Pod<'a> {
     pub(super) fn all_ended(&self) -> bool {
         self.units.iter().all(|unit| unit.phase == Phase::Ended)
     }
+}
+
+/// Tells a client, and waits for room where it is slow.
+fn tell(events: &Events, client: &mut Connection, token: Token, event: &Event) {
+    if client.tell(event).is_err() {
+        client.hang_up();
+    } else if client.has_unsent() {
+        events.watch_room(client.as_fd(), token, true);
+    }
+}
+
+fn send_on(events: &Events, client: &mut Connection, token: Token) {
+    if !client.has_unsent() {
+        return;
+    }
+    if client.send_on().is_err() {
+        client.hang_up();
+    }
+    events.watch_room(client.as_fd(), token, client.has_unsent());
 }
 
 /// A unit for each container, in the order of the file.

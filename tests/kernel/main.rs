@@ -11,6 +11,7 @@ mod article;
 mod net;
 // One container: its process, its life, its logs, and `exec` into it.
 mod process;
+mod review;
 // kill -9 of anything at any moment.
 mod crash;
 // Many pods at once.
