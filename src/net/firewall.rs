@@ -5,8 +5,8 @@
 use crate::names::IfName;
 use crate::net::NetError;
 use crate::net::netlink::{
-    ACK, Attributes, Batch, CREATE, EXCL, Message, NetlinkError, Socket, attributes, find, text,
-    with_nfnetlink,
+    ACK, Attributes, Batch, CREATE, Dump, EXCL, Message, NetlinkError, Socket, attributes, find,
+    text, with_nfnetlink,
 };
 use nix::errno::Errno;
 use std::fmt;
@@ -90,6 +90,7 @@ pub(in crate::net) const TABLE: &str = "podspec";
 /// linux/netfilter/nf_tables.h: messages, each behind the subsystem's number.
 const SUBSYSTEM: u16 = 10 << 8;
 const GETCHAIN: u16 = SUBSYSTEM | 4;
+const NEWRULE: u16 = SUBSYSTEM | 6;
 const GETRULE: u16 = SUBSYSTEM | 7;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
 const GETSETELEM: u16 = SUBSYSTEM | 13;
@@ -375,7 +376,8 @@ fn net32(value: &[u8]) -> Option<u32> {
 
 fn foreign_drops(socket: &Socket) -> Result<Vec<ForeignChain>, NetlinkError> {
     let chains = socket.dump(GETCHAIN, &FAMILY_ANY, |_| {})?;
-    let drops = |message: Message<'_>| {
+    // (chain, whether its policy drops)
+    let forwarding = |message: Message<'_>| {
         let family = match *message.payload.first()? {
             FAMILY_IPV4 => "ip",
             family if family == FAMILY_INET[0] => "inet",
@@ -387,21 +389,50 @@ fn foreign_drops(socket: &Socket) -> Result<Vec<ForeignChain>, NetlinkError> {
         let forwards = find(chain, &[4, 1]).and_then(net32)? == HOOK_FORWARD;
         let drops = find(chain, &[5]).and_then(net32)? == POLICY_DROP;
         let chain = find(chain, &[3]).map(text)?.to_owned();
-        (!ours && forwards && drops).then_some(ForeignChain { family, table, chain })
+        (!ours && forwards).then_some((ForeignChain { family, table, chain }, drops))
     };
-    Ok(chains.iter().filter_map(drops).collect())
+    let mut found = Vec::new();
+    for (chain, drops) in chains.iter().filter_map(forwarding) {
+        // firewalld accepts by policy and rejects by its last rule.
+        let rules = rules_of(socket, &chain)?;
+        let last = rules.iter().filter(|message| message.kind == NEWRULE).last();
+        if drops || last.is_some_and(|rule| refuses_all(&rule)) {
+            found.push(chain);
+        }
+    }
+    Ok(found)
+}
+
+fn rules_of(socket: &Socket, chain: &ForeignChain) -> Result<Dump, NetlinkError> {
+    let family = if chain.family == "ip" { [FAMILY_IPV4, 0, 0, 0] } else { FAMILY_INET };
+    socket.dump(GETRULE, &family, |a| {
+        a.text(1, &chain.table);
+        a.text(2, &chain.chain);
+    })
+}
+
+/// Whether a rule drops or rejects whatever comes to it.
+fn refuses_all(rule: &Message<'_>) -> bool {
+    const EXPRESSIONS: u16 = 4;
+    const VERDICT_CODE: [u16; 4] = [2, 2, 2, 1];
+    let list = rule.payload.get(HEADER..).and_then(|a| find(a, &[EXPRESSIONS]));
+    let mut refuses = false;
+    for (_, expression) in attributes(list.unwrap_or_default()) {
+        match find(expression, &[1]).map(text) {
+            Some("counter" | "log") => {}
+            Some("reject") => refuses = true,
+            Some("immediate") => {
+                refuses = find(expression, &VERDICT_CODE).and_then(net32) == Some(POLICY_DROP);
+            }
+            _ => return false,
+        }
+    }
+    refuses
 }
 
 /// Whether a rule of the chain names the link: somebody has thought of it.
 pub fn names_link(chain: &ForeignChain, link: &IfName) -> Result<bool, NetError> {
-    let family = if chain.family == "ip" { [FAMILY_IPV4, 0, 0, 0] } else { FAMILY_INET };
-    let read = |socket: &Socket| {
-        socket.dump(GETRULE, &family, |a| {
-            a.text(1, &chain.table);
-            a.text(2, &chain.chain);
-        })
-    };
-    let rules = with_nfnetlink(read).map_err(NetError::ReadRuleset)?;
+    let rules = with_nfnetlink(|socket| rules_of(socket, chain)).map_err(NetError::ReadRuleset)?;
     let name = link.as_str().as_bytes();
     Ok(rules.iter().any(|rule| rule.payload.windows(name.len()).any(|part| part == name)))
 }
@@ -584,6 +615,26 @@ mod tests {
             assert!(!names_link(&found[0], &podspec0).unwrap());
             rig::run("nft", "insert rule ip filter FORWARD iifname podspec0 accept");
             assert!(names_link(&found[0], &podspec0).unwrap());
+        });
+    }
+
+    #[test]
+    fn a_chain_may_drop_by_its_last_rule() {
+        rig::on_new_host(|| {
+            rig::run("nft", "add table inet other");
+            let chain = "{ type filter hook forward priority 10; policy accept; }";
+            rig::run("nft", &format!("add chain inet other forwarded {chain}"));
+            for (rule, shut) in [
+                ("ct state established accept", false),
+                ("tcp dport 80 drop", false),
+                ("ip saddr 192.0.2.7 reject", false),
+                ("counter drop", true),
+                ("accept", false),
+                ("log prefix x counter reject with icmpx type admin-prohibited", true),
+            ] {
+                rig::run("nft", &format!("add rule inet other forwarded {rule}"));
+                assert_eq!(!read().unwrap().foreign_drops.is_empty(), shut, "{rule}");
+            }
         });
     }
 

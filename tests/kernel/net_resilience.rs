@@ -198,15 +198,13 @@ fn forwarding_that_was_on_is_nobody_elses_business() {
 #[test]
 fn a_foreign_chain_that_drops_is_named_with_what_admits_pods() {
     let Some(host) = Host::with_neighbour() else { return };
-    let drops = |place: &str| {
-        let hook = "{ type filter hook forward priority 0; policy drop; }";
-        let table = place.rsplit_once(' ').unwrap().0;
-        host.sh(&format!("nft 'add table {table}; add chain {place} {hook}'")).success();
-    };
-    // As docker and iptables-nft make it, and as firewalld does.
-    for place in ["ip filter FORWARD", "inet firewalld filter_FORWARD"] {
-        drops(place);
-    }
+    // As docker makes it with iptables-nft, and as firewalld does.
+    host.sh("nft 'add table ip filter; add table inet firewalld; \
+         add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }; \
+         add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; }; \
+         add rule inet firewalld filter_FORWARD ct state established accept; \
+         add rule inet firewalld filter_FORWARD reject with icmpx type admin-prohibited'")
+        .success();
     let foreign = || host.sh("nft list table ip filter; nft list table inet firewalld").success();
     let before = foreign();
     let file = host.pod(&web(&ports()));
