@@ -130,7 +130,6 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
     if wire.send(&Request::Down).is_err() {
         return Ok(false);
     }
-    let supervisor = supervisor_of(dir);
     let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -138,16 +137,12 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             return Ok(false);
         }
         match wire.receive::<Event>() {
-            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
-                await_exit(supervisor.as_ref());
-                return Ok(true);
-            }
+            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => return Ok(true),
             Ok(Received::Frame(Event::Gone { errors })) => {
                 return Err(left_behind(name, errors));
             }
             // A start that failed in the same moment: undone as well.
             Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
-                await_exit(supervisor.as_ref());
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
@@ -187,7 +182,7 @@ fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), Sta
     if let Some(pidfd) = supervisor_of(dir) {
         // Gone already is fine.
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        await_exit(Some(&pidfd));
+        await_exit(&pidfd);
     }
     Ok(())
 }
@@ -202,13 +197,11 @@ fn pidfd_of(process: &Process) -> Option<OwnedFd> {
     (process::start_time(process.pid).ok()? == process.start_time).then_some(pidfd)
 }
 
-/// Its last word said, it has only to exit; and a process killed is gone when the kernel says so.
-fn await_exit(process: Option<&OwnedFd>) {
+/// A process that was killed is gone when the kernel says so.
+fn await_exit(process: &OwnedFd) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    if let Some(process) = process {
-        let most = Timespec { tv_sec: 5, tv_nsec: 0 };
-        let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
-    }
+    let most = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
 }
 
 /// Whether a pod without a supervisor still has processes.

@@ -63,7 +63,12 @@ pub enum Step {
     /// A network namespace of a container's own, pinned.
     MakeNetns { container: ContainerName, pin: PathBuf },
     /// A file by which no other pod takes the address.
-    TakeAddress { lease: PathBuf, address: Ipv4Addr },
+    TakeAddress {
+        lease: PathBuf,
+        address: Ipv4Addr,
+        /// Another pod had it: the kernel may still track connections to that one.
+        used_before: bool,
+    },
     /// A veth pair from the bridge into a pinned network namespace.
     Connect(Connection),
     /// `lo` alone, for a namespace without a network.

@@ -11,6 +11,7 @@ use crate::exec::ExecError;
 use crate::exec::undo::undo;
 use crate::plan::step::{Launch, Step};
 use crate::sandbox::{self, Report};
+use crate::state::lock::Range;
 use crate::state::record::PodStatus;
 use crate::sys::process;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -273,6 +274,9 @@ impl Pod<'_> {
             // With something left the journal stays: the next `down` tries again.
             errors.extend(self.dir.remove().err().map(|error| chain(&error).join(": ")));
         }
+        // Our own exit takes a while (the kernel takes its time to close a netfilter socket): nobody
+        // who brings the pod up anew need wait for it.
+        let _ = self.life.release(Range::Life(&self.record.name));
         errors
     }
 

@@ -81,8 +81,8 @@ pub(super) struct Pod<'a> {
     pub(super) events: Events,
     pub(super) signals: &'a SignalFd,
     pub(super) locks: Option<Locks>,
-    /// Held as long as this process lives.
-    pub(super) _life: Locks,
+    /// Held until the pod is gone.
+    pub(super) life: Locks,
     pub(super) listener: UnixListener,
     pub(super) client: Option<Connection>,
     pub(super) connections: BTreeMap<u32, Connection>,
@@ -147,7 +147,7 @@ impl<'a> Pod<'a> {
             events: Events::new().map_err(|source| SuperviseError::Wait { source })?,
             signals,
             locks: Some(locks),
-            _life: life,
+            life,
             listener,
             client: Some(client),
             connections: BTreeMap::new(),

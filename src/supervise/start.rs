@@ -22,8 +22,18 @@ use std::time::Instant;
 impl Pod<'_> {
     pub(super) fn make_log_directory(&self) -> Result<(), SuperviseError> {
         let logs = self.store.logs(&self.record.name);
-        remove_tree(&logs)?;
-        Ok(make_directory(&logs)?)
+        make_directory(&logs)?;
+        // Logs begin anew when their container does; those of containers that are no more go now.
+        let ours = |name: &str| {
+            let container = name.split_once(".log").map_or(name, |(container, _)| container);
+            self.record.containers.iter().any(|known| known.name.as_str() == container)
+        };
+        for entry in std::fs::read_dir(&logs).into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_some_and(ours) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn begin_next_step(&mut self) {
