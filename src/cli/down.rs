@@ -212,9 +212,12 @@ fn end_supervisor(
 
 /// A pidfd of exactly the process that was recorded.
 fn supervisor_of(dir: &PodDir) -> Option<OwnedFd> {
-    let Process { pid, start_time } = dir.read_record().ok()??.supervisor;
-    let pidfd = process::pidfd_open(pid).ok()?;
-    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+    pidfd_of(&dir.read_record().ok()??.supervisor)
+}
+
+fn pidfd_of(process: &Process) -> Option<OwnedFd> {
+    let pidfd = process::pidfd_open(process.pid).ok()?;
+    (process::start_time(process.pid).ok()? == process.start_time).then_some(pidfd)
 }
 
 /// A process that was killed is gone when the kernel says so.
@@ -266,22 +269,27 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
         let mut containers = record.iter().flat_map(|record| &record.containers);
         let known = containers.find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
-            && let Ok(pidfd) = process::pidfd_open(pid)
-            && process::start_time(pid).is_ok_and(|time| time == start_time)
-            && !process::is_deaf_init(pid, launch.stop_signal)
-            && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok()
+            && let Some(pidfd) = pidfd_of(&Process { pid, start_time })
         {
-            waiting.push((Instant::now() + launch.stop_timeout, pidfd));
+            let heeds = !process::is_deaf_init(pid, launch.stop_signal)
+                && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok();
+            let patience = if heeds { launch.stop_timeout } else { Duration::ZERO };
+            waiting.push((Instant::now() + patience, pidfd));
         }
     }
-    for (deadline, pidfd) in waiting {
+    for (deadline, pidfd) in &waiting {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = rustix::event::Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
         };
-        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let mut ended = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
         let _ = rustix::event::poll(&mut ended, Some(&left));
+    }
+    // Beside the cgroups: somebody may have moved these out of theirs.
+    let infra = record.infra.as_ref().and_then(pidfd_of);
+    for pidfd in waiting.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
     for launch in launches(&found.header.plan) {
         hierarchy.remove(&launch.cgroup)?;

@@ -9,7 +9,7 @@ use super::output;
 use super::target::{is_supervised, read};
 use crate::host;
 use crate::names::{PodId, PodName};
-use crate::plan::facts::{Directories, HostFacts};
+use crate::plan::facts::{Directories, ForeignChain, HostFacts};
 use crate::plan::step::{Connection, Plan, Protocol, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
 use crate::spec;
@@ -225,7 +225,7 @@ impl Start<'_> {
         };
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let locks = match locks.take() {
                 Some(locks) => locks,
                 None => {
@@ -234,7 +234,10 @@ impl Start<'_> {
                     locks
                 }
             };
-            self.hand_over(&mut wire, &locks)?;
+            let notices = self.hand_over(&mut wire, &locks)?;
+            if attempt == 0 {
+                notices.iter().for_each(|notice| output::error_line(notice));
+            }
             drop(locks);
             let mut live = Live::new(self.store, name, wire, self.command.detach);
             match live.show_start()? {
@@ -251,8 +254,8 @@ impl Start<'_> {
     }
 
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
-    /// until the supervisor has taken what the plan takes of it.
-    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(), CliError> {
+    /// until the supervisor has taken what the plan takes of it. Returns what the user should know.
+    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<Vec<String>, CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{}`", spec.name), error)
@@ -262,6 +265,7 @@ impl Start<'_> {
         let plan = plan::plan(Goal::Up(spec), None, &facts)
             .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
         refuse_foreign_pins(&spec.name, &plan)?;
+        let notices = notices(&plan, &facts);
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
         let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
@@ -270,8 +274,31 @@ impl Start<'_> {
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
-        wire.send_bytes(&header).map_err(|error| failed(&error))
+        wire.send_bytes(&header).map_err(|error| failed(&error))?;
+        Ok(notices)
     }
+}
+
+/// What the user should know of this machine before it surprises: a line each.
+pub(super) fn notices(plan: &Plan, facts: &HostFacts) -> Vec<String> {
+    let mut notices = Vec::new();
+    let is_enabled = |step: &Step| matches!(step, Step::MakeNetwork(n) if n.enable_forwarding);
+    if plan.steps.iter().any(|planned| is_enabled(&planned.step)) {
+        notices.push(
+            "note: net.ipv4.ip_forward was off: podspec turns it on; nothing but pods' traffic is forwarded"
+                .to_owned(),
+        );
+    }
+    for ForeignChain { family, table, chain } in &facts.network.foreign_drops {
+        let place = output::sanitize(&format!("{family} {table} {chain}"));
+        let [inward, outward] = ["iifname", "oifname"]
+            .map(|link| format!("insert rule {place} {link} {} accept", host::BRIDGE));
+        notices.push(format!(
+            "warning: the chain `{place}` drops what the machine forwards, also to and from pods; \
+             this admits them: nft '{inward}; {outward}'"
+        ));
+    }
+    notices
 }
 
 /// A name under /run/netns that somebody else made is theirs, and must not be taken down with the pod.

@@ -3,8 +3,9 @@
 use super::ExecError;
 use super::launch::{self, Created};
 use crate::cgroup::Hierarchy;
-use crate::names::ContainerName;
+use crate::names::{ContainerName, IfName};
 use crate::net::{conntrack, firewall, link, netns, sockets};
+use crate::plan::facts::Subnet;
 use crate::plan::step::{
     self, Connection, Forward, Infra, Namespace, Network, Plan, Protocol, Step, VolumeContent,
     VolumeStep,
@@ -121,7 +122,7 @@ fn namespace_kind(kind: Namespace) -> NamespaceKind {
 }
 
 fn make_network(network: &Network) -> Result<(), ExecError> {
-    let Network { bridge, gateway, mtu, enable_forwarding } = network;
+    let Network { bridge, gateway, mtu, .. } = network;
     link::make_bridge(&link::Bridge {
         name: bridge.clone(),
         address: gateway.address,
@@ -129,15 +130,19 @@ fn make_network(network: &Network) -> Result<(), ExecError> {
         mtu: *mtu,
     })?;
     // The drops stand before anything is forwarded.
-    firewall::make_table(&firewall::Table {
-        bridge: bridge.clone(),
-        network: crate::net::Subnet { address: gateway.network(), prefix: gateway.prefix },
-        guard_forwarding: *enable_forwarding,
-    })?;
-    if *enable_forwarding {
+    firewall::make_table(&firewall_table(bridge, *gateway, network.guard_forwarding))?;
+    if network.enable_forwarding {
+        let path = &network.forwarding_record;
+        std::fs::write(path, "0\n")
+            .map_err(|source| ExecError::WriteFile { path: path.clone(), source })?;
         link::enable_forwarding()?;
     }
     Ok(())
+}
+
+pub(super) fn firewall_table(bridge: &IfName, gateway: Subnet, guarded: bool) -> firewall::Table {
+    let network = crate::net::Subnet { address: gateway.network(), prefix: gateway.prefix };
+    firewall::Table { bridge: bridge.clone(), network, guard_forwarding: guarded }
 }
 
 fn connect(connection: &Connection) -> Result<(), ExecError> {

@@ -101,8 +101,12 @@ pub struct Network {
     pub gateway: Subnet,
     /// Bytes.
     pub mtu: u32,
-    /// ip_forward is off: set it, and let nothing pass the host that is not a pod's.
+    /// ip_forward is off: set it, and note in the record that it was.
     pub enable_forwarding: bool,
+    /// The machine forwards for pods alone: nothing else may pass it.
+    pub guard_forwarding: bool,
+    /// Says what ip_forward was, as long as it is on because of us.
+    pub forwarding_record: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -212,6 +212,8 @@ impl Pod<'_> {
     pub(super) fn kill(&mut self, index: usize) {
         if let Some(created) = &self.units[index].created {
             let _ = created.cgroup.kill();
+            // Somebody may have moved it out of its cgroup.
+            let _ = process::pidfd_send_signal(created.child.pidfd.as_fd(), libc::SIGKILL);
         }
     }
 
@@ -264,6 +266,11 @@ impl Pod<'_> {
         // Whoever is told that the pod is gone may bind its ports.
         self.machine.forget();
         let left = undo(&self.machine.hierarchy, &self.plan, self.journal.begun());
+        // Who was moved out of a cgroup of ours, by somebody else, has outlived it.
+        let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
+        for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
+            let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
         let mut errors: Vec<String> = left.iter().map(|error| chain(error).join(": ")).collect();
         if errors.is_empty() {
             // With something left the journal stays: the next `down` tries again.

@@ -7,11 +7,13 @@
 //! restart.rs    whether it starts again      end.rs       what ends, stopping, and the last of it
 //! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
+//! firewall.rs   puts back what others flush
 //! ```
 
 pub mod control;
 mod end;
 mod events;
+mod firewall;
 pub mod logs;
 mod pod;
 pub mod protocol;

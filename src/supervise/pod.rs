@@ -1,9 +1,10 @@
-//! The event loop of one pod, and what each event means. `start.rs`, `end.rs` and `record.rs` are the
-//! other chapters of the same type.
+//! The event loop of one pod, and what each event means. `start.rs`, `end.rs`, `record.rs` and
+//! `firewall.rs` are the other chapters of the same type.
 
 use super::SuperviseError;
 use super::control::{Connection, listen};
 use super::events::{Events, Token};
+use super::firewall::Firewall;
 use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
 use super::shutdown::Order;
@@ -94,6 +95,7 @@ pub(super) struct Pod<'a> {
     pub(super) record_due: Option<Instant>,
     /// Whether the end of all containers was told.
     pub(super) told_end: bool,
+    pub(super) firewall: Firewall,
 }
 
 /// Blocks what would end us and reads it from a descriptor instead.
@@ -131,6 +133,7 @@ impl<'a> Pod<'a> {
         dir.write_record(&record)?;
         locks.release(Range::Pod(&record.name))?;
         let client = Connection::new(client).map_err(|source| SuperviseError::Client { source })?;
+        let firewall = Firewall::new(&plan);
         let pod = Self {
             progress: Progress::new(&plan),
             order: Order::new(&plan),
@@ -154,6 +157,7 @@ impl<'a> Pod<'a> {
             record,
             record_due: None,
             told_end: false,
+            firewall,
         };
         pod.watch_fixed().map_err(|source| SuperviseError::Wait { source })?;
         pod.make_log_directory()?;
@@ -190,7 +194,7 @@ impl<'a> Pod<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let units = self.units.iter().filter_map(|unit| unit.deadline.map(|(at, _)| at));
-        units.chain(self.record_due).min()
+        units.chain(self.record_due).chain(self.firewall.due()).min()
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
@@ -219,7 +223,7 @@ impl<'a> Pod<'a> {
             Token::Emptied(index) => self.check_emptied(index as usize),
             Token::Stdout(index) => self.units[index as usize].read_output(Stream::Stdout, false),
             Token::Stderr(index) => self.units[index as usize].read_output(Stream::Stderr, false),
-            Token::TableLost => {}
+            Token::TableLost => self.firewall_changed(),
         }
     }
 
@@ -277,6 +281,7 @@ impl<'a> Pod<'a> {
     }
 
     fn meet_deadlines(&mut self) {
+        self.tend_firewall_if_due();
         let now = Instant::now();
         for index in 0..self.units.len() {
             match self.units[index].deadline {

@@ -9,6 +9,8 @@ mod host;
 mod article;
 // Published ports, from everywhere; who must not get in; conflicts.
 mod net;
+// Somebody else changes the network and the cgroups under running pods.
+mod net_resilience;
 // One container: its process, its life, its logs, and `exec` into it.
 mod process;
 mod review;
