@@ -12,7 +12,7 @@ use crate::plan::step::{Launch, Plan, Step};
 use crate::spec;
 use crate::state::StateError;
 use crate::state::lock::{Locks, Range};
-use crate::state::record::Process;
+use crate::state::record::{PodRecord, Process};
 use crate::state::store::{PodDir, Store, boot_id, remove_tree};
 use crate::supervise::control;
 use crate::supervise::logs::{Log, Stream};
@@ -222,8 +222,14 @@ fn pidfd_of(process: &Process) -> Option<OwnedFd> {
 
 /// A process that was killed is gone when the kernel says so.
 fn await_exit(process: &OwnedFd) {
+    await_exit_until(process, Instant::now() + ANSWER_WITHIN);
+}
+
+fn await_exit_until(process: &OwnedFd, deadline: Instant) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let most = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let most =
+        Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
     let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
 }
 
@@ -264,8 +270,24 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     // Held open to the end: a FIFO that nobody has open loses what is in it.
     let mut outputs: Vec<Unread> = launches(&found.header.plan).filter_map(Unread::open).collect();
     outputs.iter_mut().for_each(Unread::read);
-    let mut waiting = Vec::new();
+    let asked = ask_to_stop(&found.header.plan, record.as_ref());
+    asked.iter().for_each(|(deadline, pidfd)| await_exit_until(pidfd, *deadline));
+    // Beside the cgroups: somebody may have moved these out of theirs.
+    let infra = record.as_ref().and_then(|record| pidfd_of(record.infra.as_ref()?));
+    for pidfd in asked.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
     for launch in launches(&found.header.plan) {
+        hierarchy.remove(&launch.cgroup)?;
+    }
+    outputs.into_iter().for_each(Unread::close);
+    Ok(())
+}
+
+/// Sends each container that was recorded its stop signal: until when it may take its time.
+fn ask_to_stop(plan: &Plan, record: Option<&PodRecord>) -> Vec<(Instant, OwnedFd)> {
+    let mut asked = Vec::new();
+    for launch in launches(plan) {
         let mut containers = record.iter().flat_map(|record| &record.containers);
         let known = containers.find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
@@ -274,28 +296,10 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
             let heeds = !process::is_deaf_init(pid, launch.stop_signal)
                 && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok();
             let patience = if heeds { launch.stop_timeout } else { Duration::ZERO };
-            waiting.push((Instant::now() + patience, pidfd));
+            asked.push((Instant::now() + patience, pidfd));
         }
     }
-    for (deadline, pidfd) in &waiting {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = rustix::event::Timespec {
-            tv_sec: left.as_secs().cast_signed(),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut ended = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
-        let _ = rustix::event::poll(&mut ended, Some(&left));
-    }
-    // Beside the cgroups: somebody may have moved these out of theirs.
-    let infra = record.infra.as_ref().and_then(pidfd_of);
-    for pidfd in waiting.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
-        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-    }
-    for launch in launches(&found.header.plan) {
-        hierarchy.remove(&launch.cgroup)?;
-    }
-    outputs.into_iter().for_each(Unread::close);
-    Ok(())
+    asked
 }
 
 #[derive(Debug, thiserror::Error)]
