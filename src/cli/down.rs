@@ -287,7 +287,7 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
         let _ = rustix::event::poll(&mut ended, Some(&left));
     }
     // Beside the cgroups: somebody may have moved these out of theirs.
-    let infra = record.infra.as_ref().and_then(pidfd_of);
+    let infra = record.as_ref().and_then(|record| pidfd_of(record.infra.as_ref()?));
     for pidfd in waiting.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
