@@ -63,6 +63,7 @@ impl Pod<'_> {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let _ = self.events.watch_priority(&created.events, Token::Emptied(number));
         let _ = created.cgroup.kill();
+        self.units[index].killed = true;
         self.check_emptied(index);
     }
 
@@ -170,7 +171,20 @@ impl Pod<'_> {
                 self.stop(index);
             }
         }
+        self.tell_deaf();
         self.changed();
+    }
+
+    /// One note for all that could not be asked.
+    fn tell_deaf(&mut self) {
+        let tell = |unit: &mut Unit| std::mem::take(&mut unit.deaf).then(|| unit.name.to_string());
+        let names: Vec<String> = self.units.iter_mut().filter_map(tell).collect();
+        if !names.is_empty() {
+            let does = if names.len() == 1 { "does" } else { "do" };
+            let names = names.join(", ");
+            let text = format!("{names} {does} not handle the stop signal as PID 1: killed");
+            self.tell(&Event::Note { text });
+        }
     }
 
     fn stop(&mut self, index: usize) {
@@ -198,9 +212,7 @@ impl Pod<'_> {
         let deaf = process::is_deaf_init(created.child.pid, signal);
         let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
         if deaf {
-            let name = &self.units[index].name;
-            let text = format!("`{name}` does not handle signal {signal} as PID 1: killed");
-            self.tell(&Event::Note { text });
+            self.units[index].deaf = true;
         }
         if deaf || sent.is_err() {
             self.kill(index);
@@ -214,6 +226,7 @@ impl Pod<'_> {
             let _ = created.cgroup.kill();
             // Somebody may have moved it out of its cgroup.
             let _ = process::pidfd_send_signal(created.child.pidfd.as_fd(), libc::SIGKILL);
+            self.units[index].killed = true;
         }
     }
 
@@ -239,7 +252,8 @@ impl Pod<'_> {
                 }
                 None
             }
-            Stage::Stopping => self.all_ended().then(|| {
+            // What was killed goes with the whole pod's cgroup: one wait for all of it.
+            Stage::Stopping => self.units.iter().all(Unit::is_over).then(|| {
                 let errors = self.undo();
                 self.tell_last(&Event::Gone { errors });
                 Verdict::Over
@@ -260,9 +274,6 @@ impl Pod<'_> {
     }
 
     fn undo(&mut self) -> Vec<String> {
-        for unit in &mut self.units {
-            unit.close_output();
-        }
         // Whoever is told that the pod is gone may bind its ports.
         self.machine.forget();
         let left = undo(&self.machine.hierarchy, &self.plan, self.journal.begun());
@@ -270,6 +281,9 @@ impl Pod<'_> {
         let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
         for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
             let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
+        for unit in &mut self.units {
+            unit.close_output();
         }
         let mut errors: Vec<String> = left.iter().map(|error| chain(error).join(": ")).collect();
         if errors.is_empty() {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// How late the record may be while the pod starts.
+/// How late the record may be while the pod starts or stops.
 const LAG: Duration = Duration::from_millis(20);
 
 /// A live process as it is recorded.
@@ -21,7 +21,8 @@ pub(super) fn process(pid: i32) -> Option<Process> {
 impl Pod<'_> {
     /// Something that is recorded has changed.
     pub(super) fn changed(&mut self) {
-        let lag = if matches!(self.stage, Stage::Starting) { LAG } else { Duration::ZERO };
+        let much = matches!(self.stage, Stage::Starting | Stage::Stopping);
+        let lag = if much { LAG } else { Duration::ZERO };
         self.record_due.get_or_insert_with(|| Instant::now() + lag);
     }
 

@@ -114,6 +114,7 @@ impl Pod<'_> {
         let unit = &mut self.units[index];
         unit.created = Some(created);
         unit.phase = Phase::Creating;
+        unit.killed = false;
         // An earlier run's: this one has yet to begin.
         unit.started = None;
         unit.problem = None;

@@ -57,6 +57,10 @@ pub(super) struct Unit {
     pub(super) tries: u32,
     /// The user wants it ended.
     pub(super) stopping: bool,
+    /// As PID 1 it cannot hear its stop signal, and nobody was told so yet.
+    pub(super) deaf: bool,
+    /// Its processes were sent SIGKILL, all of them.
+    pub(super) killed: bool,
     /// Why it can never start, or could not start again.
     pub(super) problem: Option<String>,
 }
@@ -78,6 +82,8 @@ impl Unit {
             restarts: 0,
             tries: 0,
             stopping: false,
+            deaf: false,
+            killed: false,
             problem: None,
         }
     }
@@ -95,6 +101,11 @@ impl Unit {
     /// Whether it has processes.
     pub(super) fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Waiting | Phase::BackOff | Phase::Ended)
+    }
+
+    /// Whether nothing of it need be waited for but the kernel's clearing away.
+    pub(super) fn is_over(&self) -> bool {
+        self.killed || !self.is_alive()
     }
 
     /// Whether it has ended for good, and not well.
