@@ -1,6 +1,7 @@
 //! The command line: the only code that prints, sets an exit code or reads the environment. One file a
 //! command, each with its arguments (whose doc comments are the help) and a `run`.
 
+mod board;
 mod completions;
 mod down;
 mod error;
@@ -14,6 +15,7 @@ mod plan;
 mod ps;
 pub mod report;
 mod schema;
+mod screen;
 mod target;
 mod up;
 mod validate;

@@ -80,17 +80,20 @@ fn status(pod: PodStatus, container: &ContainerRecord) -> String {
     if pod == PodStatus::Unsupervised {
         return format!("{word}?");
     }
-    match (container.status, container.exit_code, &container.reason) {
-        (ContainerStatus::Failed | ContainerStatus::Waiting, _, Some(reason)) => {
-            format!("{word}: {}", sanitize(reason))
-        }
-        (
-            ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Restarting,
-            Some(code),
-            _,
-        ) => {
-            format!("{word} ({code})")
-        }
+    describe(container.status, container.exit_code, container.reason.as_deref())
+}
+
+/// A container's status in a few words, here and in the live view of `up`.
+pub(super) fn describe(
+    status: ContainerStatus,
+    exit_code: Option<i32>,
+    reason: Option<&str>,
+) -> String {
+    use ContainerStatus::{Exited, Failed, Restarting, Waiting};
+    let word = status.word();
+    match (status, exit_code, reason) {
+        (Failed | Waiting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
+        (Exited | Failed | Restarting, Some(code), _) => format!("{word} ({code})"),
         _ => word.to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! `podspec up`: load, plan, hand over, and show what happens. The supervisor is started first, so that
 //! its exec overlaps with the loading; without a plan it leaves again, having touched nothing.
 
+use super::board::Board;
 use super::down;
 use super::error::CliError;
 use super::file::PodFile;
@@ -170,7 +171,7 @@ impl Start<'_> {
         };
         wire.send(&Request::Start { containers }).map_err(|error| failed(&error))?;
         locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
-        Live::new(self.store, name, wire, true).show()
+        Live::new(self.store, name, wire, Board::new(plan), true).show()
     }
 
     fn bring_up(&self, supervisor: Supervisor, locks: Locks) -> Result<Ending, CliError> {
@@ -189,9 +190,9 @@ impl Start<'_> {
                     locks
                 }
             };
-            self.hand_over(&mut wire, &locks)?;
+            let board = self.hand_over(&mut wire, &locks)?;
             drop(locks);
-            let mut live = Live::new(self.store, name, wire, self.command.detach);
+            let mut live = Live::new(self.store, name, wire, board, self.command.detach);
             match live.show_start()? {
                 Some(ending) => return Ok(ending),
                 None => wire = live.into_wire(),
@@ -207,7 +208,7 @@ impl Start<'_> {
 
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
     /// until the supervisor has taken what the plan takes of it.
-    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(), CliError> {
+    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<Board, CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{}`", spec.name), error)
@@ -219,13 +220,15 @@ impl Start<'_> {
         refuse_foreign_pins(&spec.name, &plan)?;
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
+        let board = Board::new(&plan);
         let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
-        wire.send_bytes(&header).map_err(|error| failed(&error))
+        wire.send_bytes(&header).map_err(|error| failed(&error))?;
+        Ok(board)
     }
 }
 
