@@ -101,15 +101,14 @@ impl<'a> Live<'a> {
         let failed = |error: std::io::Error| CliError::host("cannot wait for the pod", &error);
         self.wire.stream().set_nonblocking(waits).map_err(failed)?;
         loop {
-            if waits {
-                self.wait()?;
-            }
             match self.wire.receive::<Event>() {
                 Ok(Received::Frame(event)) => match self.hear(event)? {
                     Heard::GoOn => {}
                     Heard::Stale => return Ok(None),
                     Heard::End(ending) => return Ok(Some(ending)),
                 },
+                // Only now: of several frames that came at once all but the first are ours already.
+                Ok(Received::Nothing) if waits => self.wait()?,
                 Ok(Received::Nothing) => {}
                 Ok(Received::Closed) | Err(_) => return self.orphaned().map(Some),
             }
@@ -223,7 +222,7 @@ impl<'a> Live<'a> {
         if let Err(error) = super::down::take_down(self.store, self.pod) {
             failure.leftovers.extend(error.causes());
         }
-        CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure) }
+        CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure), hint: None }
     }
 
     fn up(&mut self, never: &[(ContainerName, String)]) -> Result<Heard, CliError> {

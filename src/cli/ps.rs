@@ -10,12 +10,20 @@ use std::process::ExitCode;
 
 /// List pods and their containers
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec ps --format json")]
+#[command(after_help = "\
+Examples:
+  podspec ps
+  podspec ps shop
+  podspec ps --format json     a list of what `inspect` shows
+
+The first line of a pod is the pod itself, with the process that holds its namespaces. A status with `?`
+is the last known one: the supervisor of that pod is gone. `podspec down POD` ends what is left.")]
 pub(super) struct Ps {
     /// These pods only
+    #[arg(value_name = "POD")]
     pods: Vec<PodName>,
     /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
 }
 

@@ -4,6 +4,7 @@
 use super::board::Board;
 use super::down;
 use super::error::CliError;
+use super::explain::explain;
 use super::file::PodFile;
 use super::live::{Ending, Live};
 use super::output;
@@ -35,8 +36,20 @@ use std::process::ExitCode;
 const ATTEMPTS: usize = 10;
 
 /// Bring a pod up
+///
+/// In front, the output of its containers follows, and Ctrl-C ends the pod. With -d it is left running. A
+/// start that fails is undone as a whole. A pod that runs already and is unchanged is left alone; its
+/// containers that ended with an error are started again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec up -d examples/hello.yaml")]
+#[command(after_help = "\
+Examples:
+  podspec up                          ./pod.yaml, in front
+  podspec up -d examples/hello.yaml   return when the pod is up
+  podspec up -d --recreate shop.yaml  the file has changed
+  generate | podspec up -d -          a file on standard input
+
+Exit code: 0; 1 the machine refused; 2 the file is wrong, and nothing was touched; in front, that of the
+first container that failed for good.")]
 pub(super) struct Up {
     /// Return when the pod is up, and leave it running
     #[arg(short, long)]
@@ -45,6 +58,7 @@ pub(super) struct Up {
     #[arg(long)]
     recreate: bool,
     /// Pod file, `-` for standard input; ./pod.yaml where none is named
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
@@ -193,7 +207,7 @@ impl Start<'_> {
             let board = self.hand_over(&mut wire, &locks)?;
             drop(locks);
             let mut live = Live::new(self.store, name, wire, board, self.command.detach);
-            match live.show_start()? {
+            match live.show_start().map_err(|error| self.explained(error))? {
                 Some(ending) => return Ok(ending),
                 None => wire = live.into_wire(),
             }
@@ -204,6 +218,13 @@ impl Start<'_> {
             ),
             "try again",
         ))
+    }
+
+    fn explained(&self, mut error: CliError) -> CliError {
+        if let CliError::Start { failure, hint, .. } = &mut error {
+            *hint = explain(self.file, self.pod, failure);
+        }
+        error
     }
 
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
@@ -257,10 +278,11 @@ fn refuse_foreign_pins(pod: &PodName, plan: &Plan) -> Result<(), CliError> {
 
 fn changed(name: &PodName, file: &str, differences: &[String]) -> CliError {
     CliError::Host {
-        message: format!("pod `{name}` runs, and {file} now says otherwise"),
+        message: format!("pod `{name}` runs already, and {file} says otherwise"),
         causes: differences.to_vec(),
         hint: Some(format!(
-            "`podspec up --recreate {file}` takes it down and starts what the file says"
+            "`podspec up --recreate {}` takes it down and starts what the file says",
+            if file == "<stdin>" { "-" } else { file }
         )),
         code: 1,
     }
