@@ -76,7 +76,7 @@ impl CliError {
                 2
             }
             Self::Host { message, causes, hint, code } => {
-                print_chain(message, causes, hint.as_deref());
+                print_chain(message, causes, hint.as_deref().or_else(|| root_hint(causes)));
                 *code
             }
             Self::Start { pod, failure, hint } => {
@@ -87,6 +87,14 @@ impl CliError {
         };
         ExitCode::from(code)
     }
+}
+
+/// What the kernel refuses a user, and what is to be done.
+fn root_hint(causes: &[String]) -> Option<&'static str> {
+    let refused =
+        |cause: &String| cause.starts_with("Permission denied") || cause.contains("not permitted");
+    let is_root = rustix::process::geteuid().is_root();
+    (!is_root && causes.iter().any(refused)).then_some("run it as root")
 }
 
 pub(super) fn report_problems(file: &PodFile, problems: &[Problem]) -> String {

@@ -138,7 +138,7 @@ impl Follower {
         let failed =
             |error: io::Error| CliError::host(format!("cannot read the logs of `{pod}`"), &error);
         let directory = store.logs(pod);
-        if !directory.exists() {
+        if !directory.try_exists().map_err(failed)? {
             return Err(CliError::refused(
                 format!("there are no logs of a pod `{pod}`"),
                 "`podspec ps` lists the pods",
