@@ -259,8 +259,8 @@ mod tests {
         let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
         let starts: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
         let mut board = board(&starts);
-        for n in 0..8 {
-            board.hear(&name(&names[n]), ContainerStatus::Running, None, None);
+        for started in &names[..8] {
+            board.hear(&name(started), ContainerStatus::Running, None, None);
         }
         let lines = board.lines(80, 4, false);
         assert_eq!(
