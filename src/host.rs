@@ -4,7 +4,9 @@
 use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
-use crate::plan::facts::{ContainerFacts, Directories, HostFacts, Listener, NetworkFacts, Subnet};
+use crate::plan::facts::{
+    ContainerFacts, Directories, ForeignChain, HostFacts, Listener, NetworkFacts, Subnet,
+};
 use crate::plan::step::{Forward, Protocol};
 use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Root, Volume};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
@@ -52,18 +54,31 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
     let survey = survey::survey(&bridge)?;
     let rules = firewall::read()?;
     let listeners = sockets::listening()?;
+    let mut foreign_drops = Vec::new();
+    for chain in rules.foreign_drops {
+        if !firewall::names_link(&chain, &bridge)? {
+            foreign_drops.push(foreign_chain(chain));
+        }
+    }
     Ok(NetworkFacts {
         bridge: survey.bridge.map(subnet),
         table: rules.table,
         routes: survey.routes.into_iter().map(subnet).collect(),
         mtu: survey.mtu,
         ip_forward: survey.ip_forward,
+        forwards_for_pods: run.join("net/ip_forward").exists(),
+        foreign_drops,
         leases: leases(&run.join("net/leases"))?,
         released: released(&run.join("net/released")),
         forwards: rules.forwards.iter().filter_map(forward).collect(),
         listeners: listeners.iter().map(listener).collect(),
         generation: rules.generation,
     })
+}
+
+fn foreign_chain(chain: firewall::ForeignChain) -> ForeignChain {
+    let firewall::ForeignChain { family, table, chain } = chain;
+    ForeignChain { family: family.to_owned(), table, chain }
 }
 
 fn subnet(subnet: crate::net::Subnet) -> Subnet {

@@ -1,5 +1,5 @@
-//! Cgroups of the v2 hierarchy: make, find, list, kill, remove. The hierarchy is reached by a detached mount of its
-//! own, not by a path under /sys, so that hybrid and v1 machines have it too. Nothing is ever moved between
+//! Cgroups of the v2 hierarchy: make, find, list, kill, remove. Where no usable mount of it is in sight it is
+//! reached by a detached one, so that hybrid and v1 machines have it too. Nothing is ever moved between
 //! cgroups here: processes are born in them (CLONE_INTO_CGROUP). Limits are not set here.
 
 use rustix::event::{PollFd, PollFlags};
@@ -52,6 +52,9 @@ pub struct Cgroup {
 
 impl Hierarchy {
     pub fn open() -> Result<Self, CgroupError> {
+        if let Some(root) = VISIBLE.iter().find_map(|path| visible_hierarchy(Path::new(path))) {
+            return Ok(Self { root });
+        }
         mount_hierarchy().map(|root| Self { root }).map_err(|source| CgroupError::Mount { source })
     }
 
@@ -194,6 +197,23 @@ fn names(path: &Path) -> Result<Vec<&OsStr>, CgroupError> {
         }
     }
     if names.is_empty() { Err(refuse()) } else { Ok(names) }
+}
+
+/// Where unified and hybrid machines show the hierarchy.
+const VISIBLE: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+const CGROUP2_MAGIC: u32 = 0x6367_7270;
+
+/// A mount of the hierarchy that is there already, if it is writable and the whole of it. To make one
+/// from the first cgroup namespace costs 7 to 15 ms.
+fn visible_hierarchy(path: &Path) -> Option<OwnedFd> {
+    let root = rustix::fs::open(path, DIRECTORY, Mode::empty()).ok()?;
+    // statfs's type is signed on some targets.
+    let is_cgroup2 = u32::try_from(rustix::fs::fstatfs(&root).ok()?.f_type) == Ok(CGROUP2_MAGIC);
+    let flags = rustix::fs::fstatvfs(&root).ok()?.f_flag;
+    // Only the root of the hierarchy has no events.
+    let events = rustix::fs::statat(&root, "cgroup.events", AtFlags::empty());
+    let is_writable = !flags.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    (is_cgroup2 && is_writable && matches!(events, Err(Errno::NOENT))).then_some(root)
 }
 
 fn mount_hierarchy() -> io::Result<OwnedFd> {

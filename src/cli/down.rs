@@ -12,13 +12,13 @@ use crate::plan::step::{Launch, Plan, Step};
 use crate::spec;
 use crate::state::StateError;
 use crate::state::lock::{Locks, Range};
-use crate::state::record::Process;
+use crate::state::record::{PodRecord, Process};
 use crate::state::store::{PodDir, Store, boot_id, remove_tree};
 use crate::supervise::control;
 use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
-use crate::sys::process;
+use crate::sys::{descriptors, process};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -121,15 +121,34 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         return Ok(false);
     }
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
+    // By the socket, or as it was recorded: the record may be damaged.
+    let supervisor =
+        connected.as_ref().and_then(control::supervisor).or_else(|| supervisor_of(&dir));
     if let Some(wire) = connected
         && ask_supervisor(wire, &dir, name)?
     {
         return Ok(true);
     }
-    end_supervisor(store, &dir, name).map_err(|error| failed(&error))?;
+    end_supervisor(store, supervisor.as_ref(), name).map_err(|error| failed(&error))?;
     stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
     locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + ANSWER_WITHIN;
+    while is_supervised(store, name).map_err(|error| failed(&error))? {
+        // Somebody brought it up anew before we had the lock: ours is gone, and that one is not ours.
+        if control::connect(&dir.socket()).map_err(|error| failed(&error))?.is_some() {
+            return Ok(true);
+        }
+        // Without a socket it is leaving: a matter of a millisecond, and nothing tells of it.
+        if Instant::now() >= deadline {
+            return Err(CliError::refused(
+                format!("the supervisor of `{name}` neither answers nor ends"),
+                format!("`podspec down {name}` tries again"),
+            ));
+        }
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let _ = rustix::event::poll(&mut [], Some(&moment));
+    }
     clean(store, name)?;
     Ok(true)
 }
@@ -139,7 +158,6 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
     if wire.send(&Request::Down).is_err() {
         return Ok(false);
     }
-    let supervisor = supervisor_of(dir);
     let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -147,16 +165,12 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             return Ok(false);
         }
         match wire.receive::<Event>() {
-            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
-                await_exit(supervisor.as_ref());
-                return Ok(true);
-            }
+            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => return Ok(true),
             Ok(Received::Frame(Event::Gone { errors })) => {
                 return Err(left_behind(name, errors));
             }
             // A start that failed in the same moment: undone as well.
             Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
-                await_exit(supervisor.as_ref());
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
@@ -189,32 +203,43 @@ fn launches(plan: &Plan) -> impl Iterator<Item = &Launch> {
 }
 
 /// A supervisor that lives and did not do it is ended, by a pidfd of exactly that process.
-fn end_supervisor(store: &Store, dir: &PodDir, name: &PodName) -> Result<(), StateError> {
+fn end_supervisor(
+    store: &Store,
+    supervisor: Option<&OwnedFd>,
+    name: &PodName,
+) -> Result<(), StateError> {
     if !is_supervised(store, name)? {
         return Ok(());
     }
-    if let Some(pidfd) = supervisor_of(dir) {
+    if let Some(pidfd) = supervisor {
         // Gone already is fine.
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        await_exit(Some(&pidfd));
+        await_exit(pidfd);
     }
     Ok(())
 }
 
 /// A pidfd of exactly the process that was recorded.
 fn supervisor_of(dir: &PodDir) -> Option<OwnedFd> {
-    let Process { pid, start_time } = dir.read_record().ok()??.supervisor;
-    let pidfd = process::pidfd_open(pid).ok()?;
-    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+    pidfd_of(&dir.read_record().ok()??.supervisor)
 }
 
-/// Its last word said, it has only to exit; and a process killed is gone when the kernel says so.
-fn await_exit(process: Option<&OwnedFd>) {
+fn pidfd_of(process: &Process) -> Option<OwnedFd> {
+    let pidfd = process::pidfd_open(process.pid).ok()?;
+    (process::start_time(process.pid).ok()? == process.start_time).then_some(pidfd)
+}
+
+/// A process that was killed is gone when the kernel says so.
+fn await_exit(process: &OwnedFd) {
+    await_exit_until(process, Instant::now() + ANSWER_WITHIN);
+}
+
+fn await_exit_until(process: &OwnedFd, deadline: Instant) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    if let Some(process) = process {
-        let most = Timespec { tv_sec: 5, tv_nsec: 0 };
-        let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
-    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let most =
+        Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&most));
 }
 
 /// Whether a pod without a supervisor still has processes.
@@ -243,40 +268,47 @@ pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliEr
 /// Containers that run on without a supervisor get their stop signal and their stop time, side by side.
 fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     let Some(found) = dir.read_journal()? else { return Ok(()) };
-    let Some(record) = dir.read_record()? else { return Ok(()) };
+    // Without a record that can be read nobody can be asked to stop; they are ended all the same.
+    let record = dir.read_record().ok().flatten();
     if found.header.boot != boot_id()? {
         return Ok(());
     }
     let hierarchy = Hierarchy::open()?;
+    // Three a container.
+    descriptors::raise_open_files();
     // Held open to the end: a FIFO that nobody has open loses what is in it.
     let mut outputs: Vec<Unread> = launches(&found.header.plan).filter_map(Unread::open).collect();
     outputs.iter_mut().for_each(Unread::read);
-    let mut waiting = Vec::new();
-    for launch in launches(&found.header.plan) {
-        let known = record.containers.iter().find(|container| container.name == launch.container);
-        if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
-            && let Ok(pidfd) = process::pidfd_open(pid)
-            && process::start_time(pid).is_ok_and(|time| time == start_time)
-            && !process::is_deaf_init(pid, launch.stop_signal)
-            && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok()
-        {
-            waiting.push((Instant::now() + launch.stop_timeout, pidfd));
-        }
-    }
-    for (deadline, pidfd) in waiting {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = rustix::event::Timespec {
-            tv_sec: left.as_secs().cast_signed(),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut ended = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        let _ = rustix::event::poll(&mut ended, Some(&left));
+    let asked = ask_to_stop(&found.header.plan, record.as_ref());
+    asked.iter().for_each(|(deadline, pidfd)| await_exit_until(pidfd, *deadline));
+    // Beside the cgroups: somebody may have moved these out of theirs.
+    let infra = record.as_ref().and_then(|record| pidfd_of(record.infra.as_ref()?));
+    for pidfd in asked.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
     for launch in launches(&found.header.plan) {
         hierarchy.remove(&launch.cgroup)?;
     }
     outputs.into_iter().for_each(Unread::close);
     Ok(())
+}
+
+/// Sends each container that was recorded its stop signal: until when it may take its time.
+fn ask_to_stop(plan: &Plan, record: Option<&PodRecord>) -> Vec<(Instant, OwnedFd)> {
+    let mut asked = Vec::new();
+    for launch in launches(plan) {
+        let mut containers = record.iter().flat_map(|record| &record.containers);
+        let known = containers.find(|container| container.name == launch.container);
+        if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
+            && let Some(pidfd) = pidfd_of(&Process { pid, start_time })
+        {
+            let heeds = !process::is_deaf_init(pid, launch.stop_signal)
+                && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok();
+            let patience = if heeds { launch.stop_timeout } else { Duration::ZERO };
+            asked.push((Instant::now() + patience, pidfd));
+        }
+    }
+    asked
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -127,23 +127,21 @@ impl<'a> Live<'a> {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
             self.grown = true;
         }
-        if std::mem::take(&mut self.grown) {
-            self.show_output()?;
-        }
+        let more = std::mem::take(&mut self.grown) && self.show_output()?;
         self.draw();
         let mut fds = vec![PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN)];
         fds.extend(self.signals.as_ref().map(|signals| PollFd::new(signals, PollFlags::IN)));
         let follower_at = fds.len();
         fds.extend(self.follower.as_ref().map(|follower| PollFd::new(follower, PollFlags::IN)));
         // The board tells how long a container has been waiting.
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        match poll(&mut fds, self.screen.is_some().then_some(&second)) {
+        let most = Timespec { tv_sec: i64::from(!more), tv_nsec: 0 };
+        match poll(&mut fds, (more || self.screen.is_some()).then_some(&most)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 return Err(CliError::host("cannot wait", &std::io::Error::from(errno)));
             }
         }
-        self.grown = fds.get(follower_at).is_some_and(|fd| !fd.revents().is_empty());
+        self.grown = more || fds.get(follower_at).is_some_and(|fd| !fd.revents().is_empty());
         drop(fds);
         self.obey_signals();
         Ok(())
@@ -159,11 +157,12 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn show_output(&mut self) -> Result<(), CliError> {
+    /// Some of what was written; whether there is more.
+    fn show_output(&mut self) -> Result<bool, CliError> {
         if let Some(screen) = &mut self.screen {
             screen.hide();
         }
-        self.follower.as_mut().map_or(Ok(()), Follower::show_new)
+        self.follower.as_mut().map_or(Ok(false), Follower::show_some)
     }
 
     fn draw(&mut self) {
@@ -218,8 +217,11 @@ impl<'a> Live<'a> {
     }
 
     fn failed(&self, mut failure: Failure) -> CliError {
-        // A supervisor that broke off leaves its journal, by which the rest is undone from here.
-        if let Err(error) = super::down::take_down(self.store, self.pod) {
+        // A supervisor that broke off (at no step) leaves its journal, by which the rest is undone from
+        // here. Otherwise all is undone, and a pod that is there now is somebody else's.
+        if failure.step.is_empty()
+            && let Err(error) = super::down::take_down(self.store, self.pod)
+        {
             failure.leftovers.extend(error.causes());
         }
         CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure), hint: None }

@@ -227,15 +227,29 @@ impl Follower {
 
     /// What was written since the last look.
     pub(super) fn show_new(&mut self) -> Result<(), CliError> {
+        while self.show_some()? {}
+        Ok(())
+    }
+
+    /// A part of it, of each container; `true` where there may be more. A container can write faster
+    /// than a terminal shows, and whoever waits for something else, too, must come to that.
+    pub(super) fn show_some(&mut self) -> Result<bool, CliError> {
+        const LINES: usize = 1000;
         while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        let mut more = false;
         for index in 0..self.logs.len() {
-            while let Some(line) = self.logs[index].next_line() {
+            let mut shown = 0;
+            while shown < LINES
+                && let Some(line) = self.logs[index].next_line()
+            {
                 if self.since.as_ref().is_none_or(|since| line.time >= *since) {
                     self.show(index, &line)?;
                 }
+                shown += 1;
             }
+            more |= shown == LINES;
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Lines begin with the pod's name too.

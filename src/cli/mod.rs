@@ -72,6 +72,7 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    crate::sys::identity::keep_exit_codes();
     if std::env::args_os().nth(1).is_some_and(|word| word == crate::supervise::spawn::ARGUMENT) {
         return supervise();
     }

@@ -39,6 +39,7 @@ impl Plan {
             let facts = up::facts(store, &pod.spec)?;
             let plan = plan::plan(Goal::Up(&pod.spec), observed.as_ref(), &facts)
                 .map_err(|error| plan_error(store, &file, pod, &error))?;
+            up::notices(&plan, &facts).iter().for_each(|notice| output::error_line(notice));
             match self.format {
                 Format::Human => output::raw(plan::render::text(&plan).as_bytes())?,
                 Format::Json => documents.push(plan::render::json(&plan, self.oci)),

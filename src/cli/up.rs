@@ -11,7 +11,7 @@ use super::output;
 use super::target::{is_supervised, read};
 use crate::host;
 use crate::names::{PodId, PodName};
-use crate::plan::facts::{Directories, HostFacts};
+use crate::plan::facts::{Directories, ForeignChain, HostFacts};
 use crate::plan::step::{Connection, Plan, Protocol, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
 use crate::spec;
@@ -114,14 +114,34 @@ impl Start<'_> {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
         self.store.prepare().map_err(|error| failed(&error))?;
+        self.refuse_overlay()?;
         let locks = Locks::open(&self.store.run).map_err(|error| failed(&error))?;
         locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-        if self.store.pod(name).exists()
-            && let Some(ending) = self.meet_existing(&locks)?
-        {
-            return Ok(ending);
+        // Again after one was taken down: another `up` may have come first.
+        while self.store.pod(name).exists() {
+            if let Some(ending) = self.meet_existing(&locks)? {
+                return Ok(ending);
+            }
         }
         self.bring_up(supervisor, locks)
+    }
+
+    /// What containers write is the upper layer of an overlay, and an overlay is none for another.
+    fn refuse_overlay(&self) -> Result<(), CliError> {
+        const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
+        let data = &self.store.data;
+        let failed =
+            |errno| CliError::host("cannot look at the data root", &std::io::Error::from(errno));
+        if rustix::fs::statfs(data).map_err(failed)?.f_type == OVERLAYFS_SUPER_MAGIC {
+            return Err(CliError::refused(
+                format!(
+                    "cannot keep what containers write in {}: it is on overlayfs",
+                    data.display()
+                ),
+                "name a directory on a disk or a tmpfs with `--root`",
+            ));
+        }
+        Ok(())
     }
 
     /// A pod of this name is there, or what is left of one. `None`: it is gone now.
@@ -140,22 +160,47 @@ impl Start<'_> {
             down::clean(self.store, name)?;
             return Ok(None);
         }
-        let Some(observed) = observe(self.store, name)? else { return Ok(None) };
+        let (Some(observed), Some(record)) = (observe(self.store, name)?, read(self.store, name)?)
+        else {
+            return self.without_state();
+        };
+        // One that is leaving is waited for; one that lost its infra can start nothing any more.
+        if record.status == PodStatus::Stopping || record.reason.is_some() {
+            self.make_way(locks)?;
+            return Ok(None);
+        }
         let facts = facts(self.store, &self.pod.spec)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
             Ok(plan) => self.complete(&plan, locks).map(Some),
             Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
                 Err(changed(name, &self.file.name, &differences))
             }
-            Err(PlanError::Changed { .. }) => {
-                // The lock is not held across the stop; another `up` that comes first is met again.
-                locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
-                down::take_down(self.store, name)?;
-                locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
-                Ok(None)
-            }
+            Err(PlanError::Changed { .. }) => self.make_way(locks).map(|()| None),
             Err(error) => Err(plan_error(self.store, self.file, self.pod, &error)),
         }
+    }
+
+    /// Takes the pod down. The lock is not held across the stop: `down` takes it, too.
+    fn make_way(&self, locks: &Locks) -> Result<(), CliError> {
+        let name = &self.pod.spec.name;
+        let failed = |error: &dyn std::error::Error| {
+            CliError::host(format!("cannot take `{name}` down"), error)
+        };
+        locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
+        down::take_down(self.store, name)?;
+        locks.take(Range::Pod(name)).map_err(|error| failed(&error))
+    }
+
+    /// A supervisor lives that has no journal or no record: it is leaving, or they were removed.
+    fn without_state(&self) -> Result<Option<Ending>, CliError> {
+        let name = &self.pod.spec.name;
+        if !self.store.pod(name).exists() {
+            return Ok(None);
+        }
+        Err(CliError::refused(
+            format!("the state of pod `{name}` is incomplete"),
+            format!("it is just going (try again), or `podspec down {name}` ends it"),
+        ))
     }
 
     /// The file is what runs: starts what has ended with an error, if anything.
@@ -195,7 +240,7 @@ impl Start<'_> {
         };
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let locks = match locks.take() {
                 Some(locks) => locks,
                 None => {
@@ -204,7 +249,10 @@ impl Start<'_> {
                     locks
                 }
             };
-            let board = self.hand_over(&mut wire, &locks)?;
+            let (board, notices) = self.hand_over(&mut wire, &locks)?;
+            if attempt == 0 {
+                notices.iter().for_each(|notice| output::error_line(notice));
+            }
             drop(locks);
             let mut live = Live::new(self.store, name, wire, board, self.command.detach);
             match live.show_start().map_err(|error| self.explained(error))? {
@@ -228,8 +276,8 @@ impl Start<'_> {
     }
 
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
-    /// until the supervisor has taken what the plan takes of it.
-    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<Board, CliError> {
+    /// until the supervisor has taken what the plan takes of it. Returns what the user should see.
+    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(Board, Vec<String>), CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{}`", spec.name), error)
@@ -239,6 +287,7 @@ impl Start<'_> {
         let plan = plan::plan(Goal::Up(spec), None, &facts)
             .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
         refuse_foreign_pins(&spec.name, &plan)?;
+        let notices = notices(&plan, &facts);
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
         let board = Board::new(&plan);
@@ -249,8 +298,30 @@ impl Start<'_> {
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
         wire.send_bytes(&header).map_err(|error| failed(&error))?;
-        Ok(board)
+        Ok((board, notices))
     }
+}
+
+/// What the user should know of this machine before it surprises: a line each.
+pub(super) fn notices(plan: &Plan, facts: &HostFacts) -> Vec<String> {
+    let mut notices = Vec::new();
+    let is_enabled = |step: &Step| matches!(step, Step::MakeNetwork(n) if n.enable_forwarding);
+    if plan.steps.iter().any(|planned| is_enabled(&planned.step)) {
+        notices.push(
+            "note: net.ipv4.ip_forward was off: podspec turns it on; nothing but pods' traffic is forwarded"
+                .to_owned(),
+        );
+    }
+    for ForeignChain { family, table, chain } in &facts.network.foreign_drops {
+        let place = output::sanitize(&format!("{family} {table} {chain}"));
+        let [inward, outward] = ["iifname", "oifname"]
+            .map(|link| format!("insert rule {place} {link} {} accept", host::BRIDGE));
+        notices.push(format!(
+            "warning: the chain `{place}` drops what the machine forwards, also to and from pods; \
+             this admits them: nft '{inward}; {outward}'"
+        ));
+    }
+    notices
 }
 
 /// A name under /run/netns that somebody else made is theirs, and must not be taken down with the pod.

@@ -1,10 +1,11 @@
 //! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
-//! the one that undoes it, `progress.rs` says which step may be done next, `launch.rs` starts a
+//! the one that undoes it, `restore.rs` puts back what others took, `progress.rs` says which step may be done next, `launch.rs` starts a
 //! container. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
 pub mod apply;
 pub mod launch;
 pub mod progress;
+pub mod restore;
 pub mod undo;
 
 use crate::cgroup::CgroupError;

@@ -12,7 +12,7 @@ pub struct Progress {
     /// Who waits for a step, and for what of it.
     waiting: Vec<Vec<(StepId, Until)>>,
     ready: BTreeSet<(bool, StepId)>,
-    /// Steps that run on beside others once begun, and so are begun first.
+    /// Steps that run on beside others once begun, and what these wait for: begun first.
     slow: Vec<bool>,
     starts: BTreeMap<ContainerName, StepId>,
     done: Vec<bool>,
@@ -33,6 +33,12 @@ impl Progress {
             completed: BTreeSet::new(),
             left: count,
         };
+        // Edges point backwards: from the last step on, whatever a slow step waits for is as urgent.
+        for (id, planned) in plan.steps.iter().enumerate().rev() {
+            if progress.slow[id] {
+                planned.after.iter().for_each(|edge| progress.slow[edge.step] = true);
+            }
+        }
         for (id, planned) in plan.steps.iter().enumerate() {
             for edge in &planned.after {
                 progress.waiting[edge.step].push((id, edge.until));
@@ -124,7 +130,7 @@ impl Progress {
 
 /// Steps that another process carries out: begun first, they use the other cores meanwhile.
 fn runs_beside(step: &Step) -> bool {
-    matches!(step, Step::StartInfra(_) | Step::CreateContainer(_) | Step::MakeCgroup { .. })
+    matches!(step, Step::StartInfra(_) | Step::CreateContainer(_))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! it is the same for a failed `up`, for `down`, and for what a crash left.
 
 use super::ExecError;
-use super::apply::firewall_forwards;
+use super::apply::{datagrams, firewall_forwards};
 use crate::cgroup::Hierarchy;
 use crate::names::IfName;
 use crate::net::{conntrack, firewall, link, netns};
@@ -46,21 +46,21 @@ impl Remains {
         match step {
             // The machine's, and other pods' too.
             Step::MakeNetwork(_) => {}
-            // Gone with the process, the tmpfs or the network namespace.
-            Step::LoopbackUp { .. }
+            // Gone with the pod's cgroup, the tmpfs or the network namespace.
+            Step::StartInfra(_)
+            | Step::CreateContainer(_)
+            | Step::LoopbackUp { .. }
             | Step::ReservePorts { .. }
             | Step::WriteFiles { .. }
             | Step::StartContainer { .. } => {}
             Step::MountPodTmpfs { at } | Step::MountShm { at, .. } => self.mounts.push(at.clone()),
             Step::MakeCgroup { cgroup } => self.cgroups.push(cgroup.clone()),
-            Step::StartInfra(infra) => self.cgroups.push(infra.cgroup.clone()),
-            Step::CreateContainer(launch) => self.cgroups.push(launch.cgroup.clone()),
             Step::PinNamespaces { pins } => {
                 // The others lie on the pod's tmpfs and go with it.
                 self.netns.extend(pins.get(&Namespace::Net).cloned());
             }
             Step::MakeNetns { pin, .. } => self.netns.push(pin.clone()),
-            Step::TakeAddress { lease, address } => self.leases.push((lease.clone(), *address)),
+            Step::TakeAddress { lease, address, .. } => self.leases.push((lease.clone(), *address)),
             Step::Connect(connection) => self.links.push(connection.host.clone()),
             Step::Publish { forwards } => self.forwards.extend(forwards.iter().cloned()),
             Step::MakeVolume(volume) => match volume.content {
@@ -69,9 +69,9 @@ impl Remains {
                 VolumeContent::Persistent | VolumeContent::Files { .. } | VolumeContent::Host => {}
             },
             Step::MakeLayers { overlays, .. } => {
-                for overlay in overlays {
-                    self.directories.extend([overlay.upper.clone(), overlay.work.clone()]);
-                }
+                // An overlay's two directories have one of their own.
+                let parents = overlays.iter().filter_map(|overlay| overlay.upper.parent());
+                self.directories.extend(parents.map(Path::to_owned));
             }
         }
     }
@@ -109,9 +109,7 @@ impl Remains {
         let unpublished = if forwards.is_empty() { Ok(()) } else { firewall::unpublish(&forwards) };
         let disconnected =
             if self.links.is_empty() { Ok(()) } else { link::disconnect(&self.links) };
-        let addresses: Vec<Ipv4Addr> = self.leases.iter().map(|(_, address)| *address).collect();
-        let forgotten =
-            if addresses.is_empty() { Ok(()) } else { conntrack::forget(&forwards, &addresses) };
+        let forgotten = conntrack::forget(&datagrams(forwards), &[]);
         unpublished.and(disconnected).and(forgotten).map_err(ExecError::from)
     }
 
@@ -147,10 +145,9 @@ fn unmount(at: &Path) -> Result<(), ExecError> {
 /// taken next, then frees it.
 fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
     if let Some(network) = lease.parent().and_then(Path::parent) {
-        let path = network.join("released");
-        let note = OpenOptions::new().append(true).create(true).open(&path);
-        note.and_then(|mut file| writeln!(file, "{address}"))
-            .map_err(|source| ExecError::WriteFile { path, source })?;
+        let note = OpenOptions::new().append(true).create(true).open(network.join("released"));
+        // Only a preference: a disk that is full must not keep the address, and the pod, for ever.
+        let _ = note.and_then(|mut file| writeln!(file, "{address}"));
     }
     Ok(release(lease, holder)?)
 }

@@ -2,10 +2,11 @@
 //! hash maps, ranges in interval maps beside them; what uses the maps is in `table`, who hears that
 //! the table went in `watch`.
 
+use crate::names::IfName;
 use crate::net::NetError;
 use crate::net::netlink::{
-    ACK, Attributes, Batch, CREATE, EXCL, Message, NetlinkError, Socket, attributes, find, text,
-    with_nfnetlink,
+    ACK, Attributes, Batch, CREATE, Dump, EXCL, Message, NetlinkError, Socket, attributes, find,
+    text, with_nfnetlink,
 };
 use nix::errno::Errno;
 use std::fmt;
@@ -72,8 +73,16 @@ pub struct Ruleset {
     pub forwards: Vec<(String, Forward)>,
     /// Our table is there, with its rules.
     pub table: bool,
-    /// A foreign chain in the forward hook drops what it does not know.
-    pub foreign_drops: bool,
+    /// Foreign chains in the forward hook that drop what they do not know.
+    pub foreign_drops: Vec<ForeignChain>,
+}
+
+/// A chain that is not ours, by the names that nft(8) gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignChain {
+    pub family: &'static str,
+    pub table: String,
+    pub chain: String,
 }
 
 pub(in crate::net) const TABLE: &str = "podspec";
@@ -81,6 +90,7 @@ pub(in crate::net) const TABLE: &str = "podspec";
 /// linux/netfilter/nf_tables.h: messages, each behind the subsystem's number.
 const SUBSYSTEM: u16 = 10 << 8;
 const GETCHAIN: u16 = SUBSYSTEM | 4;
+const NEWRULE: u16 = SUBSYSTEM | 6;
 const GETRULE: u16 = SUBSYSTEM | 7;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
 const GETSETELEM: u16 = SUBSYSTEM | 13;
@@ -245,18 +255,7 @@ pub fn publish(tag: &str, forwards: &[Forward], generation: Option<u32>) -> Resu
     if elements.is_empty() {
         return Ok(());
     }
-    let mut batch = Batch::new();
-    begin(&mut batch, generation);
-    for forward in &elements {
-        batch.message(NEWSETELEM, ACK | CREATE | EXCL, &FAMILY_INET, |a| {
-            in_element(a, Map::of(forward), |a| {
-                put_key(a, forward);
-                put_data(a, forward);
-                a.bytes(ELEM_USERDATA, &comment(tag));
-            });
-        });
-    }
-    end(&mut batch);
+    let batch = additions(tag, &elements, generation, EXCL);
     let refusals = with_nfnetlink(|socket| socket.refusals(&batch)).map_err(failed)?;
     let Some(refusal) = refusals.into_iter().next() else { return Ok(()) };
     // The batch's first message opens the transaction.
@@ -271,6 +270,47 @@ pub fn publish(tag: &str, forwards: &[Forward], generation: Option<u32>) -> Resu
         (Errno::ERESTART, _) => Err(NetError::Stale),
         _ => Err(failed(NetlinkError::Refused(refusal))),
     }
+}
+
+/// Adds the ports again after a loss; those that are there already stay.
+pub fn publish_again(tag: &str, forwards: &[Forward]) -> Result<(), NetError> {
+    let elements = elements(forwards);
+    if elements.is_empty() {
+        return Ok(());
+    }
+    // Without EXCL the kernel accepts an element that is the same, and refuses one that leads elsewhere.
+    let batch = additions(tag, &elements, None, 0);
+    with_nfnetlink(|socket| socket.run(&batch))
+        .map_err(|source| NetError::Publish { tag: tag.to_owned(), source })
+}
+
+fn additions(tag: &str, elements: &[Forward], generation: Option<u32>, exclusive: u16) -> Batch {
+    let mut batch = Batch::new();
+    begin(&mut batch, generation);
+    for forward in elements {
+        batch.message(NEWSETELEM, ACK | CREATE | exclusive, &FAMILY_INET, |a| {
+            in_element(a, Map::of(forward), |a| {
+                put_key(a, forward);
+                put_data(a, forward);
+                a.bytes(ELEM_USERDATA, &comment(tag));
+            });
+        });
+    }
+    end(&mut batch);
+    batch
+}
+
+/// Whether the table is there, with its rules, and these ports in its maps.
+pub fn holds(forwards: &[Forward]) -> Result<bool, NetError> {
+    let there = |socket: &Socket| {
+        if table::marker(socket)?.is_none() {
+            return Ok(false);
+        }
+        let found = read_forwards(socket)?;
+        let is_there = |wanted| found.iter().any(|(_, forward)| *forward == wanted);
+        Ok(elements(forwards).into_iter().all(is_there))
+    };
+    with_nfnetlink(there).map_err(NetError::ReadRuleset)
 }
 
 /// Takes the ports back. What is not there, or leads elsewhere by now, is left alone.
@@ -334,17 +374,67 @@ fn net32(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }
 
-fn foreign_drops(socket: &Socket) -> Result<bool, NetlinkError> {
+fn foreign_drops(socket: &Socket) -> Result<Vec<ForeignChain>, NetlinkError> {
     let chains = socket.dump(GETCHAIN, &FAMILY_ANY, |_| {})?;
-    let drops = |message: Message<'_>| {
-        let family = *message.payload.first()?;
+    // (chain, whether its policy drops)
+    let forwarding = |message: Message<'_>| {
+        let family = match *message.payload.first()? {
+            FAMILY_IPV4 => "ip",
+            family if family == FAMILY_INET[0] => "inet",
+            _ => return None,
+        };
         let chain = message.payload.get(HEADER..)?;
-        let ours = family == FAMILY_INET[0] && find(chain, &[1]).map(text) == Some(TABLE);
+        let table = find(chain, &[1]).map(text)?.to_owned();
+        let ours = family == "inet" && table == TABLE;
         let forwards = find(chain, &[4, 1]).and_then(net32)? == HOOK_FORWARD;
         let drops = find(chain, &[5]).and_then(net32)? == POLICY_DROP;
-        Some(!ours && matches!(family, 1 | FAMILY_IPV4) && forwards && drops)
+        let chain = find(chain, &[3]).map(text)?.to_owned();
+        (!ours && forwards).then_some((ForeignChain { family, table, chain }, drops))
     };
-    Ok(chains.iter().any(|message| drops(message) == Some(true)))
+    let mut found = Vec::new();
+    for (chain, drops) in chains.iter().filter_map(forwarding) {
+        // firewalld accepts by policy and rejects by its last rule.
+        let rules = rules_of(socket, &chain)?;
+        let last = rules.iter().filter(|message| message.kind == NEWRULE).last();
+        if drops || last.is_some_and(|rule| refuses_all(&rule)) {
+            found.push(chain);
+        }
+    }
+    Ok(found)
+}
+
+fn rules_of(socket: &Socket, chain: &ForeignChain) -> Result<Dump, NetlinkError> {
+    let family = if chain.family == "ip" { [FAMILY_IPV4, 0, 0, 0] } else { FAMILY_INET };
+    socket.dump(GETRULE, &family, |a| {
+        a.text(1, &chain.table);
+        a.text(2, &chain.chain);
+    })
+}
+
+/// Whether a rule drops or rejects whatever comes to it.
+fn refuses_all(rule: &Message<'_>) -> bool {
+    const EXPRESSIONS: u16 = 4;
+    const VERDICT_CODE: [u16; 4] = [2, 2, 2, 1];
+    let list = rule.payload.get(HEADER..).and_then(|a| find(a, &[EXPRESSIONS]));
+    let mut refuses = false;
+    for (_, expression) in attributes(list.unwrap_or_default()) {
+        match find(expression, &[1]).map(text) {
+            Some("counter" | "log") => {}
+            Some("reject") => refuses = true,
+            Some("immediate") => {
+                refuses = find(expression, &VERDICT_CODE).and_then(net32) == Some(POLICY_DROP);
+            }
+            _ => return false,
+        }
+    }
+    refuses
+}
+
+/// Whether a rule of the chain names the link: somebody has thought of it.
+pub fn names_link(chain: &ForeignChain, link: &IfName) -> Result<bool, NetError> {
+    let rules = with_nfnetlink(|socket| rules_of(socket, chain)).map_err(NetError::ReadRuleset)?;
+    let name = link.as_str().as_bytes();
+    Ok(rules.iter().any(|rule| rule.payload.windows(name.len()).any(|part| part == name)))
 }
 
 fn read_forwards(socket: &Socket) -> Result<Vec<(String, Forward)>, NetlinkError> {
@@ -441,7 +531,7 @@ mod tests {
         rig::on_new_host(|| {
             rig::bridge();
             let empty = read().unwrap();
-            assert!(!empty.table && empty.forwards.is_empty() && !empty.foreign_drops);
+            assert!(!empty.table && empty.forwards.is_empty() && empty.foreign_drops.is_empty());
             unpublish(&[forward(80, 1, 8080)]).unwrap();
             make_table(&host_table()).unwrap();
             let at = |f: Forward| Forward { address: Some(Ipv4Addr::LOCALHOST), ..f };
@@ -454,7 +544,7 @@ mod tests {
             ];
             publish("0123456789", &all, Some(read().unwrap().generation)).unwrap();
             let found = read().unwrap();
-            assert!(found.table && !found.foreign_drops);
+            assert!(found.table && found.foreign_drops.is_empty());
             assert!(found.forwards.iter().all(|(tag, _)| tag == "0123456789"));
             let mut read_back: Vec<_> = found.forwards.iter().map(|(_, f)| *f).collect();
             let mut wanted = all.to_vec();
@@ -516,7 +606,54 @@ mod tests {
                 "nft",
                 "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
             );
-            assert!(read().unwrap().foreign_drops);
+            rig::bridge();
+            make_table(&host_table()).unwrap();
+            let found = read().unwrap().foreign_drops;
+            let (table, chain) = ("filter".to_owned(), "FORWARD".to_owned());
+            assert_eq!(found, [ForeignChain { family: "ip", table, chain }]);
+            let podspec0 = name("podspec0");
+            assert!(!names_link(&found[0], &podspec0).unwrap());
+            rig::run("nft", "insert rule ip filter FORWARD iifname podspec0 accept");
+            assert!(names_link(&found[0], &podspec0).unwrap());
+        });
+    }
+
+    #[test]
+    fn a_chain_may_drop_by_its_last_rule() {
+        rig::on_new_host(|| {
+            rig::run("nft", "add table inet other");
+            let chain = "{ type filter hook forward priority 10; policy accept; }";
+            rig::run("nft", &format!("add chain inet other forwarded {chain}"));
+            for (rule, shut) in [
+                ("ct state established accept", false),
+                ("tcp dport 80 drop", false),
+                ("ip saddr 192.0.2.7 reject", false),
+                ("counter drop", true),
+                ("accept", false),
+                ("log prefix x counter reject with icmpx type admin-prohibited", true),
+            ] {
+                rig::run("nft", &format!("add rule inet other forwarded {rule}"));
+                assert_eq!(!read().unwrap().foreign_drops.is_empty(), shut, "{rule}");
+            }
+        });
+    }
+
+    #[test]
+    fn lost_ports_are_published_again_and_no_others_taken() {
+        rig::on_new_host(|| {
+            rig::bridge();
+            make_table(&host_table()).unwrap();
+            let all = [forward(80, 1, 8080), forward(9000, 11, 80)];
+            assert!(holds(&[]).unwrap() && !holds(&all).unwrap());
+            publish("a", &all[..1], None).unwrap();
+            publish_again("a", &all).unwrap();
+            publish_again("a", &all).unwrap();
+            assert!(holds(&all).unwrap());
+            assert_eq!(read().unwrap().forwards.len(), 2);
+            let elsewhere = Forward { target: Ipv4Addr::new(10, 89, 0, 9), ..all[0] };
+            assert!(publish_again("b", &[elsewhere]).is_err());
+            rig::run("nft", "flush ruleset");
+            assert!(!holds(&[]).unwrap());
         });
     }
 
@@ -536,6 +673,8 @@ mod tests {
             time("make_bridge", &rig::bridge);
             time("make_bridge again", &rig::bridge);
             time("make_table", &|| make_table(&host_table()).unwrap());
+            time("watch_table", &|| drop(watch_table().unwrap()));
+            time("watch_table", &|| drop(watch_table().unwrap()));
             time("make_table again", &|| make_table(&host_table()).unwrap());
             for round in 0..4_u8 {
                 let inside = crate::net::netns::create().unwrap();

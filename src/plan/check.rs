@@ -76,7 +76,7 @@ fn twice(plan: &Plan) -> Vec<String> {
     };
     for planned in &plan.steps {
         match &planned.step {
-            Step::TakeAddress { lease, address } => {
+            Step::TakeAddress { lease, address, .. } => {
                 once("lease", &lease.display());
                 once("address", address);
             }

@@ -56,6 +56,10 @@ pub struct NetworkFacts {
     /// Of the link that the default route leaves by; 1500 without one. Bytes.
     pub mtu: u32,
     pub ip_forward: bool,
+    /// It is on because podspec turned it on.
+    pub forwards_for_pods: bool,
+    /// Chains of others that drop what they are to forward and do not know; none that names our bridge.
+    pub foreign_drops: Vec<ForeignChain>,
     /// Addresses that are leased, and to which pod.
     pub leases: BTreeMap<Ipv4Addr, String>,
     /// When an address was last given back, in seconds since 1970; never: not in the map.
@@ -73,6 +77,14 @@ pub struct NetworkFacts {
 pub struct Subnet {
     pub address: Ipv4Addr,
     pub prefix: u8,
+}
+
+/// A chain of somebody else's firewall, by the names that nft(8) gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignChain {
+    pub family: String,
+    pub table: String,
+    pub chain: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -193,7 +193,9 @@ impl Graph<'_> {
     fn connect(&mut self, connection: &Connection) {
         let owner = connection.container.as_ref();
         let address = connection.address;
-        let take = Step::TakeAddress { lease: self.places.lease(address), address };
+        let used_before = self.facts.network.released.contains_key(&address);
+        let lease = self.places.lease(address);
+        let take = Step::TakeAddress { lease, address, used_before };
         let why = match owner {
             None => "the pod's: by its name's hash, and free".into(),
             Some(name) => format!("{name}'s: by its name's hash, and free"),

@@ -72,7 +72,7 @@ pub(super) fn choose(
                 network.own.insert(name.clone(), connection);
             }
         }
-        network.machine = wire.missing(&facts.network);
+        network.machine = wire.missing(&facts.network, places);
     }
     network.forwards = forwards(spec, &network, &facts.network)?;
     Ok(network)
@@ -96,13 +96,15 @@ impl Wire {
         Ok(Self { bridge, gateway, mtu: if facts.mtu == 0 { MTU } else { facts.mtu } })
     }
 
-    fn missing(&self, facts: &NetworkFacts) -> Option<Network> {
+    fn missing(&self, facts: &NetworkFacts, places: &Places<'_>) -> Option<Network> {
         let complete = facts.bridge.is_some() && facts.table && facts.ip_forward;
         (!complete).then(|| Network {
             bridge: self.bridge.clone(),
             gateway: self.gateway,
             mtu: self.mtu,
             enable_forwarding: !facts.ip_forward,
+            guard_forwarding: !facts.ip_forward || facts.forwards_for_pods,
+            forwarding_record: places.forwarding_record(),
         })
     }
 
@@ -371,7 +373,15 @@ mod tests {
         assert!(subnet("10.95.0.1/16").contains(network.pod.unwrap().address));
         facts.network.ip_forward = false;
         let network = choose(&spec, &facts, &places).unwrap();
-        assert!(network.machine.unwrap().enable_forwarding);
+        let machine = network.machine.unwrap();
+        assert!(machine.enable_forwarding && machine.guard_forwarding);
+        (facts.network.ip_forward, facts.network.table) = (true, false);
+        for ours in [false, true] {
+            facts.network.forwards_for_pods = ours;
+            let machine = choose(&spec, &facts, &places).unwrap().machine.unwrap();
+            assert!(!machine.enable_forwarding);
+            assert_eq!(machine.guard_forwarding, ours, "who turned it on decides");
+        }
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl<'a> Places<'a> {
         self.directories.run.join(format!("net/leases/{address}"))
     }
 
+    /// What ip_forward was before podspec turned it on.
+    pub(super) fn forwarding_record(&self) -> PathBuf {
+        self.directories.run.join("net/ip_forward")
+    }
+
     /// What a container writes over its `n`-th overlay: (upper, work).
     pub(super) fn layer(&self, container: &ContainerName, n: usize) -> (PathBuf, PathBuf) {
         let layer = self.directories.data.join(format!("layers/{}/{container}/{n}", self.id));

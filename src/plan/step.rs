@@ -63,7 +63,12 @@ pub enum Step {
     /// A network namespace of a container's own, pinned.
     MakeNetns { container: ContainerName, pin: PathBuf },
     /// A file by which no other pod takes the address.
-    TakeAddress { lease: PathBuf, address: Ipv4Addr },
+    TakeAddress {
+        lease: PathBuf,
+        address: Ipv4Addr,
+        /// Another pod had it: the kernel may still track connections to that one.
+        used_before: bool,
+    },
     /// A veth pair from the bridge into a pinned network namespace.
     Connect(Connection),
     /// `lo` alone, for a namespace without a network.
@@ -96,8 +101,12 @@ pub struct Network {
     pub gateway: Subnet,
     /// Bytes.
     pub mtu: u32,
-    /// ip_forward is off: set it, and let nothing pass the host that is not a pod's.
+    /// ip_forward is off: set it, and note in the record that it was.
     pub enable_forwarding: bool,
+    /// The machine forwards for pods alone: nothing else may pass it.
+    pub guard_forwarding: bool,
+    /// Says what ip_forward was, as long as it is on because of us.
+    pub forwarding_record: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -115,6 +115,7 @@ fn set(names: &Option<Capabilities>) -> CapabilitySet {
 }
 
 fn limits(process: &Process) -> Result<(), SandboxError> {
+    crate::sys::descriptors::restore_open_files();
     for limit in process.rlimits().iter().flatten() {
         let most = |value: u64| if value == u64::MAX { None } else { Some(value) };
         let new = Rlimit { current: most(limit.soft()), maximum: most(limit.hard()) };

@@ -4,6 +4,7 @@
 //! RUN/lock                    one file of byte-range locks, never unlinked
 //! RUN/net/leases/10.89.3.7    a link to the id of the pod that has this address
 //! RUN/net/released            addresses given back, a line each, oldest first
+//! RUN/net/ip_forward          what it was before podspec turned it on
 //! RUN/pods/NAME/journal       the plan, then what of it was begun and done
 //! RUN/pods/NAME/state.json    what `ps` and `inspect` show; replaced as a whole
 //! RUN/pods/NAME/control.sock  the supervisor listens here

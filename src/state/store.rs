@@ -37,6 +37,11 @@ impl Store {
         self.data.join("volumes").join(name.as_str())
     }
 
+    /// What ip_forward was before podspec turned it on; missing where it did not.
+    pub fn forwarding_record(&self) -> PathBuf {
+        self.run.join("net/ip_forward")
+    }
+
     /// Names of all pods that have a directory, sorted; a foreign file there is no pod.
     pub fn pods(&self) -> Result<Vec<PodName>, StateError> {
         let path = self.run.join("pods");

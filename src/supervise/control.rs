@@ -2,10 +2,11 @@
 //! may enter, and asks each peer who it is all the same.
 
 use super::protocol::{Event, Request};
-use super::wire::{Received, Wire};
+use super::wire::{Received, Wire, framed};
+use crate::sys::process::pidfd_open;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -38,11 +39,22 @@ pub fn connect(socket: &Path) -> io::Result<Option<Wire>> {
     }
 }
 
+/// A pidfd of the supervisor behind a connection: of the process that listens.
+pub fn supervisor(wire: &Wire) -> Option<OwnedFd> {
+    let peer = rustix::net::sockopt::socket_peercred(wire.stream()).ok()?;
+    pidfd_open(peer.pid.as_raw_nonzero().get()).ok()
+}
+
 /// A client that the supervisor talks to.
 #[derive(Debug)]
 pub struct Connection {
     wire: Wire,
+    /// What it was told and has not taken yet.
+    unsent: Vec<u8>,
 }
+
+/// Who leaves more than this unread is not listening.
+const UNSENT_MOST: usize = 4 << 20;
 
 impl Connection {
     /// Takes the next client; `None` where nobody waits, or it is nobody we obey.
@@ -58,7 +70,7 @@ impl Connection {
 
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { wire: Wire::new(stream) })
+        Ok(Self { wire: Wire::new(stream), unsent: Vec::new() })
     }
 
     /// The next request, if a whole one has come; an error ends the connection.
@@ -66,9 +78,34 @@ impl Connection {
         self.wire.receive()
     }
 
-    /// Tells the client; one that does not read is no reason to wait.
+    /// Tells the client; one that is slow is no reason to wait, and gets it later.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
-        self.wire.send(event)
+        self.unsent.extend(framed(&serde_json::to_vec(event)?)?);
+        self.send_on()?;
+        if self.unsent.len() > UNSENT_MOST { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    /// Sends what it takes now of what it was told.
+    pub fn send_on(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.wire.stream().write(&self.unsent) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// The next thing heard from it is its end.
+    pub fn hang_up(&self) {
+        // Of one that is gone already there is nothing to shut down.
+        let _ = self.wire.stream().shutdown(std::net::Shutdown::Both);
     }
 
     /// Tells the client, and waits until it is told: for the last word.
@@ -76,7 +113,7 @@ impl Connection {
         let _ = self.wire.stream().set_nonblocking(false);
         let _ = self.wire.stream().set_write_timeout(Some(std::time::Duration::from_secs(1)));
         // A client that is gone has no use for it.
-        let _ = self.wire.send(event);
+        let _ = self.tell(event);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::exec::ExecError;
 use crate::exec::undo::undo;
 use crate::plan::step::{Launch, Step};
 use crate::sandbox::{self, Report};
+use crate::state::lock::Range;
 use crate::state::record::PodStatus;
 use crate::sys::process;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -136,6 +137,8 @@ impl Pod<'_> {
     pub(super) fn begin_stop(&mut self) {
         if matches!(self.stage, Stage::Starting | Stage::Up | Stage::Broken) {
             self.stage = Stage::Stopping;
+            // Nothing more is taken of the network, and other pods shall not wait for our containers.
+            self.drop_network_lock();
             self.record.status = PodStatus::Stopping;
             self.changed();
             self.tell(&Event::Stopping);
@@ -209,6 +212,8 @@ impl Pod<'_> {
     pub(super) fn kill(&mut self, index: usize) {
         if let Some(created) = &self.units[index].created {
             let _ = created.cgroup.kill();
+            // Somebody may have moved it out of its cgroup.
+            let _ = process::pidfd_send_signal(created.child.pidfd.as_fd(), libc::SIGKILL);
         }
     }
 
@@ -261,11 +266,19 @@ impl Pod<'_> {
         // Whoever is told that the pod is gone may bind its ports.
         self.machine.forget();
         let left = undo(&self.machine.hierarchy, &self.plan, self.journal.begun());
+        // Who was moved out of a cgroup of ours, by somebody else, has outlived it.
+        let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
+        for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
+            let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
         let mut errors: Vec<String> = left.iter().map(|error| chain(error).join(": ")).collect();
         if errors.is_empty() {
             // With something left the journal stays: the next `down` tries again.
             errors.extend(self.dir.remove().err().map(|error| chain(&error).join(": ")));
         }
+        // Our own exit takes a while (the kernel takes its time to close a netfilter socket): nobody
+        // who brings the pod up anew need wait for it.
+        let _ = self.life.release(Range::Life(&self.record.name));
         errors
     }
 

@@ -86,6 +86,14 @@ impl Events {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLPRI, token.encode()))?)
     }
 
+    /// Tells also when the descriptor of `token` takes more, or no longer.
+    pub(super) fn watch_room(&self, fd: impl AsFd, token: Token, on: bool) {
+        let room = if on { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | room, token.encode());
+        // One that is not watched any more has been let go.
+        let _ = self.epoll.modify(fd, &mut event);
+    }
+
     /// Stops telling; a descriptor that is not watched is fine.
     pub(super) fn forget(&self, fd: BorrowedFd<'_>) {
         let _ = self.epoll.delete(fd);

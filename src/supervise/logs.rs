@@ -43,10 +43,11 @@ pub struct Log {
 impl Log {
     /// Begins a new log; logs of an earlier run under this name go.
     pub fn create(path: &Path, max_size: u64, max_files: u32) -> io::Result<Self> {
-        for n in 1..=max_files {
-            remove_if_there(&numbered(path, n))?;
+        let mut number = 1;
+        // Whatever their number was then: they have none missing between.
+        while remove_if_there(&numbered(path, number))? {
+            number += 1;
         }
-        remove_if_there(path)?;
         let mut log = Self {
             path: path.to_owned(),
             file: None,
@@ -56,7 +57,9 @@ impl Log {
             partial: [Vec::new(), Vec::new()],
             lost: 0,
         };
-        log.open()?;
+        // Truncated and not removed: on ext4 a new file costs more.
+        log.open()?.set_len(0)?;
+        log.size = 0;
         Ok(log)
     }
 
@@ -167,10 +170,12 @@ pub fn numbered(path: &Path, n: u32) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+/// Whether there was something to remove.
+fn remove_if_there(path: &Path) -> io::Result<bool> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

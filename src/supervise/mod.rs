@@ -7,11 +7,13 @@
 //! restart.rs    whether it starts again      end.rs       what ends, stopping, and the last of it
 //! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
+//! firewall.rs   puts back what others flush
 //! ```
 
 pub mod control;
 mod end;
 mod events;
+mod firewall;
 pub mod logs;
 mod pod;
 pub mod protocol;
@@ -59,6 +61,8 @@ pub enum SuperviseError {
 pub fn main(channel: OwnedFd) -> Result<(), SuperviseError> {
     let client = |source| SuperviseError::Client { source };
     let signals = pod::take_signals()?;
+    // Each container costs seven descriptors.
+    crate::sys::descriptors::raise_open_files();
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;
     while let Some((json, lock)) = channel.receive_with().map_err(client)? {

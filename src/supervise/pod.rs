@@ -1,9 +1,10 @@
-//! The event loop of one pod, and what each event means. `start.rs`, `end.rs` and `record.rs` are the
-//! other chapters of the same type.
+//! The event loop of one pod, and what each event means. `start.rs`, `end.rs`, `record.rs` and
+//! `firewall.rs` are the other chapters of the same type.
 
 use super::SuperviseError;
 use super::control::{Connection, listen};
 use super::events::{Events, Token};
+use super::firewall::Firewall;
 use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
 use super::shutdown::Order;
@@ -80,8 +81,8 @@ pub(super) struct Pod<'a> {
     pub(super) events: Events,
     pub(super) signals: &'a SignalFd,
     pub(super) locks: Option<Locks>,
-    /// Held as long as this process lives.
-    pub(super) _life: Locks,
+    /// Held until the pod is gone.
+    pub(super) life: Locks,
     pub(super) listener: UnixListener,
     pub(super) client: Option<Connection>,
     pub(super) connections: BTreeMap<u32, Connection>,
@@ -94,6 +95,7 @@ pub(super) struct Pod<'a> {
     pub(super) record_due: Option<Instant>,
     /// Whether the end of all containers was told.
     pub(super) told_end: bool,
+    pub(super) firewall: Firewall,
 }
 
 /// Blocks what would end us and reads it from a descriptor instead.
@@ -131,6 +133,7 @@ impl<'a> Pod<'a> {
         dir.write_record(&record)?;
         locks.release(Range::Pod(&record.name))?;
         let client = Connection::new(client).map_err(|source| SuperviseError::Client { source })?;
+        let firewall = Firewall::new(&plan);
         let pod = Self {
             progress: Progress::new(&plan),
             order: Order::new(&plan),
@@ -144,7 +147,7 @@ impl<'a> Pod<'a> {
             events: Events::new().map_err(|source| SuperviseError::Wait { source })?,
             signals,
             locks: Some(locks),
-            _life: life,
+            life,
             listener,
             client: Some(client),
             connections: BTreeMap::new(),
@@ -154,6 +157,7 @@ impl<'a> Pod<'a> {
             record,
             record_due: None,
             told_end: false,
+            firewall,
         };
         pod.watch_fixed().map_err(|source| SuperviseError::Wait { source })?;
         pod.make_log_directory()?;
@@ -190,7 +194,7 @@ impl<'a> Pod<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let units = self.units.iter().filter_map(|unit| unit.deadline.map(|(at, _)| at));
-        units.chain(self.record_due).min()
+        units.chain(self.record_due).chain(self.firewall.due()).min()
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
@@ -219,13 +223,14 @@ impl<'a> Pod<'a> {
             Token::Emptied(index) => self.check_emptied(index as usize),
             Token::Stdout(index) => self.units[index as usize].read_output(Stream::Stdout, false),
             Token::Stderr(index) => self.units[index as usize].read_output(Stream::Stderr, false),
-            Token::TableLost => {}
+            Token::TableLost => self.firewall_changed(),
         }
     }
 
     /// The client of `up` says one thing: `Down`, or that it is gone.
     fn hear_client(&mut self) {
         let Some(client) = &mut self.client else { return };
+        send_on(&self.events, client, Token::Client);
         match client.request() {
             Ok(wire::Received::Nothing) => {}
             Ok(wire::Received::Frame(_)) => self.begin_stop(),
@@ -250,6 +255,7 @@ impl<'a> Pod<'a> {
 
     fn hear(&mut self, index: u32) {
         let Some(connection) = self.connections.get_mut(&index) else { return };
+        send_on(&self.events, connection, Token::Connection(index));
         match connection.request() {
             Ok(wire::Received::Nothing) => {}
             Ok(wire::Received::Frame(Request::Down)) => self.begin_stop(),
@@ -263,15 +269,19 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Tells everyone who listens; who does not read is let go.
+    /// Tells everyone who listens. The end of one is noticed where it is waited for (`hear_client`): it
+    /// may be the pod's.
     pub(super) fn tell(&mut self, event: &Event) {
-        if self.client.as_mut().is_some_and(|client| client.tell(event).is_err()) {
-            self.client = None;
+        if let Some(client) = &mut self.client {
+            tell(&self.events, client, Token::Client, event);
         }
-        self.connections.retain(|_, connection| connection.tell(event).is_ok());
+        for (index, connection) in &mut self.connections {
+            tell(&self.events, connection, Token::Connection(*index), event);
+        }
     }
 
     fn meet_deadlines(&mut self) {
+        self.tend_firewall_if_due();
         let now = Instant::now();
         for index in 0..self.units.len() {
             match self.units[index].deadline {
@@ -299,6 +309,25 @@ impl<'a> Pod<'a> {
     pub(super) fn all_ended(&self) -> bool {
         self.units.iter().all(|unit| unit.phase == Phase::Ended)
     }
+}
+
+/// Tells a client, and waits for room where it is slow.
+fn tell(events: &Events, client: &mut Connection, token: Token, event: &Event) {
+    if client.tell(event).is_err() {
+        client.hang_up();
+    } else if client.has_unsent() {
+        events.watch_room(client.as_fd(), token, true);
+    }
+}
+
+fn send_on(events: &Events, client: &mut Connection, token: Token) {
+    if !client.has_unsent() {
+        return;
+    }
+    if client.send_on().is_err() {
+        client.hang_up();
+    }
+    events.watch_room(client.as_fd(), token, client.has_unsent());
 }
 
 /// A unit for each container, in the order of the file.

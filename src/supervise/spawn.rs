@@ -52,6 +52,7 @@ pub fn spawn() -> Result<Supervisor, SpawnError> {
 /// In the child: there is nobody to tell but the closed channel.
 fn become_supervisor(binary: &OwnedFd, channel: &OwnedFd) -> ! {
     let _ = nix::unistd::setsid();
+    descriptors::restore_open_files();
     // `/` holds no mount of the caller's busy.
     let _ = std::env::set_current_dir("/");
     if let Ok(kept) = place_descriptors(channel, binary) {

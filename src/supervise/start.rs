@@ -22,8 +22,18 @@ use std::time::Instant;
 impl Pod<'_> {
     pub(super) fn make_log_directory(&self) -> Result<(), SuperviseError> {
         let logs = self.store.logs(&self.record.name);
-        remove_tree(&logs)?;
-        Ok(make_directory(&logs)?)
+        make_directory(&logs)?;
+        // Logs begin anew when their container does; those of containers that are no more go now.
+        let ours = |name: &str| {
+            let container = name.split_once(".log").map_or(name, |(container, _)| container);
+            self.record.containers.iter().any(|known| known.name.as_str() == container)
+        };
+        for entry in std::fs::read_dir(&logs).into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_some_and(ours) {
+                remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn begin_next_step(&mut self) {
@@ -66,7 +76,13 @@ impl Pod<'_> {
                         | Step::Publish { .. }
                 )
         });
-        if !pending && let Some(locks) = self.locks.take() {
+        if !pending {
+            self.drop_network_lock();
+        }
+    }
+
+    pub(super) fn drop_network_lock(&mut self) {
+        if let Some(locks) = self.locks.take() {
             // The client holds a copy of the descriptor: closing ours alone would free nothing.
             let _ = locks.release(Range::Network);
         }
@@ -98,6 +114,8 @@ impl Pod<'_> {
         let unit = &mut self.units[index];
         unit.created = Some(created);
         unit.phase = Phase::Creating;
+        // An earlier run's: this one has yet to begin.
+        unit.started = None;
         unit.problem = None;
     }
 
@@ -138,7 +156,12 @@ impl Pod<'_> {
             {
                 let unit = &mut self.units[index];
                 (unit.tries, unit.code, unit.problem) = (0, None, None);
-                self.create_again(index);
+                if self.progress.is_done(unit.create) {
+                    self.create_again(index);
+                } else {
+                    // It waited for another one, and does so again: its turn comes as the plan has it.
+                    unit.phase = Phase::Waiting;
+                }
             }
         }
         self.told_end = false;
@@ -210,6 +233,7 @@ impl Pod<'_> {
             self.start_failed(index, &chain(error));
         } else if matches!(self.stage, Stage::Starting) {
             let step = if self.progress.is_done(unit.create) { unit.start } else { unit.create };
+            self.units[index].problem = Some(chain(error).join(": "));
             self.fail(step, error);
         }
     }

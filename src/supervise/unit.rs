@@ -102,8 +102,9 @@ impl Unit {
         self.phase == Phase::Ended && (self.problem.is_some() || self.code.is_some_and(|c| c != 0))
     }
 
-    /// Moves what the container wrote to its log. `all`: until the FIFO is empty, else one bite, so that
-    /// one container that writes much does not keep the others waiting.
+    /// Moves what the container wrote to its log. `all`: what is in the FIFO now, else one bite, so that
+    /// one container that writes much does not keep the others waiting. Never until it is empty: whoever
+    /// still holds the other end could keep it from ever being so.
     pub(super) fn read_output(&mut self, stream: Stream, all: bool) {
         let (Some(output), Some(log)) = (&self.output, &mut self.log) else { return };
         let fd = match stream {
@@ -111,11 +112,12 @@ impl Unit {
             Stream::Stderr => &output.stderr,
         };
         let mut bite = [0; 64 * 1024];
-        while let Some(read) = read_some(fd, &mut bite) {
+        let mut left = if all { rustix::io::ioctl_fionread(fd).unwrap_or(0) } else { 1 };
+        while left > 0
+            && let Some(read) = read_some(fd, &mut bite)
+        {
             log.write(stream, &bite[..read], jiff::Timestamp::now());
-            if !all {
-                break;
-            }
+            left = left.saturating_sub(read as u64);
         }
     }
 

@@ -122,7 +122,7 @@ impl Wire {
     }
 }
 
-fn framed(json: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn framed(json: &[u8]) -> io::Result<Vec<u8>> {
     let length = u32::try_from(json.len()).map_err(io::Error::other)?;
     let mut frame = Vec::with_capacity(4 + json.len());
     frame.extend_from_slice(&length.to_le_bytes());

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 /// Gives `stdio` the numbers 0 to 2 (a None stays what it was), `others` the numbers from 3, and closes
 /// everything else. The returned descriptors are `others`, close-on-exec; whatever the caller held before
@@ -51,6 +52,31 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: it is open, and called once, first thing in `main`, nobody else owns it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// What this program was started with, for its children.
+static OPEN_FILES: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Lets this process open as many files as it may: the soft limit of most sessions is 1024.
+pub fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write `limit`, which lives through them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            let all = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+            // Where it is refused the old one stays.
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const all);
+            let _ = OPEN_FILES.set(limit);
+        }
+    }
+}
+
+/// In a child: the limit as it was before `raise_open_files`. Programs that use select(2) need it low.
+pub fn restore_open_files() {
+    if let Some(limit) = OPEN_FILES.get() {
+        // SAFETY: the kernel reads `limit`, which is static.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const *limit) };
+    }
 }
 
 /// Everything from `first` on closes at exec.

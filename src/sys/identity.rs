@@ -37,6 +37,12 @@ pub fn join_new_session_keyring() -> io::Result<()> {
     }
 }
 
+/// A caller may have left SIGCHLD ignored, which execve keeps: the kernel then throws exit codes away (wait(2)).
+pub fn keep_exit_codes() {
+    // SAFETY: installs no code; SIGCHLD has a default.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Every signal back to its default, SIGPIPE (which Rust ignores) too, and none blocked. glibc would leave its own two
 /// (32 and 33) as they are, ignored by whoever started us.
 pub fn default_signals() -> io::Result<()> {

@@ -235,7 +235,9 @@ fn create(
     };
     let cgroup = hierarchy.make(&Path::new(CGROUP).join(number.to_string()))?;
     let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
+    let beneath = &std::collections::BTreeMap::new();
     let child = sandbox::create(&Order {
+        beneath,
         oci: document,
         overlays: &[overlay],
         stdout: stdout.as_fd(),

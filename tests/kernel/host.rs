@@ -264,6 +264,11 @@ impl Host {
     /// What is on the host now and was not when the test began. The bridge and the table (without
     /// elements) are the machine's and stay; a log stays until the next `up`.
     pub fn leftovers(&self) -> Vec<String> {
+        // The supervisor answers, then exits: that takes a moment.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut now = self.snapshot();
         now.retain(|thing| !self.before.contains(thing));
         now
@@ -271,11 +276,6 @@ impl Host {
 
     /// The assertion that ends every test.
     pub fn assert_clean(&self) {
-        // The supervisor answers, then exits: that takes a moment.
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while !self.processes().is_empty() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
         let left = self.leftovers();
         assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
     }

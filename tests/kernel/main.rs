@@ -9,8 +9,11 @@ mod host;
 mod article;
 // Published ports, from everywhere; who must not get in; conflicts.
 mod net;
+// Somebody else changes the network and the cgroups under running pods.
+mod net_resilience;
 // One container: its process, its life, its logs, and `exec` into it.
 mod process;
+mod review;
 // kill -9 of anything at any moment.
 mod crash;
 // Many pods at once.

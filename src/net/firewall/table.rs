@@ -2,7 +2,9 @@
 //! raw drops that keep 127.0.0.1 and the pods' own addresses from the neighbours.
 
 use super::{ACK, Attributes, Batch, CREATE, FAMILY_INET, FAMILY_IPV4, GETRULE, HEADER, LIST_ELEM};
-use super::{Map, NetError, NetlinkError, SUBSYSTEM, Socket, TABLE, begin, end, find, text};
+use super::{
+    Map, NEWRULE, NetError, NetlinkError, SUBSYSTEM, Socket, TABLE, begin, end, find, text,
+};
 use crate::names::IfName;
 use crate::net::netlink::{APPEND, with_nfnetlink};
 use crate::net::{Subnet, link};
@@ -18,7 +20,6 @@ pub struct Table {
 
 const NEWTABLE: u16 = SUBSYSTEM;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
-const NEWRULE: u16 = SUBSYSTEM | 6;
 const DELRULE: u16 = SUBSYSTEM | 8;
 const NEWSET: u16 = SUBSYSTEM | 9;
 
