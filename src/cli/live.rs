@@ -32,6 +32,8 @@ pub(super) struct Live<'a> {
     /// Leave when the pod is up.
     detach: bool,
     begun: std::time::Instant,
+    /// When that was, as logs have it.
+    since: String,
     board: Board,
     /// Where the board is drawn, until the pod is up.
     screen: Option<Screen>,
@@ -69,6 +71,7 @@ impl<'a> Live<'a> {
             wire,
             detach,
             begun: std::time::Instant::now(),
+            since: format!("{:.9}", jiff::Timestamp::now()),
             board,
             screen: Screen::open(),
             signals: None,
@@ -125,6 +128,10 @@ impl<'a> Live<'a> {
     fn wait(&mut self) -> Result<(), CliError> {
         if self.follower.is_none() && self.heard && !self.detach {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
+            if let Some(follower) = &mut self.follower {
+                // A container's log of an earlier run stays until it is made anew.
+                follower.since = Some(self.since.clone());
+            }
             self.grown = true;
         }
         let more = std::mem::take(&mut self.grown) && self.show_output()?;
