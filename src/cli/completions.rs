@@ -7,8 +7,14 @@ use std::process::ExitCode;
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec completions bash > /etc/bash_completion.d/podspec")]
+#[command(after_help = "\
+Examples:
+  . <(podspec completions bash)                                     for this shell
+  podspec completions bash > /etc/bash_completion.d/podspec
+  podspec completions zsh > /usr/local/share/zsh/site-functions/_podspec
+  podspec completions fish > ~/.config/fish/completions/podspec.fish")]
 pub(super) struct Completions {
+    /// The shell
     shell: clap_complete::Shell,
 }
 

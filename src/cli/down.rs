@@ -27,9 +27,18 @@ use std::time::{Duration, Instant};
 /// What a supervisor may take beside the containers' stop times.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Stop a pod and remove everything it made
+/// Stop pods and remove everything they made
+///
+/// Named volumes and logs stay unless asked for. Of a file only the names are read, so that a mistake
+/// elsewhere in it keeps no pod up. A pod that is not up is no error. Works also where the supervisor of a
+/// pod was killed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec down shop")]
+#[command(after_help = "\
+Examples:
+  podspec down                    the pods of ./pod.yaml
+  podspec down shop               by name, from anywhere
+  podspec down --volumes shop     and its data
+  podspec down --volumes --logs a.yaml b.yaml")]
 pub(super) struct Down {
     /// Also remove the pod's named volumes
     #[arg(long)]

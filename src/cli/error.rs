@@ -19,7 +19,7 @@ pub(super) enum CliError {
     /// The host refused.
     Host { message: String, causes: Vec<String>, hint: Option<String>, code: u8 },
     /// A start failed, and was undone.
-    Start { pod: String, failure: Box<Failure> },
+    Start { pod: String, failure: Box<Failure>, hint: Option<String> },
     /// Whoever reads us has seen enough.
     BrokenPipe,
 }
@@ -35,6 +35,17 @@ impl CliError {
 
     pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Host { message: message.into(), causes: Vec::new(), hint: Some(hint.into()), code: 1 }
+    }
+
+    /// What happened, in one line.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Usage { message, .. } | Self::Host { message, .. } => message.clone(),
+            Self::File(files) => format!("{} pod files are wrong", files.len()),
+            Self::Place { at, .. } => at.1.message.clone(),
+            Self::Start { pod, .. } => format!("cannot start pod `{pod}`"),
+            Self::BrokenPipe => "nobody reads any more".to_owned(),
+        }
     }
 
     /// What it came from.
@@ -65,11 +76,11 @@ impl CliError {
                 2
             }
             Self::Host { message, causes, hint, code } => {
-                print_chain(message, causes, hint.as_deref());
+                print_chain(message, causes, hint.as_deref().or_else(|| root_hint(causes)));
                 *code
             }
-            Self::Start { pod, failure } => {
-                print_failure(pod, failure);
+            Self::Start { pod, failure, hint } => {
+                print_failure(pod, failure, hint.as_deref());
                 1
             }
             Self::BrokenPipe => 0,
@@ -78,25 +89,32 @@ impl CliError {
     }
 }
 
+/// What the kernel refuses a user, and what is to be done.
+fn root_hint(causes: &[String]) -> Option<&'static str> {
+    let refused =
+        |cause: &String| cause.starts_with("Permission denied") || cause.contains("not permitted");
+    let is_root = rustix::process::geteuid().is_root();
+    (!is_root && causes.iter().any(refused)).then_some("run it as root")
+}
+
 pub(super) fn report_problems(file: &PodFile, problems: &[Problem]) -> String {
     let (color, width) = output::error_style();
     report::render_problems(&file.name, &file.text, problems, color, width)
 }
 
-fn print_failure(pod: &str, failure: &Failure) {
-    let mut causes = Vec::new();
-    let step = if failure.step.is_empty() { None } else { Some(&failure.step) };
-    causes.extend(step.map(|step| format!("step failed: {step}")));
-    let mut reasons = failure.causes.iter();
-    // The container's name leads where the step says nothing of it.
-    if let (Some(container), Some(first)) = (&failure.container, reasons.next()) {
-        causes.push(format!("{container}: {first}"));
+fn print_failure(pod: &str, failure: &Failure, hint: Option<&str>) {
+    let mut causes = failure.causes.clone();
+    if let (Some(container), Some(first)) = (&failure.container, causes.first_mut()) {
+        *first = format!("{container}: {first}");
     }
-    causes.extend(reasons.cloned());
-    if failure.container.is_none() {
-        causes.splice(usize::from(step.is_some()).., failure.causes.iter().cloned());
+    let title = format!("cannot start pod `{pod}`; what was done is undone");
+    print_chain(&title, &causes, None);
+    if !failure.step.is_empty() {
+        output::error_line(&format!("  in step: {}", sanitize(&failure.step)));
     }
-    print_chain(&format!("cannot start pod `{pod}`; what was done is undone"), &causes, None);
+    if let Some(hint) = hint {
+        output::error_line(&format!("hint: {}", sanitize(hint)));
+    }
     if !failure.log.is_empty() {
         output::error_line("its last output:");
         for line in &failure.log {

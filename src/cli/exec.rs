@@ -28,7 +28,14 @@ const NOT_FOUND: u8 = 127;
 
 /// Run a command in a running container
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec exec -it shop/web -- sh")]
+#[command(after_help = "\
+Examples:
+  podspec exec -it shop/web -- sh
+  podspec exec shop/db -- ps -ef
+  podspec exec -i shop/db -- psql < dump.sql
+
+Exit code: the command's; 128 + N where signal N ended it; 125 podspec could not run it, 126 it is no
+program, 127 there is no such program.")]
 pub(super) struct Exec {
     /// Pass standard input on
     #[arg(short, long)]
@@ -143,12 +150,12 @@ fn not_started(name: &str, error: &SandboxError) -> CliError {
         SandboxError::NotExecutable { .. } => NOT_EXECUTABLE,
         SandboxError::Step { .. } => REFUSED,
     };
-    CliError::Host {
-        message: format!("cannot run the command in {name}"),
-        causes: chain(error),
-        hint: None,
-        code,
-    }
+    let (message, causes) = match error {
+        SandboxError::Step { .. } => (format!("cannot run the command in {name}"), chain(error)),
+        // These say it all.
+        plain => (format!("{name}: {plain}"), Vec::new()),
+    };
+    CliError::Host { message, causes, hint: None, code }
 }
 
 fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {
@@ -164,8 +171,12 @@ fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {
 #[derive(Debug, Default)]
 struct Streams {
     child: [Option<OwnedFd>; 3],
-    /// Where what we read from our standard input goes.
+    /// Where what we read from our standard input goes; never waited for, or two could wait for each other.
     input: Option<OwnedFd>,
+    /// What was read and is not there yet.
+    pending: Vec<u8>,
+    /// There is no more to read than that.
+    read_all: bool,
     /// What comes back, and to which of our streams.
     outputs: Vec<(OwnedFd, Destination)>,
 }
@@ -222,6 +233,9 @@ impl Streams {
                 copy_size(master);
             }
         }
+        if let Some(input) = &self.input {
+            rustix::io::ioctl_fionbio(input, true)?;
+        }
         let carried = self.carry(entered, resized.as_ref());
         drop(raw);
         carried
@@ -236,8 +250,12 @@ impl Streams {
                 fds.push(PollFd::new(from, PollFlags::IN));
             }
             let input_at = fds.len();
-            if self.input.is_some() {
-                fds.push(PollFd::new(&stdin, PollFlags::IN));
+            match &self.input {
+                Some(input) if !self.pending.is_empty() => {
+                    fds.push(PollFd::new(input, PollFlags::OUT));
+                }
+                Some(_) => fds.push(PollFd::new(&stdin, PollFlags::IN)),
+                None => {}
             }
             let resized_at = fds.len();
             if let Some(resized) = resized {
@@ -253,7 +271,7 @@ impl Streams {
                 copy_size(master);
             }
             if input_at < resized_at && ready[input_at] {
-                self.carry_input()?;
+                self.carry_input(entered.terminal.is_some());
             }
             self.carry_outputs(&ready[1..input_at])?;
             if ready[0] {
@@ -262,14 +280,30 @@ impl Streams {
         }
     }
 
-    fn carry_input(&mut self) -> io::Result<()> {
-        let mut bite = [0; 16 * 1024];
-        let read = rustix::io::read(io::stdin(), &mut bite).unwrap_or(0);
-        let Some(input) = &self.input else { return Ok(()) };
-        if read == 0 || write_all(input.as_fd(), &bite[..read]).is_err() {
+    fn carry_input(&mut self, to_terminal: bool) {
+        if self.pending.is_empty() {
+            let mut bite = [0; 16 * 1024];
+            match rustix::io::read(io::stdin(), &mut bite) {
+                Ok(read @ 1..) => self.pending.extend_from_slice(&bite[..read]),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
+                // A terminal has no end: its user presses Ctrl-D, on a line of its own or twice.
+                _ if to_terminal => {
+                    self.pending.extend_from_slice(b"\x04\x04");
+                    self.read_all = true;
+                }
+                _ => self.read_all = true,
+            }
+        }
+        let Some(input) = &self.input else { return };
+        match rustix::io::write(input, &self.pending) {
+            Ok(written) => drop(self.pending.drain(..written)),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            // Nobody reads any more.
+            Err(_) => self.input = None,
+        }
+        if self.read_all && self.pending.is_empty() {
             self.input = None;
         }
-        Ok(())
     }
 
     /// Takes a bite of each output that has something; those that ended go.
@@ -278,13 +312,17 @@ impl Streams {
         for (index, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
             let (from, to) = &self.outputs[index];
             let mut bite = [0; 16 * 1024];
-            // A terminal whose other side is closed says EIO instead of end of file.
-            match rustix::io::read(from, &mut bite).unwrap_or(0) {
-                0 => ended.push(index),
-                read => match to {
-                    Destination::Stdout => write_all(io::stdout().as_fd(), &bite[..read])?,
-                    Destination::Stderr => write_all(io::stderr().as_fd(), &bite[..read])?,
-                },
+            match (rustix::io::read(from, &mut bite), to) {
+                // The terminal's input is not waited for, and so its output is not either.
+                (Err(rustix::io::Errno::AGAIN), _) => {}
+                // A terminal whose other side is closed says EIO instead of end of file.
+                (Ok(0) | Err(_), _) => ended.push(index),
+                (Ok(read), Destination::Stdout) => {
+                    write_all(io::stdout().as_fd(), &bite[..read])?;
+                }
+                (Ok(read), Destination::Stderr) => {
+                    write_all(io::stderr().as_fd(), &bite[..read])?;
+                }
             }
         }
         for index in ended.into_iter().rev() {

@@ -2,6 +2,7 @@
 
 use super::error::{CliError, report_problems};
 use super::output;
+use crate::spec::problem::Problem;
 use crate::spec::{self, Context, Loaded};
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,7 +14,7 @@ const LARGEST: u64 = 16 << 20;
 /// A file as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct PodFile {
-    /// As the user wrote it; `<stdin>` for `-`.
+    /// As the user wrote it, fit for a terminal; `<stdin>` for `-`.
     pub name: String,
     pub text: String,
     /// Relative host paths begin here.
@@ -23,20 +24,22 @@ pub(super) struct PodFile {
 
 impl PodFile {
     /// Reads `path`, ./pod.yaml where none is given, standard input for `-`.
-    pub(super) fn read(path: Option<&Path>) -> Result<Self, CliError> {
-        let path = path.unwrap_or(Path::new("pod.yaml"));
+    pub(super) fn read(named: Option<&Path>) -> Result<Self, CliError> {
+        let path = named.unwrap_or(Path::new("pod.yaml"));
         if path == Path::new("-") {
             return Self::read_stdin();
         }
         let unreadable = |error: io::Error| CliError::Usage {
-            message: format!("cannot read {}: {error}", path.display()),
-            hint: (path == Path::new("pod.yaml"))
-                .then(|| "name a pod file: `podspec COMMAND FILE`".to_owned()),
+            message: match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+                _ => format!("cannot read {}: {error}", path.display()),
+            },
+            hint: named.is_none().then(|| "name one, or `-` for standard input".to_owned()),
         };
         let full = std::path::absolute(path).map_err(unreadable)?;
         let base = full.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Self {
-            name: path.display().to_string(),
+            name: output::sanitize(&path.display().to_string()),
             text: read_text(path).map_err(unreadable)?,
             base,
             default_name: spec::default_name(&full),
@@ -54,13 +57,17 @@ impl PodFile {
 
     /// Every pod of the file, or every problem of it. Warnings are printed.
     pub(super) fn load(&self) -> Result<Loaded, CliError> {
-        let loaded = self
-            .with_context(|context| spec::load(&self.text, context))
-            .map_err(|problems| CliError::File(vec![(self.clone(), problems)]))?;
+        let loaded =
+            self.judge().map_err(|problems| CliError::File(vec![(self.clone(), problems)]))?;
         if !loaded.warnings.is_empty() {
             output::error_text(&report_problems(self, &loaded.warnings));
         }
         Ok(loaded)
+    }
+
+    /// As `load`, and prints nothing.
+    pub(super) fn judge(&self) -> Result<Loaded, Vec<Problem>> {
+        self.with_context(|context| spec::load(&self.text, context))
     }
 
     /// Calls `load` with this file's surroundings: the environment, over an `.env` beside the file.

@@ -8,13 +8,17 @@ use std::process::ExitCode;
 
 /// Show all that is known of a pod, as JSON
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec inspect shop")]
+#[command(after_help = "\
+Examples:
+  podspec inspect shop
+  podspec inspect shop/web
+  podspec inspect shop | jq -r .network.ipv4")]
 pub(super) struct Inspect {
     /// The pod, or one container of it
     #[arg(value_name = "POD[/CONTAINER]")]
     target: Target,
     /// How to report; JSON either way
-    #[arg(long, value_enum, default_value_t = Format::Json)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Json, hide = true)]
     format: Format,
 }
 

@@ -1,18 +1,21 @@
-//! A pod on its way up, and in front: its containers' states as they change, then their output. What
-//! ends the client ends the pod, unless it was asked to detach.
+//! A pod on its way up, and in front: its containers' states as they change, then their output. On a
+//! terminal the start is drawn in place, else each change is a line. What ends the client ends the pod,
+//! unless it was asked to detach.
 
+use super::board::{Board, status_style};
 use super::error::CliError;
 use super::logs::Follower;
 use super::output::{self, paint, sanitize};
+use super::ps::describe;
+use super::screen::Screen;
 use crate::names::{ContainerName, PodName};
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
 use crate::supervise::protocol::{Event, Failure, Request};
 use crate::supervise::wire::{Received, Wire};
-use anstyle::{AnsiColor, Style};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
 
 /// How it ended.
@@ -29,11 +32,21 @@ pub(super) struct Live<'a> {
     /// Leave when the pod is up.
     detach: bool,
     begun: std::time::Instant,
+    /// When that was, as logs have it.
+    since: String,
+    board: Board,
+    /// Where the board is drawn, until the pod is up.
+    screen: Option<Screen>,
+    signals: Option<SignalFd>,
     /// What all containers ended with, once they have.
     code: Option<u8>,
     follower: Option<Follower>,
+    /// The logs may have grown since they were shown.
+    grown: bool,
     /// The supervisor has spoken, and so made the directory of the logs.
     heard: bool,
+    /// The user asked for the end.
+    interrupted: bool,
 }
 
 /// What an event means for us.
@@ -45,9 +58,29 @@ enum Heard {
 }
 
 impl<'a> Live<'a> {
-    pub(super) fn new(store: &'a Store, pod: &'a PodName, wire: Wire, detach: bool) -> Self {
-        let begun = std::time::Instant::now();
-        Self { store, pod, wire, detach, begun, code: None, follower: None, heard: false }
+    pub(super) fn new(
+        store: &'a Store,
+        pod: &'a PodName,
+        wire: Wire,
+        board: Board,
+        detach: bool,
+    ) -> Self {
+        Self {
+            store,
+            pod,
+            wire,
+            detach,
+            begun: std::time::Instant::now(),
+            since: format!("{:.9}", jiff::Timestamp::now()),
+            board,
+            screen: Screen::open(),
+            signals: None,
+            code: None,
+            follower: None,
+            grown: false,
+            heard: false,
+            interrupted: false,
+        }
     }
 
     /// Shows until the end; the pod was up before.
@@ -57,17 +90,28 @@ impl<'a> Live<'a> {
 
     /// Shows until the end; `None` where the plan is stale and all is undone.
     pub(super) fn show_start(&mut self) -> Result<Option<Ending>, CliError> {
-        let signals = if self.detach { None } else { Some(self.take_signals()?) };
+        let shown = self.show_all();
+        self.fold();
+        shown
+    }
+
+    fn show_all(&mut self) -> Result<Option<Ending>, CliError> {
+        if !self.detach {
+            self.signals = Some(take_signals()?);
+        }
+        // Else there is nothing to do between two events, and reading waits for the next.
+        let waits = self.signals.is_some() || self.screen.is_some();
+        let failed = |error: std::io::Error| CliError::host("cannot wait for the pod", &error);
+        self.wire.stream().set_nonblocking(waits).map_err(failed)?;
         loop {
-            if let Some(signals) = &signals {
-                self.wait(signals)?;
-            }
             match self.wire.receive::<Event>() {
                 Ok(Received::Frame(event)) => match self.hear(event)? {
                     Heard::GoOn => {}
                     Heard::Stale => return Ok(None),
                     Heard::End(ending) => return Ok(Some(ending)),
                 },
+                // Only now: of several frames that came at once all but the first are ours already.
+                Ok(Received::Nothing) if waits => self.wait()?,
                 Ok(Received::Nothing) => {}
                 Ok(Received::Closed) | Err(_) => return self.orphaned().map(Some),
             }
@@ -80,64 +124,99 @@ impl<'a> Live<'a> {
         self.wire
     }
 
-    fn take_signals(&self) -> Result<SignalFd, CliError> {
-        let failed = |error: std::io::Error| CliError::host("cannot wait for signals", &error);
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
-        set.thread_block().map_err(|errno| failed(errno.into()))?;
-        self.wire.stream().set_nonblocking(true).map_err(failed)?;
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .map_err(|errno| failed(errno.into()))
-    }
-
-    /// In front: output is shown while we wait for the supervisor; a signal asks it to end the pod.
-    fn wait(&mut self, signals: &SignalFd) -> Result<(), CliError> {
-        if self.follower.is_none() && self.heard {
+    /// Output and the board are shown while we wait for the supervisor; a signal asks it to end the pod.
+    fn wait(&mut self) -> Result<(), CliError> {
+        if self.follower.is_none() && self.heard && !self.detach {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
+            if let Some(follower) = &mut self.follower {
+                // A container's log of an earlier run stays until it is made anew.
+                follower.since = Some(self.since.clone());
+            }
+            self.grown = true;
         }
-        let mut at_once = None;
-        if let Some(follower) = &mut self.follower
-            && follower.show_some()?
-        {
-            at_once = Some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 });
-        }
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        if let Some(follower) = &self.follower {
-            fds.push(PollFd::from_borrowed_fd(follower.as_fd(), PollFlags::IN));
-        }
-        match poll(&mut fds, at_once.as_ref()) {
+        let more = std::mem::take(&mut self.grown) && self.show_output()?;
+        self.draw();
+        let mut fds = vec![PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN)];
+        fds.extend(self.signals.as_ref().map(|signals| PollFd::new(signals, PollFlags::IN)));
+        let follower_at = fds.len();
+        fds.extend(self.follower.as_ref().map(|follower| PollFd::new(follower, PollFlags::IN)));
+        // The board tells how long a container has been waiting.
+        let most = Timespec { tv_sec: i64::from(!more), tv_nsec: 0 };
+        match poll(&mut fds, (more || self.screen.is_some()).then_some(&most)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 return Err(CliError::host("cannot wait", &std::io::Error::from(errno)));
             }
         }
-        while let Ok(Some(_)) = signals.read_signal() {
+        self.grown = more || fds.get(follower_at).is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        self.obey_signals();
+        Ok(())
+    }
+
+    fn obey_signals(&mut self) {
+        while let Some(Ok(Some(_))) = self.signals.as_ref().map(SignalFd::read_signal) {
+            if std::mem::replace(&mut self.interrupted, true) {
+                self.say(&format!("{}: still stopping", self.pod));
+            }
             // A supervisor that is gone is noticed by the next read.
             let _ = self.wire.send(&Request::Down);
         }
-        Ok(())
+    }
+
+    /// Some of what was written; whether there is more.
+    fn show_output(&mut self) -> Result<bool, CliError> {
+        if let Some(screen) = &mut self.screen {
+            screen.hide();
+        }
+        self.follower.as_mut().map_or(Ok(false), Follower::show_some)
+    }
+
+    fn draw(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            let (width, height) = Screen::room();
+            let plain = self.board.lines(width, height, false);
+            let (color, _) = output::error_style();
+            let lines = if color { self.board.lines(width, height, true) } else { plain.clone() };
+            screen.draw(lines, &plain);
+        }
+    }
+
+    /// The board is drawn no more.
+    fn fold(&mut self) {
+        if let Some(mut screen) = self.screen.take() {
+            screen.hide();
+        }
+    }
+
+    /// A line above the board.
+    fn say(&mut self, text: &str) {
+        if let Some(screen) = &mut self.screen {
+            screen.hide();
+        }
+        output::error_line(text);
     }
 
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
         match event {
             Event::Container { name, status, exit_code, reason } => {
                 self.heard = true;
-                self.show_state(&name, status, exit_code, reason.as_deref());
+                self.board.hear(&name, status, exit_code, reason.as_deref());
+                if self.screen.is_none() {
+                    self.show_state(&name, status, exit_code, reason.as_deref());
+                }
             }
             Event::Up { never } => return self.up(&never),
-            Event::Note { text } => output::error_line(&sanitize(&text)),
+            Event::Note { text } => self.say(&sanitize(&text)),
             Event::Stale { .. } => return Ok(Heard::Stale),
             Event::Failed(failure) => return Err(self.failed(failure)),
             Event::Ended { code } => {
                 self.code = Some(u8::try_from(code.clamp(0, 255)).unwrap_or(1));
             }
             Event::Stopping => {
-                output::error_line(&format!("{}: stopping", self.pod));
+                self.fold();
+                let kill = "what has not ended within its stopTimeout is killed";
+                output::error_line(&format!("{}: stopping; {kill}", self.pod));
             }
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
         }
@@ -152,16 +231,22 @@ impl<'a> Live<'a> {
         {
             failure.leftovers.extend(error.causes());
         }
-        CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure) }
+        CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure), hint: None }
     }
 
-    fn up(&self, never: &[(ContainerName, String)]) -> Result<Heard, CliError> {
+    fn up(&mut self, never: &[(ContainerName, String)]) -> Result<Heard, CliError> {
+        self.draw();
+        if let Some(mut screen) = self.screen.take() {
+            screen.leave();
+        }
         for (container, reason) in never {
             let text = format!("{}/{container} will never start: {reason}", self.pod);
             output::error_line(&format!("{} {}", output::paint_error("error:"), sanitize(&text)));
         }
-        let millis = self.begun.elapsed().as_secs_f64() * 1000.0;
-        output::error_line(&format!("{} is up ({millis:.1} ms)", self.pod));
+        let took = self.begun.elapsed().as_secs_f64();
+        let took =
+            if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
+        output::error_line(&format!("{} is up ({took})", self.pod));
         Ok(match (self.detach, never.is_empty()) {
             (true, true) => Heard::End(Ending::Well),
             (true, false) => Heard::End(Ending::Code(1)),
@@ -177,25 +262,14 @@ impl<'a> Live<'a> {
         reason: Option<&str>,
     ) {
         let (color, _) = output::error_style();
-        let style: Style = match status {
-            ContainerStatus::Running => AnsiColor::Green.on_default(),
-            ContainerStatus::Failed => AnsiColor::Red.on_default(),
-            _ => AnsiColor::Yellow.on_default(),
-        };
-        let word = paint(&format!("{:<10}", status.word()), style, color);
-        let detail = match (status, exit_code, reason) {
-            (ContainerStatus::Failed, _, Some(reason)) => reason.to_owned(),
-            (
-                ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Restarting,
-                Some(code),
-                _,
-            ) => {
-                format!("exit code {code}")
+        let width = self.board.name_width();
+        let words = paint(&describe(status, exit_code, reason), status_style(Some(status)), color);
+        output::error_line(&format!("{}/{:<width$}  {words}", self.pod, name.as_str()));
+        if status == ContainerStatus::Running {
+            for (waiter, words) in self.board.waiters(name) {
+                output::error_line(&format!("{}/{:<width$}  {words}", self.pod, waiter.as_str()));
             }
-            _ => String::new(),
-        };
-        let line = format!("{}/{name}  {word} {}", self.pod, sanitize(&detail));
-        output::error_line(line.trim_end());
+        }
     }
 
     fn gone(&mut self, errors: Vec<String>) -> Result<Ending, CliError> {
@@ -222,4 +296,16 @@ impl<'a> Live<'a> {
             "`podspec up` starts the pod anew",
         ))
     }
+}
+
+/// What would end us is read instead; a second client of the same process takes them anew.
+fn take_signals() -> Result<SignalFd, CliError> {
+    let failed = |error: std::io::Error| CliError::host("cannot wait for signals", &error);
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block().map_err(|errno| failed(errno.into()))?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|errno| failed(errno.into()))
 }

@@ -19,7 +19,13 @@ use std::process::ExitCode;
 
 /// Show what containers wrote
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec logs -f --tail 20 shop/web")]
+#[command(after_help = "\
+Examples:
+  podspec logs shop                      all containers, by time
+  podspec logs -f --tail 20 shop/web     the last lines, and what comes
+  podspec logs -t --since 10m shop/web shop/db
+
+The logs of a pod that is down stay until its next `up`.")]
 pub(super) struct Logs {
     /// Go on until the containers have ended
     #[arg(short, long)]
@@ -49,16 +55,48 @@ impl Logs {
                 None => pods.push((target.pod.clone(), wanted)),
             }
         }
+        let mut followers = Vec::new();
         for (pod, containers) in &pods {
             let mut follower = Follower::open(store, pod, containers, false)?;
             follower.timestamps = self.timestamps;
             follower.since.clone_from(&since);
-            follower.show_begin(self.tail)?;
-            if self.follow {
-                follower.follow(store)?;
+            if pods.len() > 1 {
+                follower.name_pod();
             }
+            followers.push(follower);
+        }
+        for follower in &mut followers {
+            follower.show_begin(self.tail)?;
+        }
+        if self.follow {
+            follow(followers, store)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Until the containers have ended and none will start again.
+fn follow(mut followers: Vec<Follower>, store: &Store) -> Result<(), CliError> {
+    loop {
+        let mut going = Vec::new();
+        for mut follower in followers {
+            // First whether they have ended, then what they wrote: the other way round loses the last.
+            let over = follower.is_over(store);
+            follower.show_new()?;
+            if !over {
+                going.push(follower);
+            }
+        }
+        followers = going;
+        if followers.is_empty() {
+            return Ok(());
+        }
+        let mut fds: Vec<PollFd<'_>> =
+            followers.iter().map(|follower| PollFd::new(follower, PollFlags::IN)).collect();
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(CliError::host("cannot wait", &io::Error::from(errno))),
+        }
     }
 }
 
@@ -100,7 +138,7 @@ impl Follower {
         let failed =
             |error: io::Error| CliError::host(format!("cannot read the logs of `{pod}`"), &error);
         let directory = store.logs(pod);
-        if !directory.exists() {
+        if !directory.try_exists().map_err(failed)? {
             return Err(CliError::refused(
                 format!("there are no logs of a pod `{pod}`"),
                 "`podspec ps` lists the pods",
@@ -214,22 +252,12 @@ impl Follower {
         Ok(more)
     }
 
-    /// Until the containers have ended and none will start again.
-    fn follow(&mut self, store: &Store) -> Result<(), CliError> {
-        loop {
-            // First whether they have ended, then what they wrote: the other way round loses the last.
-            let over = self.is_over(store);
-            self.show_new()?;
-            if over {
-                return Ok(());
-            }
-            let mut fds = [PollFd::new(&self.inotify, PollFlags::IN)];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => {
-                    return Err(CliError::host("cannot wait", &io::Error::from(errno)));
-                }
-            }
+    /// Lines begin with the pod's name too.
+    fn name_pod(&mut self) {
+        self.prefix = true;
+        for log in &mut self.logs {
+            log.shown = format!("{}/{}", self.pod, log.name);
+            log.width += self.pod.as_str().len() + 1;
         }
     }
 
@@ -250,7 +278,7 @@ impl Follower {
         let log = &self.logs[index];
         let mut text = Vec::with_capacity(line.text.len() + 32);
         if self.prefix {
-            let name = format!("{:<width$} | ", log.name, width = log.width);
+            let name = format!("{:<width$} | ", log.shown, width = log.width);
             let name = paint(&name, prefix_style(log.index), output::stdout_colors());
             text.extend_from_slice(name.as_bytes());
         }
@@ -291,6 +319,8 @@ struct Line {
 struct Reader {
     path: PathBuf,
     name: String,
+    /// The name in front of lines.
+    shown: String,
     index: usize,
     width: usize,
     file: Option<(BufReader<File>, u64)>,
@@ -303,7 +333,8 @@ struct Reader {
 impl Reader {
     fn new(path: PathBuf, name: String, index: usize, width: usize) -> Self {
         let (begun, partial) = (Vec::new(), [Vec::new(), Vec::new()]);
-        Self { path, name, index, width, file: None, begun, partial }
+        let shown = name.clone();
+        Self { path, name, shown, index, width, file: None, begun, partial }
     }
 
     fn start_at_oldest(&mut self) {

@@ -1,10 +1,12 @@
 //! The command line: the only code that prints, sets an exit code or reads the environment. One file a
 //! command, each with its arguments (whose doc comments are the help) and a `run`.
 
+mod board;
 mod completions;
 mod down;
 mod error;
 mod exec;
+mod explain;
 mod file;
 mod inspect;
 mod live;
@@ -14,6 +16,7 @@ mod plan;
 mod ps;
 pub mod report;
 mod schema;
+mod screen;
 mod target;
 mod up;
 mod validate;
@@ -26,13 +29,28 @@ use std::process::ExitCode;
 
 /// A declarative pod runner: one file, one command, no daemon
 #[derive(Debug, Parser)]
-#[command(name = "podspec", version, disable_help_subcommand = true)]
+#[command(
+    name = "podspec",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "\
+A first pod:
+  podspec up -d examples/hello.yaml
+  podspec ps
+  podspec logs -f hello
+  podspec down hello
+
+`podspec COMMAND --help` has the options and examples of each."
+)]
 struct Cli {
     /// Directory for what stays: volumes, logs, what containers write
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/podspec")]
+    #[arg(help_heading = "Global options")]
     root: PathBuf,
     /// Directory for the state of running pods
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/podspec")]
+    #[arg(help_heading = "Global options")]
     run: PathBuf,
     #[command(subcommand)]
     command: Command,
@@ -101,8 +119,7 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
 /// How a command reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person
+    // Not doc comments: clap would make a page of the two.
     Human,
-    /// For a program; stable
     Json,
 }

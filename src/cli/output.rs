@@ -56,7 +56,9 @@ fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> usize {
     if !stream.is_terminal() {
         return PLAIN;
     }
-    rustix::termios::tcgetwinsize(stream).map_or(PLAIN, |size| usize::from(size.ws_col).max(40))
+    // A terminal that does not know its width says zero.
+    let columns = rustix::termios::tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { PLAIN } else { columns.max(40) }
 }
 
 /// Red and bold, where standard error shows colours.
@@ -87,7 +89,7 @@ pub(super) fn sanitize(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
-fn is_harmful(c: char) -> bool {
+pub(super) fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }

@@ -9,14 +9,20 @@ use crate::state::store::Store;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show what `up` would do, step by step
+/// Show what `up` would do, step by step; touches nothing
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec plan examples/hello.yaml")]
+#[command(after_help = "\
+Examples:
+  podspec plan examples/hello.yaml
+  podspec plan --format json --oci shop.yaml
+
+Steps of one level run side by side; each waits for those of its edges alone.")]
 pub(super) struct Plan {
     /// Pod file, `-` for standard input; ./pod.yaml where none is named
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
     /// With the OCI runtime spec of every container (JSON only)
     #[arg(long)]

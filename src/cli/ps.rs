@@ -10,12 +10,20 @@ use std::process::ExitCode;
 
 /// List pods and their containers
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec ps --format json")]
+#[command(after_help = "\
+Examples:
+  podspec ps
+  podspec ps shop
+  podspec ps --format json     a list of what `inspect` shows
+
+The first line of a pod is the pod itself, with the process that holds its namespaces. A status with `?`
+is the last known one: the supervisor of that pod is gone. `podspec down POD` ends what is left.")]
 pub(super) struct Ps {
     /// These pods only
+    #[arg(value_name = "POD")]
     pods: Vec<PodName>,
     /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
 }
 
@@ -80,17 +88,20 @@ fn status(pod: PodStatus, container: &ContainerRecord) -> String {
     if pod == PodStatus::Unsupervised {
         return format!("{word}?");
     }
-    match (container.status, container.exit_code, &container.reason) {
-        (ContainerStatus::Failed | ContainerStatus::Waiting, _, Some(reason)) => {
-            format!("{word}: {}", sanitize(reason))
-        }
-        (
-            ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Restarting,
-            Some(code),
-            _,
-        ) => {
-            format!("{word} ({code})")
-        }
+    describe(container.status, container.exit_code, container.reason.as_deref())
+}
+
+/// A container's status in a few words, here and in the live view of `up`.
+pub(super) fn describe(
+    status: ContainerStatus,
+    exit_code: Option<i32>,
+    reason: Option<&str>,
+) -> String {
+    use ContainerStatus::{Exited, Failed, Restarting, Waiting};
+    let word = status.word();
+    match (status, exit_code, reason) {
+        (Failed | Waiting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
+        (Exited | Failed | Restarting, Some(code), _) => format!("{word} ({code})"),
         _ => word.to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! Problems of a file as people read them: the file and line, the line itself, a label under the token,
 //! and the fix. It prints nothing; the text goes back to the command.
 
+use super::output::is_harmful;
 use crate::spec::problem::{Problem, Severity};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
@@ -50,6 +51,41 @@ fn total(file: &str, problems: &[Problem]) -> String {
     }
 }
 
+/// The problems for a program: the list that `validate --format json` gives. Lines and columns count from
+/// 1, columns in characters; the end is the first character behind the place.
+pub fn json_problems(file: &str, text: &str, problems: &[Problem]) -> Vec<serde_json::Value> {
+    let one = |problem: &Problem| {
+        let (place, label) = problem.labels.first().cloned().unwrap_or_default();
+        let ((line, column), (end_line, end_column)) =
+            (position(text, place.start), position(text, place.end));
+        serde_json::json!({
+            "file": file,
+            "line": line,
+            "column": column,
+            "endLine": end_line,
+            "endColumn": end_column,
+            "severity": match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            "code": problem.code,
+            "message": problem.message,
+            "label": label,
+            "help": problem.help,
+        })
+    };
+    problems.iter().map(one).collect()
+}
+
+/// Line and column of a byte.
+pub(super) fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    // A mark at the head of the file is no column.
+    (line, last.trim_start_matches('\u{feff}').chars().count() + 1)
+}
+
 /// The text as it can be drawn: what moves the cursor or is of no width is replaced by as many bytes.
 struct Source(NamedSource<String>);
 
@@ -62,7 +98,7 @@ impl Source {
                 // Three bytes for three: spans stay true.
                 '\u{feff}' => drawn.push_str("   "),
                 '\r' => drawn.push(' '),
-                c if c.is_control() => drawn.extend(std::iter::repeat_n('?', c.len_utf8())),
+                c if is_harmful(c) => drawn.extend(std::iter::repeat_n('?', c.len_utf8())),
                 c => drawn.push(c),
             }
         }
@@ -104,7 +140,7 @@ impl SourceCode for Source {
 fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_harmful(c) || c == '\t' { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown
 }
@@ -190,6 +226,29 @@ mod tests {
         caret_is_under("\u{feff}a: 1\nb:\t\t token\n", "token");
         caret_is_under("a: 1\nb: \"ж\u{1f600}\" # token\n", "token");
         caret_is_under("a: 1\nb: token", "token");
+    }
+
+    #[test]
+    fn no_text_of_a_file_drives_the_terminal() {
+        let text = "a: \u{1b}[2J\u{202e}b\n";
+        let problem =
+            Problem::error("P0000", "m\u{1b}[31m\u{202e}", 3..4, "l\u{9b}").help("h\u{7}");
+        let page = render_problems("pod.yaml", text, &[problem], false, 80);
+        assert!(!page.chars().any(|c| is_harmful(c) && c != '\n'), "{page:?}");
+    }
+
+    #[test]
+    fn a_program_reads_lines_and_columns() {
+        let text = "\u{feff}a: 1\nж: token\n";
+        let at = text.find("token").unwrap();
+        let problem = Problem::error("P0000", "message", at..at + 5, "label").help("help");
+        let found = &json_problems("pod.yaml", text, &[problem])[0];
+        let number = |key: &str| found[key].as_u64().unwrap();
+        assert_eq!((number("line"), number("column")), (2, 4));
+        assert_eq!((number("endLine"), number("endColumn")), (2, 9));
+        assert_eq!(found["severity"], "error");
+        assert_eq!(position(text, 3), (1, 1));
+        assert_eq!(position(text, 999), (3, 1));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `podspec up`: load, plan, hand over, and show what happens. The supervisor is started first, so that
 //! its exec overlaps with the loading; without a plan it leaves again, having touched nothing.
 
+use super::board::Board;
 use super::down;
 use super::error::CliError;
+use super::explain::explain;
 use super::file::PodFile;
 use super::live::{Ending, Live};
 use super::output;
@@ -34,8 +36,20 @@ use std::process::ExitCode;
 const ATTEMPTS: usize = 10;
 
 /// Bring a pod up
+///
+/// In front, the output of its containers follows, and Ctrl-C ends the pod. With -d it is left running. A
+/// start that fails is undone as a whole. A pod that runs already and is unchanged is left alone; its
+/// containers that ended with an error are started again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: podspec up -d examples/hello.yaml")]
+#[command(after_help = "\
+Examples:
+  podspec up                          ./pod.yaml, in front
+  podspec up -d examples/hello.yaml   return when the pod is up
+  podspec up -d --recreate shop.yaml  the file has changed
+  generate | podspec up -d -          a file on standard input
+
+Exit code: 0; 1 the machine refused; 2 the file is wrong, and nothing was touched; in front, that of the
+first container that failed for good.")]
 pub(super) struct Up {
     /// Return when the pod is up, and leave it running
     #[arg(short, long)]
@@ -44,6 +58,7 @@ pub(super) struct Up {
     #[arg(long)]
     recreate: bool,
     /// Pod file, `-` for standard input; ./pod.yaml where none is named
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
@@ -215,7 +230,7 @@ impl Start<'_> {
         };
         wire.send(&Request::Start { containers }).map_err(|error| failed(&error))?;
         locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
-        Live::new(self.store, name, wire, true).show()
+        Live::new(self.store, name, wire, Board::new(plan), true).show()
     }
 
     fn bring_up(&self, supervisor: Supervisor, locks: Locks) -> Result<Ending, CliError> {
@@ -234,13 +249,13 @@ impl Start<'_> {
                     locks
                 }
             };
-            let notices = self.hand_over(&mut wire, &locks)?;
+            let (board, notices) = self.hand_over(&mut wire, &locks)?;
             if attempt == 0 {
                 notices.iter().for_each(|notice| output::error_line(notice));
             }
             drop(locks);
-            let mut live = Live::new(self.store, name, wire, self.command.detach);
-            match live.show_start()? {
+            let mut live = Live::new(self.store, name, wire, board, self.command.detach);
+            match live.show_start().map_err(|error| self.explained(error))? {
                 Some(ending) => return Ok(ending),
                 None => wire = live.into_wire(),
             }
@@ -253,9 +268,16 @@ impl Start<'_> {
         ))
     }
 
+    fn explained(&self, mut error: CliError) -> CliError {
+        if let CliError::Start { failure, hint, .. } = &mut error {
+            *hint = explain(self.file, self.pod, failure);
+        }
+        error
+    }
+
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
-    /// until the supervisor has taken what the plan takes of it. Returns what the user should know.
-    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<Vec<String>, CliError> {
+    /// until the supervisor has taken what the plan takes of it. Returns what the user should see.
+    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(Board, Vec<String>), CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{}`", spec.name), error)
@@ -268,6 +290,7 @@ impl Start<'_> {
         let notices = notices(&plan, &facts);
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
+        let board = Board::new(&plan);
         let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
@@ -275,7 +298,7 @@ impl Start<'_> {
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
         wire.send_bytes(&header).map_err(|error| failed(&error))?;
-        Ok(notices)
+        Ok((board, notices))
     }
 }
 
@@ -326,10 +349,11 @@ fn refuse_foreign_pins(pod: &PodName, plan: &Plan) -> Result<(), CliError> {
 
 fn changed(name: &PodName, file: &str, differences: &[String]) -> CliError {
     CliError::Host {
-        message: format!("pod `{name}` runs, and {file} now says otherwise"),
+        message: format!("pod `{name}` runs already, and {file} says otherwise"),
         causes: differences.to_vec(),
         hint: Some(format!(
-            "`podspec up --recreate {file}` takes it down and starts what the file says"
+            "`podspec up --recreate {}` takes it down and starts what the file says",
+            if file == "<stdin>" { "-" } else { file }
         )),
         code: 1,
     }

@@ -183,6 +183,10 @@ impl<'a> Pod<'a> {
             } else {
                 self.check_up();
                 self.write_record_if_due();
+                // Where all has ended by now, nothing will wake us any more.
+                if let Some(verdict) = self.check_end() {
+                    return Ok(verdict);
+                }
                 let deadline = self.next_deadline();
                 self.react(deadline)?;
             }

@@ -504,6 +504,24 @@ fn up_in_front_ends_with_the_code_of_what_failed() {
     two["containers"]["bad"] = json!({ "rootfs": "host", "command": ["sh", "-c", "exit 9"] });
     assert_eq!(in_front(&two).code, Some(9));
     host.assert_clean();
+    // The last container of this pod ends by never starting.
+    two["containers"]["never"] = json!({
+        "rootfs": "host", "command": ["true"], "dependsOn": { "bad": "completed" }
+    });
+    assert_eq!(in_front(&two).code, Some(9));
+    host.assert_clean();
+}
+
+#[test]
+fn a_missing_program_is_told_with_the_rootfs_as_the_file_has_it() {
+    let Some(host) = Host::new() else { return };
+    let mut wrong = pod(sh(""));
+    wrong["containers"]["c"]["command"] = json!(["/bin/no-such-program"]);
+    let said = host.podspec(["up", "-d", &host.pod(&wrong)]);
+    assert_eq!(said.code, Some(1), "{said}");
+    let expected = "c: no such file in the rootfs host: /bin/no-such-program";
+    assert!(said.stderr.contains(expected), "{said}");
+    host.assert_clean();
 }
 
 #[test]
