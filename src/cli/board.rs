@@ -90,7 +90,7 @@ impl Board {
     /// At most `height` lines, each of at most `width` columns. Where there is no room for all, those
     /// that still keep the pod from being up come first.
     pub(super) fn lines(&self, width: usize, height: usize, color: bool) -> Vec<String> {
-        let names = self.name_width().min(width / 2);
+        let names = self.name_width().min(width.saturating_sub(2) / 2);
         let line = |(index, row): (usize, &Row)| row.line(index, names, width, color);
         if self.rows.len() <= height {
             return self.rows.iter().enumerate().map(line).collect();

@@ -130,7 +130,8 @@ impl Pod<'_> {
     fn exit_code(&self) -> i32 {
         let failed = self.units.iter().filter(|unit| unit.has_failed());
         failed
-            .min_by_key(|unit| unit.finished)
+            // What never started comes after what kept it from starting.
+            .min_by_key(|unit| (unit.finished.is_none(), unit.finished))
             .map_or(0, |unit| unit.code.filter(|code| *code != 0).unwrap_or(1))
     }
 
