@@ -5,9 +5,12 @@ use super::error::CliError;
 use super::file::PodFile;
 use super::output;
 use super::target::is_supervised;
+use super::up;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
+use crate::exec::traces;
 use crate::exec::undo::undo;
 use crate::names::PodName;
+use crate::plan::places::Places;
 use crate::plan::step::{Launch, Plan, Step};
 use crate::spec;
 use crate::state::StateError;
@@ -118,7 +121,7 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
     }
     if !dir.exists() {
-        return Ok(false);
+        return clean_lost(store, name);
     }
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
     // By the socket, or as it was recorded: the record may be damaged.
@@ -248,8 +251,11 @@ pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliEr
     let failed = |error: &dyn std::error::Error| {
         CliError::host(format!("cannot tell how `{name}` is"), error)
     };
-    let Some(found) = dir.read_journal().map_err(|error| failed(&error))? else {
-        return Ok(false);
+    // Without a journal that can be read nobody tells what of it is whose; its cgroup does.
+    let Some(found) = dir.read_journal().ok().flatten() else {
+        let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+        return traces::is_populated(&hierarchy, &Places::new(&up::directories(store), name))
+            .map_err(|error| failed(&error));
     };
     let alive = || -> Result<bool, CgroupError> {
         let hierarchy = Hierarchy::open()?;
@@ -267,7 +273,8 @@ pub(super) fn has_processes(store: &Store, name: &PodName) -> Result<bool, CliEr
 
 /// Containers that run on without a supervisor get their stop signal and their stop time, side by side.
 fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
-    let Some(found) = dir.read_journal()? else { return Ok(()) };
+    // A journal that cannot be read names nobody to ask.
+    let Some(found) = dir.read_journal().ok().flatten() else { return Ok(()) };
     // Without a record that can be read nobody can be asked to stop; they are ended all the same.
     let record = dir.read_record().ok().flatten();
     if found.header.boot != boot_id()? {
@@ -353,19 +360,45 @@ impl Unread {
     }
 }
 
+/// A pod whose directory under RUN was lost, but not the pod; `false` where nothing of it is there.
+pub(super) fn clean_lost(store: &Store, name: &PodName) -> Result<bool, CliError> {
+    let failed =
+        |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
+    let directories = up::directories(store);
+    let places = Places::new(&directories, name);
+    let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+    // Its first step made the cgroup, the last undoing removes it.
+    if hierarchy.find(&places.cgroup()).map_err(|error| failed(&error))?.is_none() {
+        return Ok(false);
+    }
+    let left = traces::undo(&hierarchy, &places);
+    if !left.is_empty() {
+        let errors = left.iter().map(|error| chain(error).join(": ")).collect();
+        return Err(left_behind(name, errors));
+    }
+    Ok(true)
+}
+
 /// Undoes what the journal of a pod without a supervisor says, and removes its directory. The pod's
 /// lock is held by the caller.
 pub(super) fn clean(store: &Store, name: &PodName) -> Result<(), CliError> {
     let dir = store.pod(name);
     let failed =
         |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
-    if let Some(found) = dir.read_journal().map_err(|error| failed(&error))? {
-        let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
-        let left = undo(&hierarchy, &found.header.plan, &found.begun);
-        if !left.is_empty() {
-            let errors = left.iter().map(|error| chain(error).join(": ")).collect();
-            return Err(left_behind(name, errors));
+    let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+    let left = match dir.read_journal() {
+        Ok(Some(found)) => undo(&hierarchy, &found.header.plan, &found.begun),
+        // It was not begun: nothing else can be there.
+        Ok(None) => Vec::new(),
+        Err(error) => {
+            let how = chain(&error).join(": ");
+            output::error_line(&format!("note: {how}: `{name}` is undone by its names"));
+            traces::undo(&hierarchy, &Places::new(&up::directories(store), name))
         }
+    };
+    if !left.is_empty() {
+        let errors = left.iter().map(|error| chain(error).join(": ")).collect();
+        return Err(left_behind(name, errors));
     }
     dir.remove().map_err(|error| failed(&error))
 }

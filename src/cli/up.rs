@@ -123,7 +123,20 @@ impl Start<'_> {
                 return Ok(ending);
             }
         }
+        self.meet_lost()?;
         self.bring_up(supervisor, locks)
+    }
+
+    /// RUN knows of no pod of this name; the machine may (somebody emptied /run).
+    fn meet_lost(&self) -> Result<(), CliError> {
+        let name = &self.pod.spec.name;
+        if !self.command.recreate && down::has_processes(self.store, name)? {
+            return Err(CliError::refused(
+                format!("processes of an earlier pod `{name}` run on, and its state is lost"),
+                format!("`podspec down {name}` ends them, `up --recreate` starts it anew"),
+            ));
+        }
+        down::clean_lost(self.store, name).map(drop)
     }
 
     /// What containers write is the upper layer of an overlay, and an overlay is none for another.
@@ -380,13 +393,17 @@ pub(super) fn observe(store: &Store, name: &PodName) -> Result<Option<Observed>,
     Ok(Some(Observed { plan: found.header.plan, spec: found.header.spec, ended }))
 }
 
-pub(super) fn facts(store: &Store, spec: &PodSpec) -> Result<HostFacts, CliError> {
-    let directories = Directories {
+/// Where podspec's own things are, for whoever plans.
+pub(super) fn directories(store: &Store) -> Directories {
+    Directories {
         run: store.run.clone(),
         data: store.data.clone(),
         netns: Path::new("/run/netns").to_owned(),
-    };
-    host::facts(directories, spec)
+    }
+}
+
+pub(super) fn facts(store: &Store, spec: &PodSpec) -> Result<HostFacts, CliError> {
+    host::facts(directories(store), spec)
         .map_err(|error| CliError::host("cannot look at this machine", &error))
 }
 

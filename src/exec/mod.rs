@@ -1,11 +1,12 @@
 //! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
-//! the one that undoes it, `restore.rs` puts back what others took, `progress.rs` says which step may be done next, `launch.rs` starts a
-//! container. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
+//! the one that undoes it, `restore.rs` puts back what others took, `traces.rs` undoes what no journal tells of, `progress.rs` says which step may
+//! be done next, `launch.rs` starts a container. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
 pub mod apply;
 pub mod launch;
 pub mod progress;
 pub mod restore;
+pub mod traces;
 pub mod undo;
 
 use crate::cgroup::CgroupError;
@@ -50,6 +51,12 @@ pub enum ExecError {
 }
 
 impl ExecError {
+    /// Whether the step failed because somebody else has what it was to make: undoing it would take that
+    /// from them.
+    pub fn is_anothers(&self) -> bool {
+        matches!(self, Self::Net(NetError::PinTaken { .. }))
+    }
+
     /// Whether the machine has changed since the plan was made, so that another plan may succeed.
     pub fn is_stale(&self) -> bool {
         matches!(self, Self::AddressTaken { .. } | Self::Net(NetError::Stale))

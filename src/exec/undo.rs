@@ -7,7 +7,7 @@ use super::apply::{datagrams, firewall_forwards};
 use crate::cgroup::Hierarchy;
 use crate::names::IfName;
 use crate::net::{conntrack, firewall, link, netns};
-use crate::plan::step::{Forward, Namespace, Plan, Step, StepId, VolumeContent};
+use crate::plan::step::{Namespace, Plan, Step, StepId, VolumeContent};
 use crate::state::StateError;
 use crate::state::store::{release, remove_tree};
 use nix::mount::{MntFlags, umount2};
@@ -22,14 +22,14 @@ const LINKS_GO_WITHIN: Duration = Duration::from_millis(100);
 
 /// What steps have left on the machine.
 #[derive(Debug, Default)]
-struct Remains {
-    cgroups: Vec<PathBuf>,
-    links: Vec<IfName>,
-    forwards: Vec<Forward>,
-    netns: Vec<PathBuf>,
-    mounts: Vec<PathBuf>,
-    leases: Vec<(PathBuf, Ipv4Addr)>,
-    directories: Vec<PathBuf>,
+pub(super) struct Remains {
+    pub(super) cgroups: Vec<PathBuf>,
+    pub(super) links: Vec<IfName>,
+    pub(super) forwards: Vec<firewall::Forward>,
+    pub(super) netns: Vec<PathBuf>,
+    pub(super) mounts: Vec<PathBuf>,
+    pub(super) leases: Vec<(PathBuf, Ipv4Addr)>,
+    pub(super) directories: Vec<PathBuf>,
 }
 
 /// Undoes the steps that were begun, and returns what could not be undone.
@@ -63,7 +63,7 @@ impl Remains {
             Step::MakeNetns { pin, .. } => self.netns.push(pin.clone()),
             Step::TakeAddress { lease, address, .. } => self.leases.push((lease.clone(), *address)),
             Step::Connect(connection) => self.links.push(connection.host.clone()),
-            Step::Publish { forwards } => self.forwards.extend(forwards.iter().cloned()),
+            Step::Publish { forwards } => self.forwards.extend(firewall_forwards(forwards)),
             Step::MakeVolume(volume) => match volume.content {
                 VolumeContent::EmptyDir => self.directories.push(volume.path.clone()),
                 VolumeContent::Tmpfs { .. } => self.mounts.push(volume.path.clone()),
@@ -80,7 +80,7 @@ impl Remains {
     /// Nothing may reach the pod any more, then its processes end, then what they held goes; while the
     /// kernel takes the dead namespaces apart, the files go. A lease is given back last: until the link
     /// is gone, somebody may still answer on the address.
-    fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
+    pub(super) fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
         let mut errors = Vec::new();
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
         let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };
@@ -106,11 +106,11 @@ impl Remains {
     }
 
     fn cut_off(&self) -> Result<(), ExecError> {
-        let forwards = firewall_forwards(&self.forwards);
-        let unpublished = if forwards.is_empty() { Ok(()) } else { firewall::unpublish(&forwards) };
+        let forwards = &self.forwards;
+        let unpublished = if forwards.is_empty() { Ok(()) } else { firewall::unpublish(forwards) };
         let disconnected =
             if self.links.is_empty() { Ok(()) } else { link::disconnect(&self.links) };
-        let forgotten = conntrack::forget(&datagrams(forwards), &[]);
+        let forgotten = conntrack::forget(&datagrams(forwards.clone()), &[]);
         unpublished.and(disconnected).and(forgotten).map_err(ExecError::from)
     }
 

@@ -6,7 +6,7 @@ pub mod facts;
 pub mod step;
 
 mod error;
-mod places;
+pub mod places;
 
 mod accounts;
 mod files;

@@ -8,14 +8,14 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// The paths of one pod.
-pub(super) struct Places<'a> {
+pub struct Places<'a> {
     directories: &'a Directories,
-    pub(super) pod: &'a PodName,
-    pub(super) id: PodId,
+    pub pod: &'a PodName,
+    pub id: PodId,
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn new(directories: &'a Directories, pod: &'a PodName) -> Self {
+    pub fn new(directories: &'a Directories, pod: &'a PodName) -> Self {
         Self { directories, pod, id: PodId::new(&directories.run, pod) }
     }
 
@@ -28,7 +28,7 @@ impl<'a> Places<'a> {
     }
 
     /// The pod's small tmpfs.
-    pub(super) fn mnt(&self) -> PathBuf {
+    pub fn mnt(&self) -> PathBuf {
         self.run("mnt")
     }
 
@@ -37,7 +37,7 @@ impl<'a> Places<'a> {
     }
 
     /// Where a namespace of infra's is pinned.
-    pub(super) fn pin(&self, kind: Namespace) -> PathBuf {
+    pub fn pin(&self, kind: Namespace) -> PathBuf {
         match kind {
             Namespace::Net => self.directories.netns.join(self.pod.as_str()),
             other => self.run(&format!("mnt/ns/{other}")),
@@ -68,7 +68,17 @@ impl<'a> Places<'a> {
     }
 
     pub(super) fn lease(&self, address: Ipv4Addr) -> PathBuf {
-        self.directories.run.join(format!("net/leases/{address}"))
+        self.leases().join(address.to_string())
+    }
+
+    /// Where every pod's leases are.
+    pub fn leases(&self) -> PathBuf {
+        self.directories.run.join("net/leases")
+    }
+
+    /// All that containers of this run write outside of volumes that stay.
+    pub fn layers(&self) -> PathBuf {
+        self.directories.data.join("layers").join(self.id.as_str())
     }
 
     /// What ip_forward was before podspec turned it on.
@@ -78,7 +88,7 @@ impl<'a> Places<'a> {
 
     /// What a container writes over its `n`-th overlay: (upper, work).
     pub(super) fn layer(&self, container: &ContainerName, n: usize) -> (PathBuf, PathBuf) {
-        let layer = self.directories.data.join(format!("layers/{}/{container}/{n}", self.id));
+        let layer = self.layers().join(format!("{container}/{n}"));
         (layer.join("upper"), layer.join("work"))
     }
 
@@ -90,7 +100,7 @@ impl<'a> Places<'a> {
     /// A volume on disk that goes with the pod. The underscore keeps it apart from the layers of a
     /// container called `volumes`.
     pub(super) fn volume_of_this_run(&self, volume: &VolumeName) -> PathBuf {
-        self.directories.data.join(format!("layers/{}/_volumes/{volume}", self.id))
+        self.layers().join(format!("_volumes/{volume}"))
     }
 
     pub(super) fn volume_that_stays(&self, volume: &VolumeName) -> PathBuf {
@@ -98,7 +108,7 @@ impl<'a> Places<'a> {
     }
 
     /// The pod's cgroup, below the mount of the v2 hierarchy.
-    pub(super) fn cgroup(&self) -> PathBuf {
+    pub fn cgroup(&self) -> PathBuf {
         PathBuf::from(format!("podspec/{}", self.id))
     }
 

@@ -277,7 +277,9 @@ impl Pod<'_> {
     fn undo(&mut self) -> Vec<String> {
         // Whoever is told that the pod is gone may bind its ports.
         self.machine.forget();
-        let left = undo(&self.machine.hierarchy, &self.plan, self.journal.begun());
+        let begun = self.journal.begun().iter().copied();
+        let ours: Vec<_> = begun.filter(|id| Some(*id) != self.not_ours).collect();
+        let left = undo(&self.machine.hierarchy, &self.plan, &ours);
         // Who was moved out of a cgroup of ours, by somebody else, has outlived it.
         let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
         for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {

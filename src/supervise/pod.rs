@@ -93,6 +93,8 @@ pub(super) struct Pod<'a> {
     pub(super) record: PodRecord,
     /// When what changed is written down at the latest.
     pub(super) record_due: Option<Instant>,
+    /// The step that failed for what somebody else has made.
+    pub(super) not_ours: Option<StepId>,
     /// Whether the end of all containers was told.
     pub(super) told_end: bool,
     pub(super) firewall: Firewall,
@@ -156,6 +158,7 @@ impl<'a> Pod<'a> {
             stage: Stage::Starting,
             record,
             record_due: None,
+            not_ours: None,
             told_end: false,
             firewall,
         };

@@ -252,6 +252,9 @@ impl Pod<'_> {
         if !matches!(self.stage, Stage::Starting) {
             return;
         }
+        if error.is_anothers() {
+            self.not_ours = Some(id);
+        }
         if error.is_stale() {
             self.stage = Stage::Outdated(error.to_string());
             return;

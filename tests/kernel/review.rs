@@ -180,3 +180,46 @@ fn a_full_run_directory_keeps_no_pod_up() {
     std::thread::sleep(Duration::from_millis(10));
     host.sh(&format!("umount {run}")).success();
 }
+
+/// A pod with everything that can be left behind, whose supervisor is dead.
+fn orphan(host: &Host) {
+    host.up(&json!({
+        "name": "p", "ports": ["8080:80", "9000-9002:9000-9002/udp"],
+        "volumes": { "t": { "tmpfs": "1Mi" }, "e": { "emptyDir": {} } },
+        "containers": {
+            "c": { "rootfs": "host", "command": ["sleep", "infinity"], "volumes": ["t:/t", "e:/e"] },
+            "d": { "rootfs": "host", "command": ["sleep", "infinity"],
+                   "namespaces": { "net": "private" } } } }));
+    let pid = supervisor(host);
+    host.kill(&pid, "KILL");
+    gone(host, &pid);
+}
+
+#[test]
+fn a_damaged_journal_keeps_nothing_up() {
+    let Some(host) = Host::new() else { return };
+    for garbage in [&b"\xff\xfe no journal\n"[..], b"{\"boot\": 1}\n", b"[]\nbegin 7\n"] {
+        orphan(&host);
+        fs::write(host.run_dir().join("pods/p/journal"), garbage).unwrap();
+        host.podspec(["down", "p"]).success();
+        host.assert_clean();
+    }
+}
+
+#[test]
+fn a_pod_whose_state_is_lost_is_found_by_its_names() {
+    let Some(host) = Host::new() else { return };
+    orphan(&host);
+    let pods = host.run_dir().join("pods/p");
+    host.sh(&format!("umount -R {0}/mnt; rm -r {0}", pods.display())).success();
+    let file = host.pod(&pod(json!({ "c": sh("exec sleep infinity") })));
+    let error = host.podspec(["up", "-d", &file]).fails(1);
+    assert!(error.contains("podspec down p"), "{error}");
+    host.podspec(["down", "p"]).success();
+    host.assert_clean();
+    orphan(&host);
+    host.sh(&format!("umount -R {0}/mnt; rm -r {0}", pods.display())).success();
+    host.podspec(["up", "-d", "--recreate", &file]).success();
+    host.down("p");
+    host.assert_clean();
+}

@@ -1,0 +1,65 @@
+//! What a pod leaves can be found from its names alone: for a pod whose journal cannot be read, or was
+//! lost with RUN. Every object is named by the pod, or tagged with its id; nothing else is touched.
+
+use super::ExecError;
+use super::undo::Remains;
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::names::IfName;
+use crate::net::firewall;
+use crate::plan::places::Places;
+use crate::plan::step::Namespace;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// Undoes all that bears the pod's names, and returns what could not be undone.
+pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
+    let forwards = match firewall::read() {
+        Ok(rules) => rules.forwards,
+        Err(error) => return vec![error.into()],
+    };
+    let ours = forwards.into_iter().filter(|(tag, _)| tag == places.id.as_str());
+    let remains = Remains {
+        cgroups: vec![places.cgroup()],
+        links: IfName::try_from(format!("ps{}", places.id)).into_iter().collect(),
+        forwards: ours.map(|(_, forward)| forward).collect(),
+        netns: pins(places),
+        mounts: vec![places.mnt()],
+        leases: leases(places),
+        directories: vec![places.layers()],
+    };
+    remains.clear(hierarchy, places.id.as_str())
+}
+
+/// Whether processes of the pod are alive, whatever RUN says.
+pub fn is_populated(hierarchy: &Hierarchy, places: &Places<'_>) -> Result<bool, ExecError> {
+    match hierarchy.find(&places.cgroup())? {
+        Some(cgroup) => Ok(Cgroup::populated(cgroup.events()?.as_fd())?),
+        None => Ok(false),
+    }
+}
+
+/// The pod's own pin and its containers': no pod's name has a dot.
+fn pins(places: &Places<'_>) -> Vec<PathBuf> {
+    let own = places.pin(Namespace::Net);
+    let prefix = format!("{}.", places.pod);
+    let beside = own.parent().and_then(|dir| std::fs::read_dir(dir).ok());
+    let of_containers = beside
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .map(|entry| entry.path());
+    of_containers.chain([own.clone()]).collect()
+}
+
+/// Links to the pod's id, each named by an address.
+fn leases(places: &Places<'_>) -> Vec<(PathBuf, Ipv4Addr)> {
+    let all = std::fs::read_dir(places.leases()).into_iter().flatten().flatten();
+    all.filter_map(|entry| {
+        let holder = std::fs::read_link(entry.path()).ok()?;
+        let address = entry.file_name().to_str()?.parse().ok()?;
+        (holder.as_os_str() == places.id.as_str()).then(|| (entry.path(), address))
+    })
+    .collect()
+}
