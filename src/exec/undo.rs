@@ -153,13 +153,49 @@ fn unmount(at: &Path) -> Result<(), ExecError> {
     }
 }
 
+/// The most that is remembered of addresses given back, bytes; older ones count as never used.
+const RELEASED_MAX: u64 = 64 * 1024;
+
 /// Notes when the address was given back (a line of `net/released`), so that the longest unused is
 /// taken next, then frees it.
 fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
     if let Some(network) = lease.parent().and_then(Path::parent) {
-        let note = OpenOptions::new().append(true).create(true).open(network.join("released"));
         // Only a preference: a disk that is full must not keep the address, and the pod, for ever.
-        let _ = note.and_then(|mut file| writeln!(file, "{address}"));
+        let _ = note_released(&network.join("released"), address);
     }
     Ok(release(lease, holder)?)
+}
+
+/// Appends a line; a file that has grown long begins anew with its later half. Two who do that at once
+/// lose a line or two of what is only a preference.
+fn note_released(path: &Path, address: Ipv4Addr) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    writeln!(file, "{address}")?;
+    if file.metadata()?.len() > RELEASED_MAX {
+        let text = std::fs::read_to_string(path)?;
+        let later = text[text.len() / 2..].split_once('\n').map_or("", |(_, later)| later);
+        let next = path.with_extension("next");
+        std::fs::write(&next, later)?;
+        std::fs::rename(next, path)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_addresses_is_bounded_and_the_latest_is_kept() {
+        let path = std::env::temp_dir().join(format!("podspec-released-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        for n in 0..20_000u32 {
+            note_released(&path, Ipv4Addr::from(0x0a59_0000 + n)).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.len() as u64 <= RELEASED_MAX, "{} bytes", text.len());
+        assert!(text.lines().all(|line| line.parse::<Ipv4Addr>().is_ok()), "a cut line");
+        assert_eq!(text.lines().last(), Some("10.89.78.31"));
+        std::fs::remove_file(path).unwrap();
+    }
 }
