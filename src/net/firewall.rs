@@ -656,44 +656,4 @@ mod tests {
             assert!(!holds(&[]).unwrap());
         });
     }
-
-    #[test]
-    #[ignore = "measures; run it in release"]
-    fn timings() {
-        rig::on_new_host(|| {
-            let time = |what: &str, f: &dyn Fn()| {
-                let start = std::time::Instant::now();
-                f();
-                std::io::Write::write_all(
-                    &mut std::io::stderr(),
-                    format!("{what}: {} us\n", start.elapsed().as_micros()).as_bytes(),
-                )
-                .unwrap();
-            };
-            time("make_bridge", &rig::bridge);
-            time("make_bridge again", &rig::bridge);
-            time("make_table", &|| make_table(&host_table()).unwrap());
-            time("watch_table", &|| drop(watch_table().unwrap()));
-            time("watch_table", &|| drop(watch_table().unwrap()));
-            time("make_table again", &|| make_table(&host_table()).unwrap());
-            for round in 0..4_u8 {
-                let inside = crate::net::netns::create().unwrap();
-                let host = format!("ps{round}");
-                let veth = rig::veth(&host, [10, 89, 0, 10 + round]);
-                time("connect", &|| {
-                    crate::net::link::connect(&veth, std::os::fd::AsFd::as_fd(&inside)).unwrap();
-                });
-                let port = 8000 + u16::from(round);
-                time("publish one", &|| publish("t", &[forward(port, 1, 80)], None).unwrap());
-                let range = [forward(10000 + 100 * u16::from(round), 50, 80)];
-                time("publish range", &|| publish("t", &range, None).unwrap());
-                time("read", &|| drop(read().unwrap()));
-                time("survey", &|| drop(crate::net::survey::survey(&name("podspec0")).unwrap()));
-                time("listening", &|| drop(crate::net::sockets::listening().unwrap()));
-                time("forget", &|| crate::net::conntrack::forget(&range, &[]).unwrap());
-                time("unpublish", &|| unpublish(&range).unwrap());
-                time("disconnect", &|| crate::net::link::disconnect(&[name(&host)]).unwrap());
-            }
-        });
-    }
 }
