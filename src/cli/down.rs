@@ -7,8 +7,8 @@ use super::output;
 use super::target::is_supervised;
 use super::up;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
-use crate::exec::traces;
 use crate::exec::undo::undo;
+use crate::exec::{ExecError, traces};
 use crate::names::PodName;
 use crate::plan::places::Places;
 use crate::plan::step::{Launch, Plan, Step};
@@ -116,13 +116,17 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
     let failed =
         |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
     // An `up` that was just handed over has no directory yet, but the lock: also where its client died.
+    let mut locks = None;
     if store.run.exists() {
-        let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
-        locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+        let taken = Locks::open(&store.run).map_err(|error| failed(&error))?;
+        taken.take(Range::Pod(name)).map_err(|error| failed(&error))?;
+        locks = Some(taken);
     }
     if !dir.exists() {
-        return clean_lost(store, name);
+        // Under the lock: what bears the name could be an `up` that has just begun.
+        return clean_lost(store, name, true);
     }
+    drop(locks);
     let connected = control::connect(&dir.socket()).map_err(|error| failed(&error))?;
     // By the socket, or as it was recorded: the record may be damaged.
     let supervisor =
@@ -181,6 +185,14 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),
         }
     }
+}
+
+/// An error where something could not be undone.
+fn all_undone(name: &PodName, left: &[ExecError]) -> Result<(), CliError> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(left_behind(name, left.iter().map(|error| chain(error).join(": ")).collect()))
 }
 
 fn left_behind(name: &PodName, errors: Vec<String>) -> CliError {
@@ -360,22 +372,31 @@ impl Unread {
     }
 }
 
-/// A pod whose directory under RUN was lost, but not the pod; `false` where nothing of it is there.
-pub(super) fn clean_lost(store: &Store, name: &PodName) -> Result<bool, CliError> {
+/// A pod whose directory under RUN was lost, but not the pod (somebody emptied /run); `false` where
+/// nothing of it is there. Processes that run on are an error, unless they are to be ended. The pod's lock
+/// is held by the caller.
+pub(super) fn clean_lost(
+    store: &Store,
+    name: &PodName,
+    end_processes: bool,
+) -> Result<bool, CliError> {
     let failed =
         |error: &dyn std::error::Error| CliError::host(format!("cannot take `{name}` down"), error);
     let directories = up::directories(store);
     let places = Places::new(&directories, name);
     let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
     // Its first step made the cgroup, the last undoing removes it.
-    if hierarchy.find(&places.cgroup()).map_err(|error| failed(&error))?.is_none() {
+    let Some(cgroup) = hierarchy.find(&places.cgroup()).map_err(|error| failed(&error))? else {
         return Ok(false);
+    };
+    let populated = || Cgroup::populated(cgroup.events()?.as_fd());
+    if !end_processes && populated().map_err(|error| failed(&error))? {
+        return Err(CliError::refused(
+            format!("processes of an earlier pod `{name}` run on, and its state is lost"),
+            format!("`podspec down {name}` ends them, `up --recreate` starts it anew"),
+        ));
     }
-    let left = traces::undo(&hierarchy, &places);
-    if !left.is_empty() {
-        let errors = left.iter().map(|error| chain(error).join(": ")).collect();
-        return Err(left_behind(name, errors));
-    }
+    all_undone(name, &traces::undo(&hierarchy, &places))?;
     Ok(true)
 }
 
@@ -396,9 +417,6 @@ pub(super) fn clean(store: &Store, name: &PodName) -> Result<(), CliError> {
             traces::undo(&hierarchy, &Places::new(&up::directories(store), name))
         }
     };
-    if !left.is_empty() {
-        let errors = left.iter().map(|error| chain(error).join(": ")).collect();
-        return Err(left_behind(name, errors));
-    }
+    all_undone(name, &left)?;
     dir.remove().map_err(|error| failed(&error))
 }

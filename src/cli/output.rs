@@ -96,21 +96,12 @@ pub(super) fn is_harmful(c: char) -> bool {
 
 /// A table without borders, as wide as its content.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.len()).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    let draw = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut text = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            text.push_str(&format!("{cell:<width$}  "));
-        }
-        text.trim_end().to_owned()
-    };
-    let mut lines = vec![draw(&mut header.iter().copied())];
-    lines.extend(rows.iter().map(|row| draw(&mut row.iter().map(String::as_str))));
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 

@@ -123,20 +123,8 @@ impl Start<'_> {
                 return Ok(ending);
             }
         }
-        self.meet_lost()?;
+        down::clean_lost(self.store, name, self.command.recreate)?;
         self.bring_up(supervisor, locks)
-    }
-
-    /// RUN knows of no pod of this name; the machine may (somebody emptied /run).
-    fn meet_lost(&self) -> Result<(), CliError> {
-        let name = &self.pod.spec.name;
-        if !self.command.recreate && down::has_processes(self.store, name)? {
-            return Err(CliError::refused(
-                format!("processes of an earlier pod `{name}` run on, and its state is lost"),
-                format!("`podspec down {name}` ends them, `up --recreate` starts it anew"),
-            ));
-        }
-        down::clean_lost(self.store, name).map(drop)
     }
 
     /// What containers write is the upper layer of an overlay, and an overlay is none for another.

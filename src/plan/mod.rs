@@ -11,7 +11,7 @@ pub mod places;
 mod accounts;
 mod files;
 mod network;
-mod oci;
+pub mod oci;
 mod order;
 mod process;
 mod rootfs;

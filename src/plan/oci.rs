@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 const VERSION: &str = "1.0.2";
 
 /// What docker and podman hide, all of both.
-const MASKED: [&str; 13] = [
+pub const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -32,7 +32,8 @@ const MASKED: [&str; 13] = [
     "/sys/firmware",
     "/sys/fs/selinux",
 ];
-const READ_ONLY: [&str; 5] =
+/// What they show and do not let be written.
+pub const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A namespace of a container.

@@ -39,18 +39,15 @@ impl Range<'_> {
     }
 
     fn flock(self, kind: i32) -> libc::flock {
-        // `flock` has padding on some targets: start from zeros, as fcntl(2) wants `l_pid` to be 0.
-        let mut lock = nix_zeroed_flock();
-        lock.l_type = i16::try_from(kind).unwrap_or(0);
-        lock.l_whence = i16::try_from(libc::SEEK_SET).unwrap_or(0);
-        lock.l_start = self.byte();
-        lock.l_len = 1;
-        lock
+        libc::flock {
+            l_type: i16::try_from(kind).unwrap_or(0),
+            l_whence: i16::try_from(libc::SEEK_SET).unwrap_or(0),
+            l_start: self.byte(),
+            l_len: 1,
+            // fcntl(2): must be 0 for locks of an open file description.
+            l_pid: 0,
+        }
     }
-}
-
-fn nix_zeroed_flock() -> libc::flock {
-    libc::flock { l_type: 0, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 /// Locks held together and passed on together.

@@ -13,6 +13,7 @@ use oci_spec::runtime::{
 use podspec::cgroup::Hierarchy;
 use podspec::names::IfName;
 use podspec::net::{Subnet, firewall, link, netns};
+use podspec::plan::oci::{MASKED, READ_ONLY};
 use podspec::sandbox::{self, Child, InfraOrder, NamespaceKind, Order, Overlay, Report};
 use podspec::sys::{clone, descriptors, program};
 use std::error::Error;
@@ -376,27 +377,11 @@ fn linux() -> Outcome<Linux> {
         namespace.set_path(path);
         namespaces.push(namespace);
     }
-    let masked = [
-        "/proc/acpi",
-        "/proc/asound",
-        "/proc/interrupts",
-        "/proc/kcore",
-        "/proc/keys",
-        "/proc/latency_stats",
-        "/proc/sched_debug",
-        "/proc/scsi",
-        "/proc/timer_list",
-        "/proc/timer_stats",
-        "/sys/devices/virtual/powercap",
-        "/sys/firmware",
-        "/sys/fs/selinux",
-    ];
-    let read_only = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces))
-        .set_masked_paths(Some(masked.map(str::to_owned).to_vec()))
-        .set_readonly_paths(Some(read_only.map(str::to_owned).to_vec()))
+        .set_masked_paths(Some(MASKED.map(str::to_owned).to_vec()))
+        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
         .set_resources(None)
         .set_devices(None);
     Ok(linux)
