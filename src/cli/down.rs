@@ -137,7 +137,6 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         return Ok(true);
     }
     end_supervisor(store, supervisor.as_ref(), name).map_err(|error| failed(&error))?;
-    stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     let locks = Locks::open(&store.run).map_err(|error| failed(&error))?;
     locks.take(Range::Pod(name)).map_err(|error| failed(&error))?;
     let deadline = Instant::now() + ANSWER_WITHIN;
@@ -156,6 +155,8 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
         let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let _ = rustix::event::poll(&mut [], Some(&moment));
     }
+    // Under the lock, or the journal could be that of a pod which somebody has just brought up.
+    stop_unsupervised(&dir).map_err(|error| failed(&error))?;
     clean(store, name)?;
     Ok(true)
 }
