@@ -12,7 +12,6 @@ use crate::exec::{ExecError, traces};
 use crate::names::PodName;
 use crate::plan::places::Places;
 use crate::plan::step::{Launch, Plan, Step};
-use crate::spec;
 use crate::state::StateError;
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{PodRecord, Process};
@@ -104,10 +103,8 @@ fn named_pods(store: &Store, word: &str) -> Result<Vec<PodName>, CliError> {
     {
         return Ok(vec![name.clone()]);
     }
-    let file = PodFile::read(Some(Path::new(word)))?;
     // Reads only names: a mistake elsewhere in the file must not keep a pod up.
-    file.with_context(|context| spec::name_only(&file.text, context))
-        .map_err(|problems| CliError::File(vec![(file.clone(), problems)]))
+    PodFile::read(Some(Path::new(word)))?.names()
 }
 
 /// Ends the pod; `false` where there was none.

@@ -3,12 +3,12 @@
 //! a terminal of the container's own, else pipes.
 
 use super::error::CliError;
-use super::target::{Target, find};
+use super::target::{self, TargetArg};
 use crate::cgroup::Hierarchy;
-use crate::names::ContainerName;
+use crate::names::{ContainerName, PodName};
 use crate::plan::step::{Launch, Step};
 use crate::sandbox::{self, Entered, Entry, Report, SandboxError};
-use crate::state::record::{ContainerRecord, PodRecord};
+use crate::state::record::ContainerRecord;
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
 use crate::sys::process;
@@ -31,6 +31,7 @@ const NOT_FOUND: u8 = 127;
 #[command(after_help = "\
 Examples:
   podspec exec -it shop/web -- sh
+  podspec exec -it /web -- sh      in the pod of ./pod.yaml
   podspec exec shop/db -- ps -ef
   podspec exec -i shop/db -- psql < dump.sql
 
@@ -45,7 +46,7 @@ pub(super) struct Exec {
     tty: bool,
     /// The container; a pod with one container needs only the pod
     #[arg(value_name = "POD[/CONTAINER]")]
-    target: Target,
+    target: TargetArg,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -63,9 +64,10 @@ impl Exec {
     }
 
     fn enter(&self, store: &Store) -> Result<ExitCode, CliError> {
-        let record = find(store, &self.target.pod)?;
-        let container = self.container(&record)?;
-        let launch = self.launch(store, &container.name)?;
+        let wanted = target::one(Some(&self.target))?;
+        let record = target::find(store, &wanted.pod)?;
+        let container = target::container(&record, wanted.container.as_ref())?;
+        let launch = Self::launch(store, &record.name, &container.name)?;
         let name = format!("{}/{}", record.name, container.name);
         let failed =
             |error: &dyn std::error::Error| CliError::host(format!("cannot enter {name}"), error);
@@ -102,26 +104,7 @@ impl Exec {
         Ok(exit_code(entered.child.pidfd.as_fd()))
     }
 
-    fn container<'r>(&self, record: &'r PodRecord) -> Result<&'r ContainerRecord, CliError> {
-        let pod = &record.name;
-        let names: Vec<&str> = record.containers.iter().map(|c| c.name.as_str()).collect();
-        let choose = format!("its containers: {}", names.join(", "));
-        match (&self.target.container, record.containers.as_slice()) {
-            (Some(name), containers) => {
-                containers.iter().find(|c| c.name == *name).ok_or_else(|| {
-                    CliError::refused(format!("there is no container `{name}` in `{pod}`"), choose)
-                })
-            }
-            (None, [only]) => Ok(only),
-            (None, _) => Err(CliError::refused(
-                format!("`{pod}` has several containers: name one, as in {pod}/{}", names[0]),
-                choose,
-            )),
-        }
-    }
-
-    fn launch(&self, store: &Store, container: &ContainerName) -> Result<Launch, CliError> {
-        let pod = &self.target.pod;
+    fn launch(store: &Store, pod: &PodName, container: &ContainerName) -> Result<Launch, CliError> {
         let found = store
             .pod(pod)
             .read_journal()

@@ -2,6 +2,7 @@
 
 use super::error::{CliError, report_problems};
 use super::output;
+use crate::names::PodName;
 use crate::spec::problem::Problem;
 use crate::spec::{self, Context, Loaded};
 use std::fs::File;
@@ -70,8 +71,14 @@ impl PodFile {
         self.with_context(|context| spec::load(&self.text, context))
     }
 
+    /// The names of its pods, whatever else is wrong with it.
+    pub(super) fn names(&self) -> Result<Vec<PodName>, CliError> {
+        self.with_context(|context| spec::name_only(&self.text, context))
+            .map_err(|problems| CliError::File(vec![(self.clone(), problems)]))
+    }
+
     /// Calls `load` with this file's surroundings: the environment, over an `.env` beside the file.
-    pub(super) fn with_context<T>(&self, load: impl FnOnce(&Context<'_>) -> T) -> T {
+    fn with_context<T>(&self, load: impl FnOnce(&Context<'_>) -> T) -> T {
         #[expect(clippy::disallowed_methods, reason = "the command line is who reads it")]
         let env = |name: &str| std::env::var(name).ok();
         load(&Context {

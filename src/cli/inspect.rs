@@ -1,7 +1,7 @@
 //! `podspec inspect`: all that is known of a pod, as one JSON object.
 
 use super::error::CliError;
-use super::target::{Target, find};
+use super::target::{self, TargetArg};
 use super::{Format, output};
 use crate::state::store::Store;
 use std::process::ExitCode;
@@ -12,11 +12,12 @@ use std::process::ExitCode;
 Examples:
   podspec inspect shop
   podspec inspect shop/web
+  podspec inspect              the pod of ./pod.yaml
   podspec inspect shop | jq -r .network.ipv4")]
 pub(super) struct Inspect {
-    /// The pod, or one container of it
+    /// The pod, or one container of it; the pod of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]
-    target: Target,
+    target: Option<TargetArg>,
     /// How to report; JSON either way
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Json, hide = true)]
     format: Format,
@@ -24,19 +25,11 @@ pub(super) struct Inspect {
 
 impl Inspect {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let record = find(store, &self.target.pod)?;
-        match &self.target.container {
+        let target = target::one(self.target.as_ref())?;
+        let record = target::find(store, &target.pod)?;
+        match target.container.as_ref() {
             None => output::json(&record)?,
-            Some(name) => {
-                let container = record.containers.iter().find(|c| c.name == *name);
-                output::json(container.ok_or_else(|| {
-                    let pod = &self.target.pod;
-                    CliError::refused(
-                        format!("there is no container `{name}` in pod `{pod}`"),
-                        format!("`podspec inspect {pod}` shows the pod"),
-                    )
-                })?)?;
-            }
+            some => output::json(target::container(&record, some)?)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,7 +2,7 @@
 
 use super::error::CliError;
 use super::output::{self, paint, prefix_style};
-use super::target::{self, Target};
+use super::target::{self, TargetArg};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
 use crate::state::store::Store;
@@ -24,6 +24,7 @@ Examples:
   podspec logs shop                      all containers, by time
   podspec logs -f --tail 20 shop/web     the last lines, and what comes
   podspec logs -t --since 10m shop/web shop/db
+  podspec logs -f                        the pod of ./pod.yaml; `/web` is its container
 
 The logs of a pod that is down stay until its next `up`.")]
 pub(super) struct Logs {
@@ -39,16 +40,16 @@ pub(super) struct Logs {
     /// With the time of each line
     #[arg(short, long)]
     timestamps: bool,
-    /// Pods, or containers of them
-    #[arg(required = true, value_name = "POD[/CONTAINER]")]
-    targets: Vec<Target>,
+    /// Pods, or containers of them; the pods of ./pod.yaml where none is named
+    #[arg(value_name = "POD[/CONTAINER]")]
+    targets: Vec<TargetArg>,
 }
 
 impl Logs {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let since = self.since.as_deref().map(parse_since).transpose()?;
         let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
-        for target in &self.targets {
+        for target in &target::many(&self.targets)? {
             let wanted: Vec<ContainerName> = target.container.iter().cloned().collect();
             match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
                 Some((_, containers)) => containers.extend(wanted),

@@ -1,11 +1,22 @@
-//! `POD` and `POD/CONTAINER` on the command line, and finding what they name.
+//! `POD` and `POD/CONTAINER` on the command line, and finding what they name. Beside a ./pod.yaml the pod
+//! may be left out: it is the one of that file.
 
 use super::error::CliError;
+use super::file::PodFile;
 use crate::names::{ContainerName, PodName};
 use crate::state::lock::{Locks, Range};
-use crate::state::record::{PodRecord, PodStatus};
+use crate::state::record::{ContainerRecord, PodRecord, PodStatus};
 use crate::state::store::{Store, boot_id};
+use std::path::Path;
 use std::str::FromStr;
+
+/// A pod, or one container of it, as it stands on the command line: `shop`, `shop/web`; `/web` and `/` are
+/// of the pod of ./pod.yaml.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TargetArg {
+    pod: Option<PodName>,
+    container: Option<ContainerName>,
+}
 
 /// A pod, or one container of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,19 +25,82 @@ pub(super) struct Target {
     pub container: Option<ContainerName>,
 }
 
-impl FromStr for Target {
+impl FromStr for TargetArg {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
         let (pod, container) = match word.split_once('/') {
-            Some((pod, container)) => (pod, Some(container)),
-            None => (word, None),
+            Some(("", "")) => return Ok(Self { pod: None, container: None }),
+            Some((pod, container)) => (Some(pod).filter(|pod| !pod.is_empty()), Some(container)),
+            None => (Some(word), None),
         };
-        let pod = pod.parse().map_err(|error| format!("`{pod}`: {error}"))?;
+        let pod = pod
+            .map(|name| name.parse().map_err(|error| format!("`{name}`: {error}")))
+            .transpose()?;
         let container = container
             .map(|name| name.parse().map_err(|error| format!("`{name}`: {error}")))
             .transpose()?;
         Ok(Self { pod, container })
+    }
+}
+
+/// What a command for one target was given; nothing is the pod of ./pod.yaml.
+pub(super) fn one(given: Option<&TargetArg>) -> Result<Target, CliError> {
+    let container = given.and_then(|given| given.container.clone());
+    if let Some(pod) = given.and_then(|given| given.pod.clone()) {
+        return Ok(Target { pod, container });
+    }
+    let pods = pods_here()?;
+    let [pod] = pods.as_slice() else {
+        let names: Vec<&str> = pods.iter().map(PodName::as_str).collect();
+        return Err(CliError::Usage {
+            message: format!("./pod.yaml holds {} pods: {}", pods.len(), names.join(", ")),
+            hint: Some("name the one that is meant".to_owned()),
+        });
+    };
+    Ok(Target { pod: pod.clone(), container })
+}
+
+/// What a command for many targets was given; nothing is every pod of ./pod.yaml.
+pub(super) fn many(given: &[TargetArg]) -> Result<Vec<Target>, CliError> {
+    if given.is_empty() {
+        let whole = |pod| Target { pod, container: None };
+        return Ok(pods_here()?.into_iter().map(whole).collect());
+    }
+    given.iter().map(|target| one(Some(target))).collect()
+}
+
+/// The pods of ./pod.yaml. Only its names are read: a mistake elsewhere in it is no matter here.
+fn pods_here() -> Result<Vec<PodName>, CliError> {
+    const HERE: &str = "pod.yaml";
+    if !Path::new(HERE).exists() {
+        return Err(CliError::Usage {
+            message: "no pod is named, and there is no ./pod.yaml here".to_owned(),
+            hint: Some(
+                "name the pod (`podspec ps` lists them), or go where its pod.yaml is".to_owned(),
+            ),
+        });
+    }
+    PodFile::read(Some(Path::new(HERE)))?.names()
+}
+
+/// One container of a pod by its name; a pod of one container needs none.
+pub(super) fn container<'r>(
+    record: &'r PodRecord,
+    name: Option<&ContainerName>,
+) -> Result<&'r ContainerRecord, CliError> {
+    let pod = &record.name;
+    let names: Vec<&str> = record.containers.iter().map(|c| c.name.as_str()).collect();
+    let choose = format!("its containers: {}", names.join(", "));
+    match (name, record.containers.as_slice()) {
+        (Some(name), containers) => containers.iter().find(|c| c.name == *name).ok_or_else(|| {
+            CliError::refused(format!("there is no container `{name}` in pod `{pod}`"), choose)
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(CliError::refused(
+            format!("pod `{pod}` has several containers: name one, as in {pod}/{}", names[0]),
+            choose,
+        )),
     }
 }
 
@@ -70,11 +144,19 @@ mod tests {
 
     #[test]
     fn a_target_is_a_pod_or_a_container_of_one() {
-        let target: Target = "shop/web".parse().unwrap();
-        assert_eq!(target.container.unwrap().as_str(), "web");
-        assert!("shop".parse::<Target>().unwrap().container.is_none());
-        for bad in ["", "/", "shop/", "/web", "a/b/c", "../x"] {
-            assert!(bad.parse::<Target>().is_err(), "{bad:?}");
+        let target = |word: &str| one(Some(&word.parse().unwrap())).unwrap();
+        assert_eq!(target("shop/web").container.unwrap().as_str(), "web");
+        assert!(target("shop").container.is_none());
+        for bad in ["", "shop/", "//", "//web", "a/b/c", "../x", "/web/"] {
+            assert!(bad.parse::<TargetArg>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_pod_may_be_left_out() {
+        let web: TargetArg = "/web".parse().unwrap();
+        assert_eq!((web.pod, web.container.unwrap().as_str()), (None, "web"));
+        let whole: TargetArg = "/".parse().unwrap();
+        assert_eq!(whole, TargetArg { pod: None, container: None });
     }
 }

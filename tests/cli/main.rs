@@ -2,6 +2,9 @@
 //! warning.txt, or nothing where all is well. `UPDATE=1` writes them anew; read what it wrote.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
+// Which pod a command means.
+mod target;
+
 use podspec::cli::report::render_problems;
 use podspec::spec::{self, Context};
 use std::fs;

@@ -20,3 +20,5 @@ mod crash;
 mod parallel;
 // What a container can reach of the host is what the file says, and no more.
 mod security;
+// The command line: which pod is meant, lists, prunes.
+mod cli;
