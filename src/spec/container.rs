@@ -2,15 +2,13 @@
 
 use super::interpolate::{environment, is_env_key};
 use super::model::{
-    Condition, Container, Logs, NameOrId, NetworkMode, Port, Restart, Root, Scope, Shared, Signal,
-    User,
+    Container, Logs, NameOrId, NetworkMode, Port, Restart, Root, Scope, Shared, Signal, User,
 };
 use super::problem::{Problem, did_you_mean};
-use super::quantity;
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
-use super::volume;
+use super::{depends, publish, quantity, signal, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::ops::Range;
@@ -47,7 +45,7 @@ pub(super) fn containers(
             result.insert(name, container);
         }
     }
-    dependencies(raw, node, &restarts, checks, &mut result);
+    depends::dependencies(raw, node, &restarts, checks, &mut result);
     result
 }
 
@@ -392,7 +390,7 @@ impl One<'_> {
     }
 
     fn ports(&self, namespaces: &IndexMap<Shared, Scope>, checks: &mut Checks<'_>) -> Vec<Port> {
-        let ports = validate::ports(self.raw.ports.as_ref(), self.node, checks);
+        let ports = publish::ports(self.raw.ports.as_ref(), self.node, checks);
         if namespaces.get(&Shared::Net) == Some(&Scope::Host)
             && checks.network == NetworkMode::Bridge
             && let Some(entry) = self.node.entry("ports").filter(|_| !ports.is_empty())
@@ -410,13 +408,12 @@ impl One<'_> {
 
     fn stop_signal(&self, checks: &mut Checks<'_>) -> Option<Signal> {
         let Some(word) = &self.raw.stop_signal else { return Some(Signal(libc::SIGTERM)) };
-        let number = signal(&word.0);
+        let number = signal::signal(&word.0);
         if number.is_none() {
             let message = format!("`{}` is no signal", word.0);
-            let help = did_you_mean(&word.0.to_uppercase(), SIGNALS.iter().map(|(name, _)| *name))
-                .unwrap_or_else(|| {
-                    "a name such as `SIGTERM` or `INT`, or a number from 1 to 64".to_owned()
-                });
+            let help = signal::near(&word.0).unwrap_or_else(|| {
+                "a name such as `SIGTERM` or `INT`, or a number from 1 to 64".to_owned()
+            });
             checks
                 .report(Problem::error("P0457", message, self.at("stopSignal"), "here").help(help));
         }
@@ -504,203 +501,4 @@ fn restart(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<
     };
     checks.report(problem);
     None
-}
-
-const SIGNALS: [(&str, i32); 30] = [
-    ("SIGHUP", libc::SIGHUP),
-    ("SIGINT", libc::SIGINT),
-    ("SIGQUIT", libc::SIGQUIT),
-    ("SIGILL", libc::SIGILL),
-    ("SIGTRAP", libc::SIGTRAP),
-    ("SIGABRT", libc::SIGABRT),
-    ("SIGBUS", libc::SIGBUS),
-    ("SIGFPE", libc::SIGFPE),
-    ("SIGKILL", libc::SIGKILL),
-    ("SIGUSR1", libc::SIGUSR1),
-    ("SIGSEGV", libc::SIGSEGV),
-    ("SIGUSR2", libc::SIGUSR2),
-    ("SIGPIPE", libc::SIGPIPE),
-    ("SIGALRM", libc::SIGALRM),
-    ("SIGTERM", libc::SIGTERM),
-    ("SIGCHLD", libc::SIGCHLD),
-    ("SIGCONT", libc::SIGCONT),
-    ("SIGSTOP", libc::SIGSTOP),
-    ("SIGTSTP", libc::SIGTSTP),
-    ("SIGTTIN", libc::SIGTTIN),
-    ("SIGTTOU", libc::SIGTTOU),
-    ("SIGURG", libc::SIGURG),
-    ("SIGXCPU", libc::SIGXCPU),
-    ("SIGXFSZ", libc::SIGXFSZ),
-    ("SIGVTALRM", libc::SIGVTALRM),
-    ("SIGPROF", libc::SIGPROF),
-    ("SIGWINCH", libc::SIGWINCH),
-    ("SIGIO", libc::SIGIO),
-    ("SIGPWR", libc::SIGPWR),
-    ("SIGSYS", libc::SIGSYS),
-];
-
-/// `SIGTERM`, `term`, `15`, `RTMIN+3`.
-fn signal(word: &str) -> Option<i32> {
-    if word.bytes().all(|b| b.is_ascii_digit()) {
-        return word.parse().ok().filter(|number| (1..=64).contains(number));
-    }
-    let upper = word.to_ascii_uppercase();
-    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let offset = |text: &str, sign: char| match text.strip_prefix(sign) {
-        Some(digits) => digits.parse::<u8>().ok().map(i32::from),
-        None => text.is_empty().then_some(0),
-    };
-    let real_time = if let Some(rest) = bare.strip_prefix("RTMIN") {
-        // glibc keeps the first two of the kernel's 32 to 64.
-        Some(34 + offset(rest, '+')?)
-    } else if let Some(rest) = bare.strip_prefix("RTMAX") {
-        Some(64 - offset(rest, '-')?)
-    } else {
-        None
-    };
-    if let Some(number) = real_time {
-        return (34..=64).contains(&number).then_some(number);
-    }
-    SIGNALS
-        .iter()
-        .find(|(name, _)| name.strip_prefix("SIG") == Some(bare))
-        .map(|(_, number)| *number)
-}
-
-/// Resolves `dependsOn` of every container, and looks for rounds.
-fn dependencies(
-    raw: &RawPod,
-    node: &Node,
-    restarts: &[&str],
-    checks: &mut Checks<'_>,
-    result: &mut IndexMap<ContainerName, Container>,
-) {
-    let known = validate::known_containers(node);
-    let index: IndexMap<&str, usize> =
-        known.iter().enumerate().map(|(i, name)| (*name, i)).collect();
-    let mut edges: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); known.len()];
-    for (word, container) in raw.containers.iter().flatten() {
-        let place = node.get("containers").and_then(|all| all.get(word));
-        let (Some(from), Some(list)) =
-            (index.get(word.as_str()), place.and_then(|one| one.get("dependsOn")))
-        else {
-            continue;
-        };
-        let mut resolved = IndexMap::new();
-        for (other, condition, at) in wanted(container, list, checks) {
-            let Some(to) = index.get(other) else {
-                unknown(word, other, at, &known, checks);
-                continue;
-            };
-            if condition == Condition::Completed && restarts.contains(&other) {
-                let message =
-                    format!("`{word}` waits for the end of `{other}`, which is always restarted");
-                let problem = Problem::error("P0522", message, at.clone(), "never completes");
-                checks
-                    .report(problem.help(format!("give `{other}` `restart: no` or `on-failure`")));
-            }
-            edges[*from].push((*to, at));
-            if let Ok(name) = ContainerName::try_from(other) {
-                resolved.insert(name, condition);
-            }
-        }
-        if let Some(container) =
-            ContainerName::try_from(word.as_str()).ok().and_then(|name| result.get_mut(&name))
-        {
-            container.depends_on = resolved;
-        }
-    }
-    validate::rounds(&known, &edges, checks);
-}
-
-/// What a container waits for: the other's name, what must have happened, and where that stands.
-fn wanted<'a>(
-    raw: &'a RawContainer,
-    list: &Node,
-    checks: &mut Checks<'_>,
-) -> Vec<(&'a str, Condition, Range<usize>)> {
-    let mut result: Vec<(&str, Condition, Range<usize>)> = Vec::new();
-    match &raw.depends_on {
-        Some(Either::Short(names)) => {
-            for (index, name) in names.iter().enumerate() {
-                let at = list.item(index).map_or_else(|| list.head(), |item| item.span.clone());
-                if let Some((_, _, first)) = result.iter().find(|(known, _, _)| known == name) {
-                    let message = format!("`{name}` is in `dependsOn` twice");
-                    checks.report(
-                        Problem::error("P0523", message, at, "again").also(first.clone(), "first"),
-                    );
-                    continue;
-                }
-                result.push((name, Condition::Started, at));
-            }
-        }
-        Some(Either::Long(map)) => {
-            for (name, value) in map {
-                let Some(entry) = list.entry(name) else { continue };
-                let condition = condition(value, entry, checks);
-                result.push((name, condition, entry.key.clone()));
-            }
-        }
-        None => {}
-    }
-    result
-}
-
-fn condition(
-    value: &Either<raw::Condition, raw::Dependency>,
-    entry: &Entry,
-    checks: &mut Checks<'_>,
-) -> Condition {
-    let word = match value {
-        Either::Short(word) => *word,
-        Either::Long(long) => {
-            if long.restart == Some(true) {
-                checks.later(&entry.value, &["restart"]);
-            }
-            long.condition.unwrap_or(raw::Condition::Started)
-        }
-    };
-    match word {
-        raw::Condition::Started => Condition::Started,
-        raw::Condition::Completed => Condition::Completed,
-        raw::Condition::Ready => {
-            let place = entry.value.get("condition").unwrap_or(&entry.value).span.clone();
-            checks.not_yet("to wait until a container is `ready`".to_owned(), place);
-            Condition::Started
-        }
-    }
-}
-
-fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks: &mut Checks<'_>) {
-    let message = format!("`{word}` depends on `{other}`, which is no container of this pod");
-    let others: Vec<&str> = known.iter().copied().filter(|name| *name != word).collect();
-    let help = did_you_mean(other, others.iter().copied()).or_else(|| {
-        (!others.is_empty() && others.len() < 12)
-            .then(|| format!("there is: {}", others.join(", ")))
-    });
-    checks.report(Problem::error("P0524", message, place, "no such container").maybe_help(help));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signals_by_name_and_number() {
-        for (word, number) in [
-            ("SIGTERM", 15),
-            ("term", 15),
-            ("15", 15),
-            ("SigUsr1", 10),
-            ("RTMIN", 34),
-            ("SIGRTMIN+3", 37),
-            ("RTMAX-1", 63),
-            ("64", 64),
-        ] {
-            assert_eq!(signal(word), Some(number), "{word}");
-        }
-        for word in ["", "0", "65", "SIG", "SIGSIGTERM", "RTMIN+99", "TERMINATE", "-1"] {
-            assert_eq!(signal(word), None, "{word}");
-        }
-    }
 }

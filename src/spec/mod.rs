@@ -3,14 +3,18 @@
 
 pub mod check;
 pub mod container;
+pub mod depends;
 pub mod interpolate;
 pub mod model;
 pub mod order;
 pub mod port;
 pub mod problem;
+pub mod publish;
 pub mod quantity;
 pub mod raw;
 pub mod schema;
+pub mod share;
+pub mod signal;
 pub mod tree;
 pub mod validate;
 pub mod volume;

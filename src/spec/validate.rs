@@ -1,22 +1,17 @@
 //! Raw to model: every value typed, every default filled in, every reference resolved, and every mistake
 //! of meaning reported at its place. What the schema said already is not asked again here.
 
-use super::model::{Dns, NetworkMode, PodSpec, Port, Protocol, Shared, Volume};
-use super::port::{self, PortWord, WordProtocol};
+use super::model::{Dns, NetworkMode, PodSpec, Shared, Volume};
 use super::problem::{Problem, did_you_mean};
+use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{self, Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, order, volume};
+use super::{Context, Pod, container, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::net::IpAddr;
 use std::ops::Range;
-
-pub(super) const DEFAULT_SHARE: [Shared; 3] = [Shared::Net, Shared::Uts, Shared::Ipc];
-
-/// Published ports with their places.
-pub(super) type Ports = Vec<(Port, Range<usize>)>;
 
 /// What the checks of a pod have in common.
 pub(super) struct Checks<'a> {
@@ -119,7 +114,7 @@ pub(super) fn pod(
     problems: &mut Vec<Problem>,
 ) -> (Option<PodSpec>, Ports) {
     let name = name(raw.name.as_deref(), node, default, problems);
-    let share = share(raw, node, problems);
+    let share = share::share(raw, node, problems);
     let declared = raw.volumes.iter().flat_map(|volumes| volumes.keys()).map(String::as_str);
     let mut checks = Checks {
         context,
@@ -145,10 +140,10 @@ pub(super) fn pod(
     let labels = labels(raw, node, &mut checks);
     let dns = dns(raw, node, &mut checks);
     let hosts = hosts(raw, node, &mut checks);
-    let mut ports = ports(raw.ports.as_ref(), node, &mut checks);
+    let mut ports = publish::ports(raw.ports.as_ref(), node, &mut checks);
     let volumes = volumes(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
-    warn_of_refused_ports(raw, node, &mut checks);
+    publish::warn_of_refused_ports(raw, node, &mut checks);
     let (network, published) = (checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
         hostname: hostname.unwrap_or_else(|| name.to_string()),
@@ -203,86 +198,6 @@ pub(super) fn name_problem(of: &str, word: &str, why: &str, place: Range<usize>)
     let fixed = fixed.trim_matches('-');
     let help = (!fixed.is_empty()).then(|| format!("`{fixed}` would do"));
     Problem::error("P0404", message, place, why).maybe_help(help)
-}
-
-fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> IndexSet<Shared> {
-    let default = || IndexSet::from(DEFAULT_SHARE);
-    let (Some(share), Some(place)) = (&raw.share, node.get("share")) else { return default() };
-    let words = match share {
-        Either::Short(word) if word == "none" => return IndexSet::new(),
-        Either::Short(word) => {
-            let parts: Vec<&str> =
-                word.split([',', ' ', '+']).filter(|part| !part.is_empty()).collect();
-            let plus = if word.contains('+') { "+" } else { "" };
-            let list =
-                parts.iter().map(|part| format!("{plus}{part}")).collect::<Vec<_>>().join(", ");
-            let message = "`share` is a list, or the word `none`";
-            let problem = Problem::error("P0430", message, place.span.clone(), "this is neither");
-            problems.push(problem.help(format!("write `share: [{list}]`")));
-            return default();
-        }
-        Either::Long(words) => words,
-    };
-    let adds = |word: &str| word.starts_with('+');
-    if words.iter().any(|word| adds(word)) && !words.iter().all(|word| adds(word)) {
-        let odd = words.iter().position(|word| !adds(word)).and_then(|index| place.item(index));
-        let all = words.iter().map(|word| format!("+{}", word.trim_start_matches('+')));
-        let plain = words.iter().map(|word| word.trim_start_matches('+'));
-        let help = format!(
-            "write `[{}]` to add to the default, or `[{}]` for exactly these",
-            all.collect::<Vec<_>>().join(", "),
-            plain.collect::<Vec<_>>().join(", ")
-        );
-        let message = "`share` mixes items with and without `+`";
-        let place = odd.map_or_else(|| place.head(), |item| item.span.clone());
-        problems.push(Problem::error("P0431", message, place, "without `+`").help(help));
-    }
-    let mut kinds = if words.iter().any(|word| adds(word)) { default() } else { IndexSet::new() };
-    let mut seen: IndexMap<&str, Range<usize>> = IndexMap::new();
-    for (index, word) in words.iter().enumerate() {
-        let at = place.item(index).map_or_else(|| place.head(), |item| item.span.clone());
-        let bare = word.strip_prefix('+').unwrap_or(word);
-        if let Some(first) = seen.get(bare) {
-            let message = format!("`{bare}` is in `share` twice");
-            problems
-                .push(Problem::error("P0432", message, at, "again").also(first.clone(), "first"));
-            continue;
-        }
-        seen.insert(bare, at.clone());
-        kinds.extend(shared(bare, at, problems));
-    }
-    kinds.sort();
-    kinds
-}
-
-fn shared(word: &str, place: Range<usize>, problems: &mut Vec<Problem>) -> Option<Shared> {
-    const ALL: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "cgroup", "time"];
-    let problem = match word {
-        "net" => return Some(Shared::Net),
-        "uts" => return Some(Shared::Uts),
-        "ipc" => return Some(Shared::Ipc),
-        "pid" => return Some(Shared::Pid),
-        "user" | "cgroup" | "time" => {
-            let message = format!("sharing `{word}` is not supported yet");
-            Problem::error("P0900", message, place, "not supported yet")
-        }
-        "none" => Problem::error("P0433", "`none` stands alone", place, "not in a list")
-            .help("write `share: none`"),
-        _ if word.contains([',', ' ']) => {
-            let parts: Vec<&str> = word.split([',', ' ']).filter(|part| !part.is_empty()).collect();
-            Problem::error("P0430", format!("`{word}` is one item"), place, "here")
-                .help(format!("write `[{}]`", parts.join(", ")))
-        }
-        _ => Problem::error(
-            "P0434",
-            format!("`{word}` is no kind of namespace"),
-            place,
-            format!("one of: {}", ALL.join(", ")),
-        )
-        .maybe_help(did_you_mean(word, ALL)),
-    };
-    problems.push(problem);
-    None
 }
 
 fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
@@ -405,158 +320,6 @@ fn volumes(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<Volum
     volumes
 }
 
-/// The ports of a pod or a container, as far as they are good.
-pub(super) fn ports(
-    raw: Option<&Either<String, Vec<Either<raw::ShortPort, raw::Port>>>>,
-    node: &Node,
-    checks: &mut Checks<'_>,
-) -> Vec<Port> {
-    let (Some(raw), Some(entry)) = (raw, node.entry("ports")) else { return Vec::new() };
-    let list = match raw {
-        Either::Short(word) if word == "auto" => {
-            checks.not_yet("`ports: auto`".to_owned(), entry.value.span.clone());
-            return Vec::new();
-        }
-        Either::Short(word) => {
-            let message = "`ports` is a list, or the word `auto`";
-            let place = entry.value.span.clone();
-            let help = format!("write `ports: [{word}]`");
-            checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
-            return Vec::new();
-        }
-        Either::Long(list) => list,
-    };
-    if !list.is_empty() && checks.network != NetworkMode::Bridge {
-        let host = checks.network == NetworkMode::Host;
-        let message = if host {
-            "with `network: host` there is nothing to publish"
-        } else {
-            "with `network: none` no port can be reached"
-        };
-        let help = if host {
-            "programs listen on the machine's own addresses: leave `ports` out"
-        } else {
-            "leave `ports` out, or use `network: bridge`"
-        };
-        checks
-            .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));
-    }
-    let mut ports = Vec::new();
-    for (index, item) in list.iter().enumerate() {
-        let Some(place) = entry.value.item(index) else { continue };
-        let Some((word, name)) = port_word(item, place, checks) else { continue };
-        if let Some(port) = supported(word, name, place, checks) {
-            checks.ports.push((port.clone(), place.span.clone()));
-            ports.push(port);
-        }
-    }
-    ports
-}
-
-fn port_word(
-    item: &Either<raw::ShortPort, raw::Port>,
-    place: &Node,
-    checks: &mut Checks<'_>,
-) -> Option<(PortWord, Option<String>)> {
-    let long = match item {
-        Either::Short(word) => {
-            let word = checks.quantity("P0424", port::parse(&word.0), place.span.clone())?;
-            return Some((word, None));
-        }
-        Either::Long(long) => long,
-    };
-    let at = |key: &str| place.get(key).map_or_else(|| place.head(), |node| node.span.clone());
-    let host = checks.quantity("P0424", port::range(&long.host.0, &long.host.0), at("host"));
-    let container = checks.quantity(
-        "P0424",
-        port::range(&long.container.0, &long.container.0),
-        at("container"),
-    );
-    let address = match &long.address {
-        Some(text) => Some(checks.address(text, &at("address"))?),
-        None => None,
-    };
-    if let Some(name) = &long.name
-        && !checks.one_line(name, &at("name"))
-    {
-        return None;
-    }
-    let protocol = match long.protocol {
-        None | Some(raw::Protocol::Tcp) => WordProtocol::Tcp,
-        Some(raw::Protocol::Udp) => WordProtocol::Udp,
-        Some(raw::Protocol::Sctp) => WordProtocol::Sctp,
-    };
-    let text = format!("{}:{}", long.host.0, long.container.0);
-    let word = port::build(&text, address, host?, container?, protocol);
-    Some((checks.quantity("P0424", word, place.head())?, long.name.clone()))
-}
-
-/// The port as this version can publish it.
-fn supported(
-    word: PortWord,
-    name: Option<String>,
-    place: &Node,
-    checks: &mut Checks<'_>,
-) -> Option<Port> {
-    let refuse = |what: &str, checks: &mut Checks<'_>| {
-        checks.not_yet(what.to_owned(), place.span.clone());
-        None
-    };
-    let address = match word.address {
-        Some(IpAddr::V6(_)) => return refuse("publishing on an IPv6 address", checks),
-        Some(IpAddr::V4(address)) => Some(address).filter(|address| !address.is_unspecified()),
-        None => None,
-    };
-    let Some(protocol) = Option::<Protocol>::from(word.protocol) else {
-        return refuse("publishing an sctp port", checks);
-    };
-    if word.host.0 == 0 {
-        return refuse("a free port chosen at `up` (host port 0)", checks);
-    }
-    if word.host.0 != word.host.1 && word.host != word.container {
-        return refuse("a range whose two ends differ", checks);
-    }
-    let count = u16::try_from(u32::from(word.host.1 - word.host.0) + 1).ok()?;
-    Some(Port { address, host: word.host.0, container: word.container.0, count, protocol, name })
-}
-
-/// Pod ports lead to infra where `net` is not shared, and nothing listens there.
-fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
-    let some = matches!(&raw.ports, Some(Either::Long(list)) if !list.is_empty());
-    if !some || checks.share.contains(&Shared::Net) {
-        return;
-    }
-    let Some(entry) = node.entry("ports") else { return };
-    let message = "connections to these ports will be refused";
-    let label = "they lead to the pod's own namespace, where nothing listens";
-    let problem = Problem::error("P0550", message, entry.key.clone(), label).warning();
-    checks.report(problem.help("`net` is not shared: put `ports` on the container that listens"));
-}
-
-/// Two ports that want the same door of the host.
-fn conflicts(mut ports: Ports, problems: &mut Vec<Problem>) {
-    ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
-    let last = |port: &Port| u32::from(port.host) + u32::from(port.count);
-    for (index, (one, first)) in ports.iter().enumerate() {
-        let near = ports[index + 1..].iter().take_while(|(other, _)| {
-            other.protocol == one.protocol && u32::from(other.host) < last(one)
-        });
-        let meets = |other: &Port| {
-            other.address.is_none() || one.address.is_none() || other.address == one.address
-        };
-        // One report for each port is enough, however many others it meets.
-        if let Some((other, second)) = near.into_iter().find(|(other, _)| meets(other)) {
-            let (early, late) =
-                if first.start <= second.start { (first, second) } else { (second, first) };
-            let message = format!("host port {} is published twice", other.host);
-            problems.push(
-                Problem::error("P0512", message, late.clone(), "here again")
-                    .also(early.clone(), "first here"),
-            );
-        }
-    }
-}
-
 /// What the pods of one file cannot have in common.
 pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Vec<Problem>) {
     for (index, pod) in pods.iter().enumerate() {
@@ -568,35 +331,7 @@ pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Vec<Problem>) {
                 .push(Problem::error("P0502", message, at("name"), "again").also(first, "first"));
         }
     }
-    conflicts(ports, problems);
-}
-
-/// Reports every round in `dependsOn`, with each edge of it labelled.
-pub(super) fn rounds(
-    names: &[&str],
-    edges: &[Vec<(usize, Range<usize>)>],
-    checks: &mut Checks<'_>,
-) {
-    let plain: Vec<Vec<usize>> =
-        edges.iter().map(|edges| edges.iter().map(|(to, _)| *to).collect()).collect();
-    for cycle in order::cycles(&plain) {
-        let mut drawn: Vec<&str> = cycle.iter().map(|index| names[*index]).collect();
-        drawn.push(drawn[0]);
-        let mut labels = Vec::new();
-        for (place, index) in cycle.iter().enumerate() {
-            let next = cycle[(place + 1) % cycle.len()];
-            if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
-                labels.push((
-                    span.clone(),
-                    format!("`{}` waits for `{}`", names[*index], names[next]),
-                ));
-            }
-        }
-        let message = format!("`dependsOn` goes round: {}", drawn.join(" -> "));
-        let mut problem = Problem::error("P0520", message, 0..0, "");
-        problem.labels = labels;
-        checks.report(problem.help("none of these could ever start; take one of the edges away"));
-    }
+    publish::conflicts(ports, problems);
 }
 
 /// The containers' names that exist, even where what they contain is wrong.

@@ -1,0 +1,149 @@
+//! `dependsOn`: every name resolved, every round found.
+
+use super::model::{Condition, Container};
+use super::order;
+use super::problem::{Problem, did_you_mean};
+use super::raw::{self, Either, RawContainer, RawPod};
+use super::tree::{Entry, Node};
+use super::validate::{self, Checks};
+use crate::names::ContainerName;
+use indexmap::IndexMap;
+use std::ops::Range;
+
+/// Resolves `dependsOn` of every container, and looks for rounds.
+pub(super) fn dependencies(
+    raw: &RawPod,
+    node: &Node,
+    restarts: &[&str],
+    checks: &mut Checks<'_>,
+    result: &mut IndexMap<ContainerName, Container>,
+) {
+    let known = validate::known_containers(node);
+    let index: IndexMap<&str, usize> =
+        known.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+    let mut edges: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); known.len()];
+    for (word, container) in raw.containers.iter().flatten() {
+        let place = node.get("containers").and_then(|all| all.get(word));
+        let (Some(from), Some(list)) =
+            (index.get(word.as_str()), place.and_then(|one| one.get("dependsOn")))
+        else {
+            continue;
+        };
+        let mut resolved = IndexMap::new();
+        for (other, condition, at) in wanted(container, list, checks) {
+            let Some(to) = index.get(other) else {
+                unknown(word, other, at, &known, checks);
+                continue;
+            };
+            if condition == Condition::Completed && restarts.contains(&other) {
+                let message =
+                    format!("`{word}` waits for the end of `{other}`, which is always restarted");
+                let problem = Problem::error("P0522", message, at.clone(), "never completes");
+                checks
+                    .report(problem.help(format!("give `{other}` `restart: no` or `on-failure`")));
+            }
+            edges[*from].push((*to, at));
+            if let Ok(name) = ContainerName::try_from(other) {
+                resolved.insert(name, condition);
+            }
+        }
+        if let Some(container) =
+            ContainerName::try_from(word.as_str()).ok().and_then(|name| result.get_mut(&name))
+        {
+            container.depends_on = resolved;
+        }
+    }
+    rounds(&known, &edges, checks);
+}
+
+/// What a container waits for: the other's name, what must have happened, and where that stands.
+fn wanted<'a>(
+    raw: &'a RawContainer,
+    list: &Node,
+    checks: &mut Checks<'_>,
+) -> Vec<(&'a str, Condition, Range<usize>)> {
+    let mut result: Vec<(&str, Condition, Range<usize>)> = Vec::new();
+    match &raw.depends_on {
+        Some(Either::Short(names)) => {
+            for (index, name) in names.iter().enumerate() {
+                let at = list.item(index).map_or_else(|| list.head(), |item| item.span.clone());
+                if let Some((_, _, first)) = result.iter().find(|(known, _, _)| known == name) {
+                    let message = format!("`{name}` is in `dependsOn` twice");
+                    checks.report(
+                        Problem::error("P0523", message, at, "again").also(first.clone(), "first"),
+                    );
+                    continue;
+                }
+                result.push((name, Condition::Started, at));
+            }
+        }
+        Some(Either::Long(map)) => {
+            for (name, value) in map {
+                let Some(entry) = list.entry(name) else { continue };
+                let condition = condition(value, entry, checks);
+                result.push((name, condition, entry.key.clone()));
+            }
+        }
+        None => {}
+    }
+    result
+}
+
+fn condition(
+    value: &Either<raw::Condition, raw::Dependency>,
+    entry: &Entry,
+    checks: &mut Checks<'_>,
+) -> Condition {
+    let word = match value {
+        Either::Short(word) => *word,
+        Either::Long(long) => {
+            if long.restart == Some(true) {
+                checks.later(&entry.value, &["restart"]);
+            }
+            long.condition.unwrap_or(raw::Condition::Started)
+        }
+    };
+    match word {
+        raw::Condition::Started => Condition::Started,
+        raw::Condition::Completed => Condition::Completed,
+        raw::Condition::Ready => {
+            let place = entry.value.get("condition").unwrap_or(&entry.value).span.clone();
+            checks.not_yet("to wait until a container is `ready`".to_owned(), place);
+            Condition::Started
+        }
+    }
+}
+
+fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks: &mut Checks<'_>) {
+    let message = format!("`{word}` depends on `{other}`, which is no container of this pod");
+    let others: Vec<&str> = known.iter().copied().filter(|name| *name != word).collect();
+    let help = did_you_mean(other, others.iter().copied()).or_else(|| {
+        (!others.is_empty() && others.len() < 12)
+            .then(|| format!("there is: {}", others.join(", ")))
+    });
+    checks.report(Problem::error("P0524", message, place, "no such container").maybe_help(help));
+}
+
+/// Reports every round in `dependsOn`, with each edge of it labelled.
+fn rounds(names: &[&str], edges: &[Vec<(usize, Range<usize>)>], checks: &mut Checks<'_>) {
+    let plain: Vec<Vec<usize>> =
+        edges.iter().map(|edges| edges.iter().map(|(to, _)| *to).collect()).collect();
+    for cycle in order::cycles(&plain) {
+        let mut drawn: Vec<&str> = cycle.iter().map(|index| names[*index]).collect();
+        drawn.push(drawn[0]);
+        let mut labels = Vec::new();
+        for (place, index) in cycle.iter().enumerate() {
+            let next = cycle[(place + 1) % cycle.len()];
+            if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
+                labels.push((
+                    span.clone(),
+                    format!("`{}` waits for `{}`", names[*index], names[next]),
+                ));
+            }
+        }
+        let message = format!("`dependsOn` goes round: {}", drawn.join(" -> "));
+        let mut problem = Problem::error("P0520", message, 0..0, "");
+        problem.labels = labels;
+        checks.report(problem.help("none of these could ever start; take one of the edges away"));
+    }
+}

@@ -1,0 +1,165 @@
+//! Published ports: the long and the short form to the model's, and which of them want the same door.
+
+use super::model::{NetworkMode, Port, Protocol, Shared};
+use super::port::{self, PortWord, WordProtocol};
+use super::problem::Problem;
+use super::raw::{self, Either, RawPod};
+use super::tree::Node;
+use super::validate::Checks;
+use std::net::IpAddr;
+use std::ops::Range;
+
+/// Published ports with their places.
+pub(super) type Ports = Vec<(Port, Range<usize>)>;
+
+/// The ports of a pod or a container, as far as they are good.
+pub(super) fn ports(
+    raw: Option<&Either<String, Vec<Either<raw::ShortPort, raw::Port>>>>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) -> Vec<Port> {
+    let (Some(raw), Some(entry)) = (raw, node.entry("ports")) else { return Vec::new() };
+    let list = match raw {
+        Either::Short(word) if word == "auto" => {
+            checks.not_yet("`ports: auto`".to_owned(), entry.value.span.clone());
+            return Vec::new();
+        }
+        Either::Short(word) => {
+            let message = "`ports` is a list, or the word `auto`";
+            let place = entry.value.span.clone();
+            let help = format!("write `ports: [{word}]`");
+            checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
+            return Vec::new();
+        }
+        Either::Long(list) => list,
+    };
+    if !list.is_empty() && checks.network != NetworkMode::Bridge {
+        let host = checks.network == NetworkMode::Host;
+        let message = if host {
+            "with `network: host` there is nothing to publish"
+        } else {
+            "with `network: none` no port can be reached"
+        };
+        let help = if host {
+            "programs listen on the machine's own addresses: leave `ports` out"
+        } else {
+            "leave `ports` out, or use `network: bridge`"
+        };
+        checks
+            .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));
+    }
+    let mut ports = Vec::new();
+    for (index, item) in list.iter().enumerate() {
+        let Some(place) = entry.value.item(index) else { continue };
+        let Some((word, name)) = port_word(item, place, checks) else { continue };
+        if let Some(port) = supported(word, name, place, checks) {
+            checks.ports.push((port.clone(), place.span.clone()));
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+fn port_word(
+    item: &Either<raw::ShortPort, raw::Port>,
+    place: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<(PortWord, Option<String>)> {
+    let long = match item {
+        Either::Short(word) => {
+            let word = checks.quantity("P0424", port::parse(&word.0), place.span.clone())?;
+            return Some((word, None));
+        }
+        Either::Long(long) => long,
+    };
+    let at = |key: &str| place.get(key).map_or_else(|| place.head(), |node| node.span.clone());
+    let host = checks.quantity("P0424", port::range(&long.host.0, &long.host.0), at("host"));
+    let container = checks.quantity(
+        "P0424",
+        port::range(&long.container.0, &long.container.0),
+        at("container"),
+    );
+    let address = match &long.address {
+        Some(text) => Some(checks.address(text, &at("address"))?),
+        None => None,
+    };
+    if let Some(name) = &long.name
+        && !checks.one_line(name, &at("name"))
+    {
+        return None;
+    }
+    let protocol = match long.protocol {
+        None | Some(raw::Protocol::Tcp) => WordProtocol::Tcp,
+        Some(raw::Protocol::Udp) => WordProtocol::Udp,
+        Some(raw::Protocol::Sctp) => WordProtocol::Sctp,
+    };
+    let text = format!("{}:{}", long.host.0, long.container.0);
+    let word = port::build(&text, address, host?, container?, protocol);
+    Some((checks.quantity("P0424", word, place.head())?, long.name.clone()))
+}
+
+/// The port as this version can publish it.
+fn supported(
+    word: PortWord,
+    name: Option<String>,
+    place: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<Port> {
+    let refuse = |what: &str, checks: &mut Checks<'_>| {
+        checks.not_yet(what.to_owned(), place.span.clone());
+        None
+    };
+    let address = match word.address {
+        Some(IpAddr::V6(_)) => return refuse("publishing on an IPv6 address", checks),
+        Some(IpAddr::V4(address)) => Some(address).filter(|address| !address.is_unspecified()),
+        None => None,
+    };
+    let Some(protocol) = Option::<Protocol>::from(word.protocol) else {
+        return refuse("publishing an sctp port", checks);
+    };
+    if word.host.0 == 0 {
+        return refuse("a free port chosen at `up` (host port 0)", checks);
+    }
+    if word.host.0 != word.host.1 && word.host != word.container {
+        return refuse("a range whose two ends differ", checks);
+    }
+    let count = u16::try_from(u32::from(word.host.1 - word.host.0) + 1).ok()?;
+    Some(Port { address, host: word.host.0, container: word.container.0, count, protocol, name })
+}
+
+/// Pod ports lead to infra where `net` is not shared, and nothing listens there.
+pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
+    let some = matches!(&raw.ports, Some(Either::Long(list)) if !list.is_empty());
+    if !some || checks.share.contains(&Shared::Net) {
+        return;
+    }
+    let Some(entry) = node.entry("ports") else { return };
+    let message = "connections to these ports will be refused";
+    let label = "they lead to the pod's own namespace, where nothing listens";
+    let problem = Problem::error("P0550", message, entry.key.clone(), label).warning();
+    checks.report(problem.help("`net` is not shared: put `ports` on the container that listens"));
+}
+
+/// Two ports that want the same door of the host.
+pub(super) fn conflicts(mut ports: Ports, problems: &mut Vec<Problem>) {
+    ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
+    let last = |port: &Port| u32::from(port.host) + u32::from(port.count);
+    for (index, (one, first)) in ports.iter().enumerate() {
+        let near = ports[index + 1..].iter().take_while(|(other, _)| {
+            other.protocol == one.protocol && u32::from(other.host) < last(one)
+        });
+        let meets = |other: &Port| {
+            other.address.is_none() || one.address.is_none() || other.address == one.address
+        };
+        // One report for each port is enough, however many others it meets.
+        if let Some((other, second)) = near.into_iter().find(|(other, _)| meets(other)) {
+            let (early, late) =
+                if first.start <= second.start { (first, second) } else { (second, first) };
+            let message = format!("host port {} is published twice", other.host);
+            problems.push(
+                Problem::error("P0512", message, late.clone(), "here again")
+                    .also(early.clone(), "first here"),
+            );
+        }
+    }
+}

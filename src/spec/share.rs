@@ -1,0 +1,91 @@
+//! `share`: which namespaces the containers of a pod have in common.
+
+use super::model::Shared;
+use super::problem::{Problem, did_you_mean};
+use super::raw::{Either, RawPod};
+use super::tree::Node;
+use indexmap::{IndexMap, IndexSet};
+use std::ops::Range;
+
+const DEFAULT_SHARE: [Shared; 3] = [Shared::Net, Shared::Uts, Shared::Ipc];
+
+/// The kinds of the file, or the default.
+pub(super) fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> IndexSet<Shared> {
+    let default = || IndexSet::from(DEFAULT_SHARE);
+    let (Some(share), Some(place)) = (&raw.share, node.get("share")) else { return default() };
+    let words = match share {
+        Either::Short(word) if word == "none" => return IndexSet::new(),
+        Either::Short(word) => {
+            let parts: Vec<&str> =
+                word.split([',', ' ', '+']).filter(|part| !part.is_empty()).collect();
+            let plus = if word.contains('+') { "+" } else { "" };
+            let list =
+                parts.iter().map(|part| format!("{plus}{part}")).collect::<Vec<_>>().join(", ");
+            let message = "`share` is a list, or the word `none`";
+            let problem = Problem::error("P0430", message, place.span.clone(), "this is neither");
+            problems.push(problem.help(format!("write `share: [{list}]`")));
+            return default();
+        }
+        Either::Long(words) => words,
+    };
+    let adds = |word: &str| word.starts_with('+');
+    if words.iter().any(|word| adds(word)) && !words.iter().all(|word| adds(word)) {
+        let odd = words.iter().position(|word| !adds(word)).and_then(|index| place.item(index));
+        let all = words.iter().map(|word| format!("+{}", word.trim_start_matches('+')));
+        let plain = words.iter().map(|word| word.trim_start_matches('+'));
+        let help = format!(
+            "write `[{}]` to add to the default, or `[{}]` for exactly these",
+            all.collect::<Vec<_>>().join(", "),
+            plain.collect::<Vec<_>>().join(", ")
+        );
+        let message = "`share` mixes items with and without `+`";
+        let place = odd.map_or_else(|| place.head(), |item| item.span.clone());
+        problems.push(Problem::error("P0431", message, place, "without `+`").help(help));
+    }
+    let mut kinds = if words.iter().any(|word| adds(word)) { default() } else { IndexSet::new() };
+    let mut seen: IndexMap<&str, Range<usize>> = IndexMap::new();
+    for (index, word) in words.iter().enumerate() {
+        let at = place.item(index).map_or_else(|| place.head(), |item| item.span.clone());
+        let bare = word.strip_prefix('+').unwrap_or(word);
+        if let Some(first) = seen.get(bare) {
+            let message = format!("`{bare}` is in `share` twice");
+            problems
+                .push(Problem::error("P0432", message, at, "again").also(first.clone(), "first"));
+            continue;
+        }
+        seen.insert(bare, at.clone());
+        kinds.extend(shared(bare, at, problems));
+    }
+    kinds.sort();
+    kinds
+}
+
+fn shared(word: &str, place: Range<usize>, problems: &mut Vec<Problem>) -> Option<Shared> {
+    const ALL: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "cgroup", "time"];
+    let problem = match word {
+        "net" => return Some(Shared::Net),
+        "uts" => return Some(Shared::Uts),
+        "ipc" => return Some(Shared::Ipc),
+        "pid" => return Some(Shared::Pid),
+        "user" | "cgroup" | "time" => {
+            let message = format!("sharing `{word}` is not supported yet");
+            Problem::error("P0900", message, place, "not supported yet")
+        }
+        "none" => Problem::error("P0433", "`none` stands alone", place, "not in a list")
+            .help("write `share: none`"),
+        _ if word.contains([',', ' ']) => {
+            let parts: Vec<&str> = word.split([',', ' ']).filter(|part| !part.is_empty()).collect();
+            Problem::error("P0430", format!("`{word}` is one item"), place, "here")
+                .help(format!("write `[{}]`", parts.join(", ")))
+        }
+        _ => Problem::error(
+            "P0434",
+            format!("`{word}` is no kind of namespace"),
+            place,
+            format!("one of: {}", ALL.join(", ")),
+        )
+        .maybe_help(did_you_mean(word, ALL)),
+    };
+    problems.push(problem);
+    None
+}
