@@ -1,6 +1,13 @@
 //! Cgroups of the v2 hierarchy: make, find, list, kill, remove. Where no usable mount of it is in sight it is
 //! reached by a detached one, so that hybrid and v1 machines have it too. Nothing is ever moved between
-//! cgroups here: processes are born in them (CLONE_INTO_CGROUP). Limits are not set here.
+//! cgroups here: processes are born in them (CLONE_INTO_CGROUP). Limits are not set here. `process.rs` reads
+//! who lives in one, `usage.rs` what it uses.
+
+mod process;
+mod usage;
+
+pub use process::Process;
+pub use usage::{Amount, BlockIo, Pressure, Source, Usage};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, Mode, OFlags};

@@ -4,16 +4,13 @@
 
 use super::error::CliError;
 use super::target::{self, TargetArg};
+use super::{running, signals};
 use crate::cgroup::Hierarchy;
-use crate::names::{ContainerName, PodName};
-use crate::plan::step::{Launch, Step};
 use crate::sandbox::{self, Entered, Entry, Report, SandboxError};
-use crate::state::record::ContainerRecord;
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
-use crate::sys::process;
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
@@ -67,16 +64,13 @@ impl Exec {
         let wanted = target::one(Some(&self.target))?;
         let record = target::find(store, &wanted.pod)?;
         let container = target::container(&record, wanted.container.as_ref())?;
-        let launch = Self::launch(store, &record.name, &container.name)?;
+        let plan = running::plan(store, &record.name)?;
+        let launch = running::launch(&plan, &container.name)?;
         let name = format!("{}/{}", record.name, container.name);
         let failed =
             |error: &dyn std::error::Error| CliError::host(format!("cannot enter {name}"), error);
-        let target = first_process(container).ok_or_else(|| {
-            CliError::refused(
-                format!("{name} is not running"),
-                format!("`podspec ps {}` shows how it is", record.name),
-            )
-        })?;
+        let target = running::first_process(container)
+            .ok_or_else(|| running::not_running(&name, &record.name))?;
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
         let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
         let mut process = launch.oci.process().clone().ok_or_else(|| {
@@ -103,28 +97,6 @@ impl Exec {
         }
         Ok(exit_code(entered.child.pidfd.as_fd()))
     }
-
-    fn launch(store: &Store, pod: &PodName, container: &ContainerName) -> Result<Launch, CliError> {
-        let found = store
-            .pod(pod)
-            .read_journal()
-            .map_err(|error| CliError::host(format!("cannot read the plan of `{pod}`"), &error))?;
-        let steps = found.into_iter().flat_map(|found| found.header.plan.steps);
-        let mut launches = steps.filter_map(|planned| match planned.step {
-            Step::CreateContainer(launch) => Some(*launch),
-            _ => None,
-        });
-        launches.find(|launch| launch.container == *container).ok_or_else(|| {
-            CliError::refused(format!("`{pod}` is gone"), "`podspec ps` lists the pods")
-        })
-    }
-}
-
-/// A pidfd of exactly the process that was recorded.
-fn first_process(container: &ContainerRecord) -> Option<OwnedFd> {
-    let (pid, start_time) = container.pid.zip(container.start_time)?;
-    let pidfd = process::pidfd_open(pid).ok()?;
-    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
 }
 
 fn not_started(name: &str, error: &SandboxError) -> CliError {
@@ -212,7 +184,7 @@ impl Streams {
                 raw = Some(RawTerminal::enter()?);
             }
             if isatty(io::stdin()) {
-                resized = Some(window_changes()?);
+                resized = Some(signals::take(&[Signal::SIGWINCH])?);
                 copy_size(master);
             }
         }
@@ -351,13 +323,6 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn window_changes() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGWINCH);
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 /// The command's terminal is as large as ours.

@@ -7,14 +7,15 @@ use super::error::CliError;
 use super::logs::Follower;
 use super::output::{self, paint, sanitize};
 use super::ps::describe;
-use super::screen::Screen;
+use super::screen::{On, Screen};
+use super::signals;
 use crate::names::{ContainerName, PodName};
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
 use crate::supervise::protocol::{Event, Failure, Request};
 use crate::supervise::wire::{Received, Wire};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
 
@@ -73,7 +74,7 @@ impl<'a> Live<'a> {
             begun: std::time::Instant::now(),
             since: format!("{:.9}", jiff::Timestamp::now()),
             board,
-            screen: Screen::open(),
+            screen: Screen::open(On::Stderr),
             signals: None,
             code: None,
             follower: None,
@@ -174,7 +175,7 @@ impl<'a> Live<'a> {
 
     fn draw(&mut self) {
         if let Some(screen) = &mut self.screen {
-            let (width, height) = Screen::room();
+            let (width, height) = screen.room();
             let plain = self.board.lines(width, height, false);
             let (color, _) = output::error_style();
             let lines = if color { self.board.lines(width, height, true) } else { plain.clone() };
@@ -300,12 +301,6 @@ impl<'a> Live<'a> {
 
 /// What would end us is read instead; a second client of the same process takes them anew.
 fn take_signals() -> Result<SignalFd, CliError> {
-    let failed = |error: std::io::Error| CliError::host("cannot wait for signals", &error);
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        set.add(signal);
-    }
-    set.thread_block().map_err(|errno| failed(errno.into()))?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|errno| failed(errno.into()))
+    signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+        .map_err(|error| CliError::host("cannot wait for signals", &error))
 }

@@ -15,9 +15,13 @@ mod output;
 mod plan;
 mod ps;
 pub mod report;
+mod running;
 mod schema;
 mod screen;
+mod signals;
+mod stats;
 mod target;
+mod top;
 mod up;
 mod validate;
 
@@ -63,6 +67,8 @@ enum Command {
     Ps(ps::Ps),
     Logs(logs::Logs),
     Exec(exec::Exec),
+    Top(top::Top),
+    Stats(stats::Stats),
     Inspect(inspect::Inspect),
     Plan(plan::Plan),
     Validate(validate::Validate),
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Ps(command) => command.run(&store),
         Command::Logs(command) => command.run(&store),
         Command::Exec(command) => command.run(&store),
+        Command::Top(command) => command.run(&store),
+        Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
         Command::Validate(command) => command.run(),

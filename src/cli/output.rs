@@ -22,7 +22,57 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), CliError> {
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| CliError::host("cannot write JSON", &error))?;
-    line(&text)
+    line(&escape_json(text))
+}
+
+/// Writes a value as JSON on one line, for streams of them.
+pub(super) fn json_line(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| CliError::host("cannot write JSON", &error))?;
+    line(&escape_json(text))
+}
+
+/// JSON escapes C0 alone, and a terminal obeys more than that. Outside of strings there is none of it.
+fn escape_json(text: String) -> String {
+    let harmful = |c: char| c > '\u{7e}' && is_harmful(c);
+    if !text.contains(harmful) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmful(c) {
+            // All of them are below U+10000.
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// Bytes in the units of the pod file, three digits or so.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "Ki", "Mi", "Gi", "Ti", "Pi"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1023.5 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && amount < 99.95);
+    format!("{amount:.digits$}{}", UNITS[unit])
+}
+
+/// To a hundredth, for reports.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// Lines no longer than the terminal that standard output is.
+pub(super) fn cut_lines(text: &str) -> String {
+    let width = stdout_width();
+    let cut = |line: &str| line.chars().take(width).collect::<String>();
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line to standard error; who closed that does not want to know.
@@ -41,6 +91,11 @@ pub(super) fn error_style() -> (bool, usize) {
 
 pub(super) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Of its terminal; without one a line may be as long as it is.
+pub(super) fn stdout_width() -> usize {
+    if stdout_is_terminal() { width(&io::stdout()) } else { usize::MAX }
 }
 
 pub(super) fn stdout_colors() -> bool {
@@ -84,14 +139,15 @@ pub(super) fn prefix_style(index: usize) -> Style {
 }
 
 /// The text with everything that a terminal might obey replaced: C0 and C1 controls but tab, and the
-/// characters that reorder text.
+/// characters that reorder text or end a line.
 pub(super) fn sanitize(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
 pub(super) fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\t')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}')
 }
 
 /// A table without borders, as wide as its content.
@@ -115,6 +171,24 @@ mod tests {
         let shown = sanitize(hostile);
         assert!(shown.chars().all(|c| !is_harmful(c)), "{shown:?}");
         assert!(shown.ends_with("txt\tend"));
+    }
+
+    #[test]
+    fn json_carries_hostile_text_and_no_escape() {
+        let hostile = "\u{1b}]52;c;x\u{7}\u{7f}\u{9b}2J\u{202e}\u{2028}ö\u{1f600}";
+        let text = escape_json(serde_json::to_string(hostile).unwrap());
+        assert!(text.chars().all(|c| !is_harmful(c)), "{text:?}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), hostile);
+    }
+
+    #[test]
+    fn sizes_have_about_three_digits() {
+        let of = |bytes| size(bytes);
+        assert_eq!(of(0), "0B");
+        assert_eq!(of(1023), "1023B");
+        assert_eq!(of(1536), "1.5Ki");
+        assert_eq!(of(200 << 20), "200Mi");
+        assert_eq!(of((1 << 30) - 1), "1.0Gi");
     }
 
     #[test]

@@ -1,27 +1,39 @@
-//! Lines at the foot of standard error's terminal that are drawn again and again in place. Whoever writes
-//! anything else to the terminal hides them first.
+//! Lines at the foot of a terminal that are drawn again and again in place. Whoever writes anything else to
+//! the terminal hides them first.
 
 use std::io::{self, IsTerminal, Write};
 
-/// Where standard error can be drawn on.
+/// Which of our streams is drawn on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum On {
+    Stdout,
+    Stderr,
+}
+
+/// A stream that can be drawn on.
 #[derive(Debug)]
 pub(super) struct Screen {
+    on: On,
     /// Columns of each line that stands there now.
     drawn: Vec<usize>,
     shown: Vec<String>,
 }
 
 impl Screen {
-    /// `None` where standard error is no terminal, or one that cannot move its cursor.
-    pub(super) fn open() -> Option<Self> {
+    /// `None` where the stream is no terminal, or one that cannot move its cursor.
+    pub(super) fn open(on: On) -> Option<Self> {
         #[expect(clippy::disallowed_methods, reason = "the command line is who reads it")]
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        (io::stderr().is_terminal() && !dumb).then(|| Self { drawn: Vec::new(), shown: Vec::new() })
+        let terminal = match on {
+            On::Stdout => io::stdout().is_terminal(),
+            On::Stderr => io::stderr().is_terminal(),
+        };
+        (terminal && !dumb).then(|| Self { on, drawn: Vec::new(), shown: Vec::new() })
     }
 
     /// Columns and rows that lines may take: the last column stays free, for some terminals wrap there.
-    pub(super) fn room() -> (usize, usize) {
-        let (columns, rows) = size();
+    pub(super) fn room(&self) -> (usize, usize) {
+        let (columns, rows) = size(self.on);
         (columns.saturating_sub(1), rows.saturating_sub(2).max(1))
     }
 
@@ -30,19 +42,19 @@ impl Screen {
         if lines == self.shown {
             return;
         }
-        let mut out = erasure(&self.drawn, size().0);
+        let mut out = erasure(&self.drawn, size(self.on).0);
         for line in &lines {
             out.push_str(line);
             out.push('\n');
         }
-        write(&out);
+        write(self.on, &out);
         self.drawn = plain.iter().map(|line| line.chars().count()).collect();
         self.shown = lines;
     }
 
     /// Takes the lines away, so that something else can be written.
     pub(super) fn hide(&mut self) {
-        write(&erasure(&self.drawn, size().0));
+        write(self.on, &erasure(&self.drawn, size(self.on).0));
         self.leave();
     }
 
@@ -60,18 +72,29 @@ fn erasure(drawn: &[usize], columns: usize) -> String {
     if rows == 0 { String::new() } else { format!("\r\x1b[{rows}A\x1b[J") }
 }
 
-fn size() -> (usize, usize) {
-    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+fn size(on: On) -> (usize, usize) {
+    let size = match on {
+        On::Stdout => rustix::termios::tcgetwinsize(io::stdout()),
+        On::Stderr => rustix::termios::tcgetwinsize(io::stderr()),
+    };
+    let size = size.ok();
     // A terminal that does not know its size says zero.
     let known = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
     known.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
-fn write(text: &str) {
-    if !text.is_empty() {
-        // Who closed standard error does not want to know.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+fn write(on: On, text: &str) {
+    if text.is_empty() {
+        return;
     }
+    // Who closed the stream does not want to know.
+    let _ = match on {
+        On::Stdout => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        }
+        On::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+    };
 }
 
 #[cfg(test)]

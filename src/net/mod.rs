@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 pub mod conntrack;
+pub mod counters;
 pub mod firewall;
 pub mod link;
 pub mod netlink;

@@ -147,9 +147,14 @@ impl Host {
 
     /// Starts podspec and leaves it running.
     pub fn start_podspec<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Child {
+        self.start(&mut self.command(args))
+    }
+
+    /// podspec with the host's directories.
+    pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_podspec"));
         command.arg("--run").arg(&self.run).arg("--root").arg(self.data()).args(args);
-        self.start(&mut command)
+        command
     }
 
     /// Runs a shell script on the host.
@@ -159,9 +164,14 @@ impl Host {
 
     /// Starts a command as a process of the host, with pipes for its output.
     pub fn start(&self, command: &mut Command) -> Child {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.spawn(command)
+    }
+
+    /// Starts a command as a process of the host, with whatever streams it was given.
+    pub fn spawn(&self, command: &mut Command) -> Child {
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         command.env("PATH", path).env("SECRET_OF_THE_CALLER", "hunter2");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Only around the spawn: a thread whose children belong elsewhere cannot start threads.
         setns(&self.host_pids, CloneFlags::CLONE_NEWPID).unwrap();
         let child = command.spawn();

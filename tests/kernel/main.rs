@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, unreachable_pub)]
 
 mod host;
+// A user's terminal, for whatever draws or asks.
+mod terminal;
 
 // What the article in the README ran, section by section, and the first minute of a new user.
 mod article;
@@ -22,3 +24,5 @@ mod parallel;
 mod security;
 // The command line: which pod is meant, lists, prunes.
 mod cli;
+// What processes do and use, seen from outside.
+mod observe;

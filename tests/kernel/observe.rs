@@ -1,0 +1,172 @@
+//! What processes do and use, as `top` and `stats` tell it from outside; and that nothing a container says
+//! of itself is obeyed by a terminal.
+
+use crate::host::{Host, wait_for, wait_some};
+use crate::terminal::Terminal;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// OSC 52 (the clipboard), CSI, DEL, a C1 CSI, text turned round: whatever a terminal might obey.
+const HOSTILE: &str = "\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\u{7f}\u{9b}31m\u{202e}evil\u{2066}";
+
+fn perl(script: &str) -> Value {
+    json!({ "rootfs": "host", "command": ["perl", "-e", script] })
+}
+
+/// Text as a literal of perl: a pod file takes no control characters.
+fn literal(text: &str) -> String {
+    let escaped: String = text.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+    format!("\"{escaped}\"")
+}
+
+#[track_caller]
+fn assert_harmless(text: &str) {
+    let obeyed = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!text.contains(obeyed), "a terminal would obey {text:?}");
+}
+
+fn json_of(host: &Host, args: &[&str]) -> Value {
+    serde_json::from_str(&host.podspec(args).success()).unwrap()
+}
+
+#[test]
+fn top_shows_the_processes_of_the_host_and_obeys_none() {
+    let Some(host) = Host::new() else { return };
+    let script = format!(
+        "$| = 1; $0 = {}; if (!fork) {{ exec 'sleep', '1000' }} print qq(ready\\n); sleep",
+        literal(HOSTILE)
+    );
+    let mut web = perl(&script);
+    web["user"] = json!("33:33");
+    let containers = json!({ "web": web, "db": perl("sleep") });
+    host.up(&json!({ "name": "shop", "network": "none", "containers": containers }));
+    host.wait_log("shop/web", "ready");
+    wait_for("the second program", || {
+        host.podspec(["top", "shop"]).success().contains("sleep 1000")
+    });
+    let table = host.podspec(["top", "shop"]).success();
+    assert_harmless(&table);
+    assert_eq!(table.lines().count(), 1 + 4, "infra, db, and two of web:\n{table}");
+    assert!(table.contains("evil"), "{table}");
+
+    let rows = json_of(&host, &["top", "shop/web", "--format", "json"]);
+    let pid = host.container("shop", "web")["pid"].clone();
+    let [first, second] = rows.as_array().unwrap().as_slice() else { panic!("{rows:#}") };
+    assert_eq!((&first["pid"], &first["pidInside"]), (&pid, &json!(1)));
+    assert_eq!((&first["uid"], &first["container"]), (&json!(33), &json!("web")));
+    assert_eq!(first["command"], json!([HOSTILE]), "JSON has it as it is");
+    assert_eq!(second["parent"], pid);
+    assert_eq!(second["command"], json!(["sleep", "1000"]));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
+    assert_eq!(first["rssBytes"], json!(kib * 1024));
+    assert_harmless(&host.podspec(["top", "shop", "--format", "json"]).success());
+    host.down("shop");
+    assert!(host.podspec(["top", "shop"]).fails(1).contains("no pod `shop`"));
+    host.assert_clean();
+}
+
+#[test]
+fn stats_measure_each_container_and_the_network_of_the_pod() {
+    let Some(host) = Host::new() else { return };
+    let hungry = "my $x = 'x' x (32 << 20); print \"ready\\n\"; $| = 1; print ''; sleep";
+    let containers = json!({
+        "busy": perl("while (1) {}"),
+        "hungry": perl(&format!("$| = 1; {hungry}")),
+    });
+    host.up(&json!({ "name": "shop", "containers": containers }));
+    host.wait_log("shop/hungry", "ready");
+    // Not connected: nobody listens there, and a connected socket would hear of that.
+    let send = "use Socket; socket(S, PF_INET, SOCK_DGRAM, 0); \
+                send(S, 'x' x 1000, 0, pack_sockaddr_in(9, inet_aton($ARGV[0]))) for 1..20";
+    let gateway = host.inspect("shop")["network"]["gateway"].as_str().unwrap().to_owned();
+    host.podspec(["exec", "shop/busy", "--", "perl", "-e", send, &gateway]).success();
+
+    let sample = json_of(&host, &["stats", "shop", "--format", "json"]);
+    let pod = &sample["pods"][0];
+    let container = |name: &str| {
+        let all = pod["containers"].as_array().unwrap();
+        all.iter().find(|c| c["name"] == name).unwrap().clone()
+    };
+    let cpu = |of: &Value| of["cpu"]["percent"].as_f64().unwrap();
+    let (busy, hungry) = (container("busy"), container("hungry"));
+    assert!(cpu(&busy) > 0.0 && cpu(&busy) > cpu(&hungry), "{sample:#}");
+    assert!(cpu(pod) >= cpu(&busy));
+    let memory = |of: &Value| of["memory"]["used"].as_u64().unwrap();
+    assert!(memory(&hungry) >= 32 << 20 && memory(&busy) < 32 << 20, "{sample:#}");
+    assert!(memory(pod) >= memory(&hungry) + memory(&busy));
+    assert_eq!(pod["tasks"]["used"], 3, "two and infra");
+    assert_eq!(busy["network"], Value::Null, "it is the pod's");
+    assert_eq!(pod["network"]["source"], "veth");
+    let sent = pod["network"]["sent"].as_u64().unwrap();
+    assert!((20_000..100_000).contains(&sent), "{sent} bytes for 20 datagrams of 1000");
+
+    let one = json_of(&host, &["stats", "shop/busy", "--format", "json"]);
+    assert!(one["pods"][0].get("cpu").is_none(), "the pod was not asked for: {one:#}");
+    assert_eq!(one["pods"][0]["containers"].as_array().unwrap().len(), 1);
+    let table = host.podspec(["stats"]).success();
+    assert_eq!(table.lines().count(), 4, "one sample where there is no terminal:\n{table}");
+    assert!(host.podspec(["stats", "nope"]).fails(1).contains("no pod `nope`"));
+    host.down("shop");
+    host.assert_clean();
+}
+
+/// Memory and tasks of a container that is in a v1 cgroup of the same path.
+#[test]
+fn stats_take_v1_controllers_where_they_count() {
+    let Some(host) = Host::new() else { return };
+    let mounted = fs::read_to_string("/proc/1/mountinfo").unwrap();
+    if !mounted.contains("/sys/fs/cgroup/pids ") {
+        // A machine of v2 alone; `usage.rs` tests the reading of v1's texts.
+        return;
+    }
+    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
+    let id = host.inspect("shop")["id"].as_str().unwrap().to_owned();
+    let pid = host.container("shop", "web")["pid"].to_string();
+    let directory = Path::new("/sys/fs/cgroup/pids/podspec").join(&id);
+    fs::create_dir_all(directory.join("web")).unwrap();
+    fs::write(directory.join("web/pids.max"), "77").unwrap();
+    host.sh(&format!("echo {pid} > {}/web/cgroup.procs", directory.display())).success();
+    let sample = json_of(&host, &["stats", "shop/web", "--format", "json"]);
+    let tasks = &sample["pods"][0]["containers"][0]["tasks"];
+    host.down("shop");
+    wait_for("the v1 cgroup to be empty", || fs::remove_dir(directory.join("web")).is_ok());
+    fs::remove_dir(&directory).unwrap();
+    assert_eq!(*tasks, json!({ "used": 1, "limit": 77, "source": "cgroup1" }));
+    host.assert_clean();
+}
+
+#[test]
+fn live_stats_are_drawn_in_place_and_ctrl_c_ends_them() {
+    let Some(host) = Host::new() else { return };
+    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
+    let mut terminal = Terminal::start(&host, &["stats"]);
+    terminal.wait_text("shop  web");
+    terminal.wait_text("PRESSURE");
+    wait_for("a second drawing over the first", || terminal.text().contains("\u{1b}[3A\u{1b}[J"));
+    terminal.resize(45, 30);
+    let narrow = |text: String| text.rsplit("\u{1b}[J").next().unwrap().to_owned();
+    wait_some("lines of 45 columns", || {
+        let last = narrow(terminal.text());
+        (last.contains("shop  web") && !last.contains("PRESSURE")).then_some(())
+    });
+    terminal.keys(b"\x03");
+    terminal.end(&host).success();
+    assert!(terminal.is_restored());
+
+    // Where it is no terminal, Ctrl-C is SIGINT, and each sample a line.
+    let mut watch = host.start_podspec(["stats", "--watch", "--format", "json", "shop"]);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    let samples: Vec<Value> =
+        lines.by_ref().take(2).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_ne!(samples[0]["time"], samples[1]["time"]);
+    // The pod ends, and with it what there is to watch.
+    host.down("shop");
+    assert_eq!(host.finish(watch).code, Some(0));
+    host.assert_clean();
+}

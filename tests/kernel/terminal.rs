@@ -1,0 +1,82 @@
+//! A user at a terminal: podspec on a pty that controls its session, what it wrote, and keys.
+
+use crate::host::{Host, Outcome, wait_for};
+use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{Termios, tcgetattr};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+pub struct Terminal {
+    child: Option<Child>,
+    master: File,
+    /// Our copy of the side that podspec has: with it open the settings outlive podspec.
+    slave: OwnedFd,
+    output: Arc<Mutex<Vec<u8>>>,
+    before: Termios,
+}
+
+impl Terminal {
+    /// Starts podspec; the terminal is 100 columns by 30 rows.
+    pub fn start(host: &Host, args: &[&str]) -> Self {
+        let pty = openpty(Some(&size(100, 30)), None).unwrap();
+        let (master, slave) = (File::from(pty.master), pty.slave);
+        let before = tcgetattr(&slave).unwrap();
+        let podspec = host.command(args);
+        // In a session of its own, whose terminal this is: Ctrl-C is a signal only then.
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(podspec.get_program()).args(podspec.get_args());
+        let stream = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(stream()).stdout(stream()).stderr(stream()).env("TERM", "xterm");
+        let child = host.spawn(&mut command);
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let (mut from, to) = (master.try_clone().unwrap(), output.clone());
+        std::thread::spawn(move || {
+            let mut bite = [0; 4096];
+            while let Ok(read @ 1..) = from.read(&mut bite) {
+                to.lock().unwrap().extend_from_slice(&bite[..read]);
+            }
+        });
+        Self { child: Some(child), master, slave, output, before }
+    }
+
+    /// All that was written so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
+    }
+
+    pub fn keys(&mut self, keys: &[u8]) {
+        self.master.write_all(keys).unwrap();
+    }
+
+    #[track_caller]
+    pub fn wait_text(&self, text: &str) {
+        wait_for(&format!("{text:?} on the terminal, which has\n{}", self.text()), || {
+            self.text().contains(text)
+        });
+    }
+
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size =
+            rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.master, size).unwrap();
+    }
+
+    /// Waits for podspec's end: its code, and all that the terminal got.
+    pub fn end(&mut self, host: &Host) -> Outcome {
+        let mut outcome = host.finish(self.child.take().unwrap());
+        outcome.stdout = self.text();
+        outcome
+    }
+
+    /// Whether the terminal is as it was: echo, lines, signals.
+    pub fn is_restored(&self) -> bool {
+        tcgetattr(&self.slave).unwrap() == self.before
+    }
+}
+
+fn size(columns: u16, rows: u16) -> Winsize {
+    Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }
+}
