@@ -35,7 +35,7 @@
 //! | `openat2` | 5.6 | paths inside a root that may be hostile | error |
 //! | `close_range` | 5.9 | no descriptor of the host survives exec | error |
 //! | `MFD_EXEC` | 6.3 | infra's program | a memfd without the flag |
-//! | `NF_NAT_RANGE_PROTO_OFFSET` in nf_tables | 5.18 | a port range as one element | an element a port |
+//! | `NF_NAT_RANGE_PROTO_OFFSET` in nf_tables | 5.18 | a port range as one element | error |
 
 /// Words with rules: names of pods, containers, volumes, links.
 pub mod names;

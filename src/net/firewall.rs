@@ -154,38 +154,27 @@ impl Map {
     }
 }
 
-/// (min, max) with which NF_NAT_RANGE_PROTO_OFFSET over base 0, that is
-/// min + port mod (max - min + 1), takes each host port to its target port; None where one pair
-/// cannot.
-fn span(forward: &Forward) -> Option<(u16, u16)> {
-    if let Some(up) = forward.target_port.checked_sub(forward.host) {
-        return Some((up, u16::MAX));
-    }
-    let down = u32::from(forward.host - forward.target_port);
-    let last = u32::from(forward.host) + u32::from(forward.count) - 1;
-    let size = down.max(last / 2 + 1);
-    if size > u32::from(forward.host) {
-        return None;
-    }
-    let min = size - down;
-    Some((u16::try_from(min).ok()?, u16::try_from(min + size - 1).ok()?))
-}
-
-/// The forwards as the maps can hold them: a range that no pair of numbers describes is given port
-/// by port.
+/// The forwards as the maps can hold them. The kernel takes `port` into a range of `size` ports from `min`
+/// on to min + port mod size (NF_NAT_RANGE_PROTO_OFFSET over base 0). So a range is its own element where
+/// its length divides its first port, and else as few as can be of such, at most 32. A larger range of
+/// numbers would need no pieces, but where two flows of one client would look alike to the namespace,
+/// the kernel goes on to the next port of what it was given, and that would be one that nobody published.
 fn elements(forwards: &[Forward]) -> Vec<Forward> {
     let mut elements = Vec::with_capacity(forwards.len());
     for forward in forwards {
-        if forward.count <= 1 || span(forward).is_some() {
-            elements.push(*forward);
-            continue;
+        let mut rest = *forward;
+        while rest.count > 1 {
+            let divides = |size: &u16| rest.host.is_multiple_of(*size);
+            let size = (1..=rest.count.min(rest.host)).rev().find(divides).unwrap_or(1);
+            elements.push(Forward { count: size, ..rest });
+            rest.count -= size;
+            // Of the last piece these are beyond the range, perhaps beyond the last port.
+            rest.host = rest.host.wrapping_add(size);
+            rest.target_port = rest.target_port.wrapping_add(size);
         }
-        elements.extend((0..forward.count).map(|n| Forward {
-            host: forward.host.saturating_add(n),
-            count: 1,
-            target_port: forward.target_port.saturating_add(n),
-            ..*forward
-        }));
+        if rest.count == 1 {
+            elements.push(rest);
+        }
     }
     elements
 }
@@ -208,10 +197,8 @@ fn put_key(a: &mut Attributes<'_>, forward: &Forward) {
 }
 
 fn put_data(a: &mut Attributes<'_>, forward: &Forward) {
-    let (first, last) = match span(forward) {
-        Some((min, max)) if forward.count > 1 => (min, Some(max)),
-        _ => (forward.target_port, None),
-    };
+    let first = forward.target_port;
+    let last = (forward.count > 1).then(|| first.saturating_add(forward.count - 1));
     let mut data = forward.target.octets().to_vec();
     for port in std::iter::once(first).chain(last) {
         data.extend(port.to_be_bytes());
@@ -504,26 +491,72 @@ mod tests {
         Table { bridge: name("podspec0"), network, guard_forwarding: true }
     }
 
-    #[test]
-    fn a_span_takes_every_port_to_its_target() {
-        for (host, count, target) in [
-            (9000, 11, 9000),
-            (9000, 11, 80),
-            (80, 11, 9000),
-            (1, 65535, 1),
-            (60000, 5000, 59999),
-            (40000, 3, 65533),
-        ] {
-            let range = forward(host, count, target);
-            let (min, max) = span(&range).unwrap_or_else(|| panic!("{range:?}"));
-            for n in [0, u32::from(count) / 2, u32::from(count) - 1] {
-                let (min, max) = (u32::from(min), u32::from(max));
-                let found = min + (u32::from(host) + n) % (max - min + 1);
-                assert_eq!(found, u32::from(target) + n, "{range:?} port {n}");
+    /// Where the kernel takes a port that meets the element, after nf_nat_l4proto_unique_tuple() of
+    /// net/netfilter/nf_nat_core.c: 16 bits throughout, and the base is 0.
+    fn translated(element: &Forward, port: u16) -> u16 {
+        let (min, max) = (element.target_port, element.target_port + (element.count - 1));
+        let size = u32::from(max - min) + 1;
+        (u32::from(min) + u32::from(port) % size).try_into().unwrap()
+    }
+
+    fn assert_leads(range: &Forward) {
+        let pieces = elements(std::slice::from_ref(range));
+        assert!(pieces.len() <= 32, "{range:?}: {} elements", pieces.len());
+        let mut next = u32::from(range.host);
+        for piece in &pieces {
+            assert_eq!(u32::from(piece.host), next, "{range:?}: a gap, or twice, in {pieces:?}");
+            next += u32::from(piece.count);
+            for port in piece.host..=piece.host + (piece.count - 1) {
+                let wanted = range.target_port + (port - range.host);
+                assert_eq!(translated(piece, port), wanted, "{range:?}: port {port} by {piece:?}");
             }
+            // Whatever port of an element the kernel takes, it is a published one.
+            let last = piece.target_port + (piece.count - 1);
+            assert!(piece.target_port >= range.target_port);
+            assert!(last <= range.target_port + (range.count - 1), "{range:?}: {piece:?}");
         }
-        assert_eq!(span(&forward(100, 60000, 50)), None);
-        assert_eq!(elements(&[forward(100, 300, 50)]).len(), 300);
+        assert_eq!(next, u32::from(range.host) + u32::from(range.count), "{pieces:?}");
+    }
+
+    #[test]
+    fn a_range_is_one_element_where_its_length_divides_its_first_port() {
+        for (host, count, target) in
+            [(9000, 100, 80), (80, 10, 60000), (10_000, 10_000, 1), (7, 7, 7)]
+        {
+            assert_eq!(elements(&[forward(host, count, target)]).len(), 1, "{host} {count}");
+        }
+        let pieces = elements(&[forward(9001, 100, 81)]);
+        let shown: Vec<_> = pieces.iter().map(|p| (p.host, p.count, p.target_port)).collect();
+        assert_eq!(
+            shown,
+            [(9001, 1, 81), (9002, 14, 82), (9016, 56, 96), (9072, 28, 152), (9100, 1, 180)]
+        );
+    }
+
+    #[test]
+    fn the_longest_ranges_lead_where_they_should() {
+        for (host, count, target) in [
+            (1, 65535, 1),
+            (2, 65534, 1),
+            (1, 65534, 2),
+            (65535, 1, 1),
+            (65534, 2, 1),
+            (4, 28879, 9),
+        ] {
+            assert_leads(&forward(host, count, target));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_port_of_a_range_leads_to_its_own(
+            host in 1..=65535_u16, target in 1..=65535_u16, long in 0..=65534_u16, short in 0..2000_u16,
+            is_long in proptest::bool::weighted(0.1),
+        ) {
+            let most = (65535 - host).min(65535 - target);
+            let more = if is_long { long } else { short };
+            assert_leads(&forward(host, more.min(most) + 1, target));
+        }
     }
 
     #[test]
@@ -538,8 +571,8 @@ mod tests {
             let all = [
                 forward(80, 1, 8080),
                 at(forward(80, 1, 8081)),
-                forward(9000, 11, 9000),
-                at(forward(9000, 11, 80)),
+                forward(9000, 10, 9000),
+                at(forward(9000, 10, 80)),
                 Forward { protocol: Protocol::Udp, ..forward(80, 1, 53) },
             ];
             publish("0123456789", &all, Some(read().unwrap().generation)).unwrap();
@@ -643,7 +676,7 @@ mod tests {
         rig::on_new_host(|| {
             rig::bridge();
             make_table(&host_table()).unwrap();
-            let all = [forward(80, 1, 8080), forward(9000, 11, 80)];
+            let all = [forward(80, 1, 8080), forward(9000, 10, 80)];
             assert!(holds(&[]).unwrap() && !holds(&all).unwrap());
             publish("a", &all[..1], None).unwrap();
             publish_again("a", &all).unwrap();

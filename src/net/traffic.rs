@@ -113,49 +113,39 @@ fn udp_talk(from: &OwnedFd, to: (Ipv4Addr, u16), server: &UdpSocket) -> io::Resu
     Ok(peer.ip())
 }
 
+/// (host, count, target): a single port; ranges that are one element, up and down; ranges in pieces, of which
+/// one is a single port; the last ports there are.
+const RANGES: [(u16, u16, u16); 8] = [
+    (8080, 1, 80),
+    (9000, 11, 9000),
+    (9100, 100, 8100),
+    (9200, 100, 19200),
+    (9401, 11, 401),
+    (9502, 120, 29502),
+    (10_007, 3000, 5),
+    (65530, 6, 60001),
+];
+
 fn every_port_from_every_place(bridge_nf: &str) {
     let world = World::new(bridge_nf, true);
-    let (tcp, udp_) = (Protocol::Tcp, Protocol::Udp);
+    let tcp = Protocol::Tcp;
     let at = Forward { address: Some(OUTSIDE), ..forward(tcp, 9300, 5, 9300) };
-    let all = [
-        forward(tcp, 8080, 1, 80),
-        forward(udp_, 8080, 1, 53),
-        forward(tcp, 9000, 11, 9000),
-        forward(udp_, 9000, 11, 9000),
-        forward(tcp, 9100, 11, 8100),
-        forward(udp_, 9200, 11, 19200),
-        forward(tcp, 8089, 1, 89),
-    ];
+    let mut all = vec![forward(tcp, 8089, 1, 89)];
+    for (host, count, target) in RANGES {
+        all.extend([tcp, Protocol::Udp].map(|protocol| forward(protocol, host, count, target)));
+    }
     firewall::publish("a", &all, None).unwrap();
     firewall::publish("b", &[at, Forward { host: 8081, count: 1, ..at }], None).unwrap();
-    for (port, target) in [
-        (8080, 80),
-        (9000, 9000),
-        (9005, 9005),
-        (9010, 9010),
-        (9100, 8100),
-        (9105, 8105),
-        (9110, 8110),
-    ] {
-        let server = listener(&world.pod, target);
-        for (place, from, address) in world.places() {
-            let done = tcp_talk(from, (address, port), &server, SOON);
-            assert!(done.is_ok(), "bridge-nf {bridge_nf}: {place} to tcp {port}: {done:?}");
-        }
-    }
-    for (port, target) in [
-        (8080, 53),
-        (9000, 9000),
-        (9005, 9005),
-        (9010, 9010),
-        (9200, 19200),
-        (9205, 19205),
-        (9210, 19210),
-    ] {
-        let server = udp(&world.pod, target, SOON);
-        for (place, from, address) in world.places() {
-            let done = udp_talk(from, (address, port), &server);
-            assert!(done.is_ok(), "bridge-nf {bridge_nf}: {place} to udp {port}: {done:?}");
+    for (host, count, target) in RANGES {
+        for n in [0, count / 2, count - 1] {
+            let (port, target) = (host + n, target + n);
+            let (tcp, udp) = (listener(&world.pod, target), udp(&world.pod, target, SOON));
+            for (place, from, address) in world.places() {
+                let done = tcp_talk(from, (address, port), &tcp, SOON);
+                assert!(done.is_ok(), "bridge-nf {bridge_nf}: {place} to tcp {port}: {done:?}");
+                let done = udp_talk(from, (address, port), &udp);
+                assert!(done.is_ok(), "bridge-nf {bridge_nf}: {place} to udp {port}: {done:?}");
+            }
         }
     }
     let server = listener(&world.pod, 9302);
@@ -167,7 +157,7 @@ fn every_port_from_every_place(bridge_nf: &str) {
     }
     let seen = tcp_talk(&world.neighbour, (OUTSIDE, 9302), &server, SOON).unwrap();
     assert_eq!(seen, NEIGHBOUR, "a pod sees who asks");
-    for port in [8999, 9011, 9299, 9305] {
+    for port in [8999, 9011, 9099, 9299, 9305, 9400, 9412, 10_006, 13_007] {
         let beside = tcp_talk(&world.neighbour, (OUTSIDE, port), &server, SOON).unwrap_err();
         assert_eq!(beside.kind(), ErrorKind::ConnectionRefused, "port {port} is not published");
     }
@@ -281,5 +271,28 @@ fn a_client_that_never_pauses_is_heard_once_its_entry_is_forgotten() {
         assert!(arrives(), "an entry outlives its element");
         conntrack::forget(&[], &[POD]).unwrap();
         assert!(!arrives());
+    });
+}
+
+/// Where two flows of one client would look alike to the pod, the kernel takes the next port of what it was given. That
+/// must be one that is published.
+#[test]
+fn a_client_that_uses_a_port_twice_reaches_no_port_beside_the_range() {
+    rig::on_new_host(|| {
+        let world = World::new("0", true);
+        let second = Ipv4Addr::new(192, 168, 121, 12);
+        ip(&format!("addr add {second}/24 dev up0"));
+        firewall::publish("a", &[forward(Protocol::Udp, 9000, 11, 7000)], None).unwrap();
+        let last = udp(&world.pod, 7010, NEVER);
+        let beside: Vec<UdpSocket> =
+            [6998, 6999, 7011, 7012].map(|port| udp(&world.pod, port, NEVER)).into();
+        let client = udp(&world.neighbour, 0, NEVER);
+        client.send_to(b"x", (OUTSIDE, 9010)).unwrap();
+        last.recv_from(&mut [0; 8]).unwrap();
+        client.send_to(b"y", (second, 9010)).unwrap();
+        for server in &beside {
+            let found = server.recv_from(&mut [0; 8]);
+            assert!(found.is_err(), "{:?} was reached", server.local_addr());
+        }
     });
 }
