@@ -35,7 +35,13 @@ pub enum HostError {
 pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostError> {
     let has_host_root = pod.containers.values().any(|container| container.root == Root::Host);
     let network = if pod.network == NetworkMode::Bridge {
-        network_facts(&directories.run)?
+        let mut network = network_facts(&directories.run)?;
+        let containers = pod.containers.values().flat_map(|container| &container.ports);
+        if pod.ports.iter().chain(containers).any(|port| port.host == 0) {
+            network.local_ports = read_ports("ip_local_port_range")?.first().copied();
+            network.reserved_ports = read_ports("ip_local_reserved_ports")?;
+        }
+        network
     } else {
         NetworkFacts::default()
     };
@@ -53,7 +59,7 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
     let bridge = IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?;
     let survey = survey::survey(&bridge)?;
     let rules = firewall::read()?;
-    let listeners = sockets::listening()?;
+    let listeners = sockets::bound()?;
     let mut foreign_drops = Vec::new();
     for chain in rules.foreign_drops {
         if !firewall::names_link(&chain, &bridge)? {
@@ -73,7 +79,24 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
         forwards: rules.forwards.iter().filter_map(forward).collect(),
         listeners: listeners.iter().map(listener).collect(),
         generation: rules.generation,
+        ..NetworkFacts::default()
     })
+}
+
+/// A setting of the network namespace that names ports.
+fn read_ports(name: &str) -> Result<Vec<(u16, u16)>, HostError> {
+    let path = Path::new("/proc/sys/net/ipv4").join(name);
+    let text = std::fs::read_to_string(&path).map_err(|source| HostError::Read { path, source })?;
+    Ok(port_ranges(&text))
+}
+
+/// `32768\t60999` and `8080,9000-9010`; what is neither is left out.
+fn port_ranges(text: &str) -> Vec<(u16, u16)> {
+    let range = |word: &str| {
+        let (first, last) = word.split_once(['-', '\t']).unwrap_or((word, word));
+        Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
+    };
+    text.trim().split(',').filter_map(range).collect()
 }
 
 fn foreign_chain(chain: firewall::ForeignChain) -> ForeignChain {
@@ -104,12 +127,12 @@ fn forward((tag, forward): &(String, firewall::Forward)) -> Option<(PodId, Forwa
     Some((PodId::try_from(tag.clone()).ok()?, forward))
 }
 
-fn listener(listening: &sockets::Listening) -> Listener {
+fn listener(bound: &sockets::Bound) -> Listener {
     Listener {
-        protocol: protocol(listening.protocol),
-        address: listening.address,
-        port: listening.port,
-        inode: listening.inode,
+        protocol: protocol(bound.protocol),
+        address: bound.address,
+        port: bound.port,
+        inode: bound.inode,
     }
 }
 
@@ -336,6 +359,13 @@ mod tests {
                     3 1 0:4 / /var rw - tmpfs tmpfs rw\n\
                     4 1 8:3 / /home rw - ext4 /dev/sda3 rw\n";
         assert_eq!(disk_mounts(info), [PathBuf::from("/usr")]);
+    }
+
+    #[test]
+    fn settings_that_name_ports_are_understood() {
+        assert_eq!(port_ranges("32768\t60999\n"), [(32768, 60999)]);
+        assert_eq!(port_ranges("8080,9000-9010\n"), [(8080, 8080), (9000, 9010)]);
+        assert_eq!(port_ranges("\n"), []);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::time::Instant;
 #[derive(Debug, Clone)]
 pub(super) struct Board {
     rows: Vec<Row>,
+    /// Published ports that the planner chose, for when the pod is up.
+    pub(super) chosen: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +44,7 @@ impl Board {
                 None => rows.push(Row::new(name.clone(), waits)),
             }
         }
-        Self { rows }
+        Self { rows, chosen: Vec::new() }
     }
 
     /// Takes in what a container has come to.

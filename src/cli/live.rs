@@ -248,6 +248,9 @@ impl<'a> Live<'a> {
         let took =
             if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
         output::error_line(&format!("{} is up ({took})", self.pod));
+        for port in &self.board.chosen {
+            output::error_line(&format!("{}: {port}, a free port", self.pod));
+        }
         Ok(match (self.detach, never.is_empty()) {
             (true, true) => Heard::End(Ending::Well),
             (true, false) => Heard::End(Ending::Code(1)),

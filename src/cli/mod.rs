@@ -13,6 +13,7 @@ mod live;
 mod logs;
 mod output;
 mod plan;
+mod port;
 mod ps;
 pub mod report;
 mod running;
@@ -70,6 +71,7 @@ enum Command {
     Top(top::Top),
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
+    Port(port::Port),
     Plan(plan::Plan),
     Validate(validate::Validate),
     Schema(schema::Schema),
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Top(command) => command.run(&store),
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),
+        Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
         Command::Validate(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -291,7 +291,8 @@ impl Start<'_> {
         let notices = notices(&plan, &facts);
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
-        let board = Board::new(&plan);
+        let mut board = Board::new(&plan);
+        board.chosen = chosen(spec, &record.ports);
         let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
@@ -412,7 +413,10 @@ pub(super) fn plan_error(
     };
     // The machine may have room tomorrow; what is wrong with the file stays wrong.
     let code = match error {
-        PlanError::PortTaken { .. } | PlanError::NoAddress { .. } | PlanError::NoSubnet => 1,
+        PlanError::PortTaken { .. }
+        | PlanError::NoFreePort { .. }
+        | PlanError::NoAddress { .. }
+        | PlanError::NoSubnet => 1,
         _ => 2,
     };
     let Some(span) = span else {
@@ -492,6 +496,14 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             })
             .collect(),
     }
+}
+
+/// The ports that the file leaves open, host port 0. Both lists are in the order of the file.
+fn chosen(spec: &PodSpec, published: &[PortRecord]) -> Vec<String> {
+    let of_containers = spec.containers.values().flat_map(|container| &container.ports);
+    let wanted = spec.ports.iter().chain(of_containers);
+    let open = wanted.zip(published).filter(|(wanted, _)| wanted.host == 0);
+    open.map(|(_, published)| published.to_string()).collect()
 }
 
 fn ports(plan: &Plan) -> Vec<PortRecord> {

@@ -15,13 +15,15 @@ const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 const STATE_LISTEN: u32 = 10;
 const STATE_CLOSE: u32 = 7;
+/// Bound, and neither listening nor connected; kernels before 6.8 do not know it and leave such sockets out.
+const STATE_BOUND: u32 = 13;
 const V6ONLY: u16 = 11;
 /// `struct inet_diag_msg`.
 const HEADER: usize = 72;
 
-/// A TCP socket that listens, or a UDP socket that is bound.
+/// A socket that is bound, and connected to nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listening {
+pub struct Bound {
     pub protocol: Protocol,
     /// 0.0.0.0: every address, also where the socket is an IPv6 one that takes IPv4.
     pub address: Ipv4Addr,
@@ -29,17 +31,20 @@ pub struct Listening {
     pub inode: u64,
 }
 
-pub fn listening() -> Result<Vec<Listening>, NetError> {
+pub fn bound() -> Result<Vec<Bound>, NetError> {
     let read = || {
         let socket = Socket::sock_diag()?;
         let mut found = Vec::new();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             // A UDP socket that is bound and connected to nobody is "closed".
-            let state = if protocol == Protocol::Tcp { STATE_LISTEN } else { STATE_CLOSE };
+            let states = match protocol {
+                Protocol::Tcp => (1_u32 << STATE_LISTEN) | (1 << STATE_BOUND),
+                Protocol::Udp => 1 << STATE_CLOSE,
+            };
             for family in [IPV4, IPV6] {
                 let mut request = [0; 56];
                 request[..2].copy_from_slice(&[family, protocol.number()]);
-                request[4..8].copy_from_slice(&(1_u32 << state).to_ne_bytes());
+                request[4..8].copy_from_slice(&states.to_ne_bytes());
                 let dump = socket.dump(BY_FAMILY, &request, |_| {})?;
                 let sockets = dump.iter().filter(|message| message.kind == BY_FAMILY);
                 found.extend(sockets.filter_map(|message| decode(message.payload, protocol)));
@@ -51,7 +56,7 @@ pub fn listening() -> Result<Vec<Listening>, NetError> {
 }
 
 /// None: it takes no IPv4, or has no port.
-fn decode(socket: &[u8], protocol: Protocol) -> Option<Listening> {
+fn decode(socket: &[u8], protocol: Protocol) -> Option<Bound> {
     let port = u16::from_be_bytes(socket.get(4..6)?.try_into().ok()?);
     let source: [u8; 16] = socket.get(8..24)?.try_into().ok()?;
     let only_ipv6 = || find(socket.get(HEADER..)?, &[V6ONLY])?.first().copied();
@@ -61,7 +66,7 @@ fn decode(socket: &[u8], protocol: Protocol) -> Option<Listening> {
         _ => Ipv6Addr::from(source).to_ipv4_mapped()?,
     };
     let inode = u32_at(socket, 68)?.into();
-    (port != 0).then_some(Listening { protocol, address, port, inode })
+    (port != 0).then_some(Bound { protocol, address, port, inode })
 }
 
 /// Holds a port as long as the descriptor is open: bound, never listening.
@@ -96,16 +101,17 @@ pub fn reserve(
 mod tests {
     use super::*;
     use crate::net::rig;
-    use std::net::{TcpListener, UdpSocket};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     #[test]
-    fn listeners_are_seen_with_the_addresses_that_they_take() {
+    fn bound_sockets_are_seen_with_the_addresses_that_they_take() {
         rig::on_new_host(|| {
             let _tcp = TcpListener::bind("127.0.0.1:81").unwrap();
             let _both = TcpListener::bind("[::]:82").unwrap();
             let _six = TcpListener::bind("[::1]:83").unwrap();
             let _udp = UdpSocket::bind("0.0.0.0:84").unwrap();
-            let mut found: Vec<_> = listening()
+            let _silent = reserve((None, Protocol::Tcp, 85)).unwrap();
+            let mut found: Vec<_> = bound()
                 .unwrap()
                 .into_iter()
                 .map(|l| (l.port, l.protocol, l.address, l.inode != 0))
@@ -118,6 +124,7 @@ mod tests {
                     (81, Protocol::Tcp, Ipv4Addr::LOCALHOST, true),
                     (82, Protocol::Tcp, any, true),
                     (84, Protocol::Udp, any, true),
+                    (85, Protocol::Tcp, any, true),
                 ]
             );
         });
@@ -138,7 +145,7 @@ mod tests {
             }
             let held = reserve((None, Protocol::Tcp, 8081)).unwrap();
             assert!(TcpListener::bind("127.0.0.1:8081").is_err());
-            assert!(listening().unwrap().is_empty(), "bound is not listening");
+            assert!(TcpStream::connect("127.0.0.1:8081").is_err(), "bound is not listening");
             drop(held);
             let elsewhere = reserve((Some(Ipv4Addr::new(192, 0, 2, 9)), Protocol::Tcp, 1));
             assert!(matches!(elsewhere, Err(NetError::Reserve { .. })), "{elsewhere:?}");

@@ -3,6 +3,7 @@
 
 use crate::names::{ContainerName, PodName};
 use crate::plan::facts::Subnet;
+use crate::plan::step::Protocol;
 use std::fmt;
 
 /// Why this pod cannot be brought to what is asked for on this machine.
@@ -28,6 +29,8 @@ pub enum PlanError {
     PortTwice { place: String, port: String, other: String },
     #[error("port {port} is taken by {by}")]
     PortTaken { place: String, port: String, by: Holder },
+    #[error("no {protocol} port from 49152 to 65535 is free on this host")]
+    NoFreePort { place: String, protocol: Protocol },
     #[error("this host routes every network that podspec would use for its bridge")]
     NoSubnet,
     #[error("every address of {subnet} is taken")]
@@ -51,6 +54,7 @@ impl PlanError {
             | Self::NoSuchGroup { place, .. }
             | Self::NoNetwork { place, .. }
             | Self::PortTwice { place, .. }
+            | Self::NoFreePort { place, .. }
             | Self::PortTaken { place, .. } => Some(place.clone()),
             Self::Cycle { path } => path.first().map(|c| format!("containers.{c}.dependsOn")),
             Self::NotThere { container, field, .. } => {

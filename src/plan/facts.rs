@@ -66,8 +66,12 @@ pub struct NetworkFacts {
     pub released: BTreeMap<Ipv4Addr, u64>,
     /// Elements of our port maps.
     pub forwards: Vec<(PodId, Forward)>,
-    /// Sockets of this network namespace that listen (TCP) or are bound (UDP).
+    /// Sockets of this network namespace that are bound, and connected to nobody.
     pub listeners: Vec<Listener>,
+    /// The first and the last port that the kernel hands out by itself; none: nobody asked.
+    pub local_ports: Option<(u16, u16)>,
+    /// Ports that the administrator keeps from that, first and last of each range.
+    pub reserved_ports: Vec<(u16, u16)>,
     /// The nftables generation these facts are of.
     pub generation: u32,
 }

@@ -230,7 +230,14 @@ impl Graph<'_> {
             let step = Step::ReservePorts { ports: reserved };
             after.push(self.made.add(step, [self.made.infra], why));
         }
-        let why = "free on this host, by its sockets and the other pods' ports".into();
+        let containers = self.spec.containers.values().flat_map(|container| &container.ports);
+        let is_open = self.spec.ports.iter().chain(containers).any(|port| port.host == 0);
+        let why = if is_open {
+            "free on this host, by its sockets and the other pods' ports; by hash for host port 0"
+        } else {
+            "free on this host, by its sockets and the other pods' ports"
+        };
+        let why = why.into();
         let publish = self.made.add(Step::Publish { forwards }, after, why);
         self.made.pod_network.push(publish);
         for (name, container) in &self.spec.containers {

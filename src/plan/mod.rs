@@ -13,6 +13,7 @@ mod files;
 mod network;
 pub mod oci;
 mod order;
+mod ports;
 mod process;
 mod rootfs;
 

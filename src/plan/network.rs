@@ -1,14 +1,14 @@
-//! The network of a pod: which subnet, who gets which address, what links are called, and whether the
-//! ports are free. All of it from facts, so that a conflict is known before anything is touched.
+//! The network of a pod: which subnet, who gets which address, what links are called. All of it from
+//! facts, so that a conflict is known before anything is touched.
 
 use crate::names::{ContainerName, IfName, digest};
-use crate::plan::error::{Holder, PlanError};
+use crate::plan::error::PlanError;
 use crate::plan::facts::{HostFacts, NetworkFacts, Subnet};
 use crate::plan::places::Places;
-use crate::plan::step::{Connection, Forward, Namespace, Network, Protocol};
-use crate::spec::model::{self, Container, NetworkMode, PodSpec, Port, Scope, Shared};
+use crate::plan::ports;
+use crate::plan::step::{Connection, Forward, Namespace, Network};
+use crate::spec::model::{Container, NetworkMode, PodSpec, Scope, Shared};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
 
 const BRIDGE: &str = "podspec0";
@@ -74,7 +74,7 @@ pub(super) fn choose(
         }
         network.machine = wire.missing(&facts.network, places);
     }
-    network.forwards = forwards(spec, &network, &facts.network)?;
+    network.forwards = ports::forwards(spec, &network, &facts.network, places)?;
     Ok(network)
 }
 
@@ -209,135 +209,14 @@ fn free_address(
     oldest.map(|(_, address)| address)
 }
 
-/// Every published port of the file with its namespace's address, if it is free.
-fn forwards(
-    spec: &PodSpec,
-    network: &PodNetwork,
-    facts: &NetworkFacts,
-) -> Result<Vec<Forward>, PlanError> {
-    let pod = spec.ports.iter().enumerate();
-    let pod = pod.map(|(n, port)| (format!("ports.{n}"), network.pod.as_ref(), port));
-    let own = spec.containers.iter().flat_map(|(name, container)| {
-        container.ports.iter().enumerate().map(move |(n, port)| {
-            (format!("containers.{name}.ports.{n}"), network.own.get(name), port)
-        })
-    });
-    let mut forwards: Vec<(String, Forward)> = Vec::new();
-    for (place, connection, port) in pod.chain(own) {
-        let Some(connection) = connection else {
-            return Err(PlanError::NoNetwork { port: display(port), place });
-        };
-        let forward = forward(port, connection.address);
-        if let Some((other, _)) = forwards.iter().find(|(_, other)| collide(other, &forward)) {
-            let other = other.clone();
-            return Err(PlanError::PortTwice { place, port: forward.to_string(), other });
-        }
-        if let Some(by) = holder(&forward, facts) {
-            return Err(PlanError::PortTaken { place, port: forward.to_string(), by });
-        }
-        forwards.push((place, forward));
-    }
-    Ok(forwards.into_iter().map(|(_, forward)| forward).collect())
-}
-
-fn forward(port: &Port, target: Ipv4Addr) -> Forward {
-    Forward {
-        address: port.address.filter(|address| !address.is_unspecified()),
-        protocol: match port.protocol {
-            model::Protocol::Tcp => Protocol::Tcp,
-            model::Protocol::Udp => Protocol::Udp,
-        },
-        host: port.host,
-        count: port.count,
-        target,
-        target_port: port.container,
-    }
-}
-
-fn display(port: &Port) -> String {
-    forward(port, Ipv4Addr::UNSPECIFIED).to_string()
-}
-
-/// Pods first: a pod's reserving socket is in the list of sockets too, and says less.
-fn holder(forward: &Forward, facts: &NetworkFacts) -> Option<Holder> {
-    let pod = facts.forwards.iter().find(|(_, other)| collide(other, forward));
-    if let Some((id, _)) = pod {
-        return Some(Holder::Pod(id.to_string()));
-    }
-    let socket = facts.listeners.iter().find(|socket| {
-        let address = Some(socket.address).filter(|address| !address.is_unspecified());
-        socket.protocol == forward.protocol
-            && addresses_meet(address, forward.address)
-            && forward.host <= socket.port
-            && socket.port <= last(forward)
-    })?;
-    Some(Holder::Socket { inode: socket.inode })
-}
-
-fn collide(a: &Forward, b: &Forward) -> bool {
-    a.protocol == b.protocol
-        && addresses_meet(a.address, b.address)
-        && a.host <= last(b)
-        && b.host <= last(a)
-}
-
-/// No address is every address.
-fn addresses_meet(a: Option<Ipv4Addr>, b: Option<Ipv4Addr>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a == b,
-        _ => true,
-    }
-}
-
-fn last(forward: &Forward) -> u16 {
-    forward.host.saturating_add(forward.count.saturating_sub(1))
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// The host's side: `127.0.0.1:9000-9099/udp`.
-impl fmt::Display for Forward {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(address) = self.address {
-            write!(f, "{address}:")?;
-        }
-        write!(f, "{}", self.host)?;
-        if self.count > 1 {
-            write!(f, "-{}", last(self))?;
-        }
-        write!(f, "/{}", self.protocol)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::PodId;
-    use crate::plan::facts::Listener;
     use crate::plan::sample;
 
     fn subnet(text: &str) -> Subnet {
         let (address, prefix) = text.split_once('/').unwrap();
         Subnet { address: address.parse().unwrap(), prefix: prefix.parse().unwrap() }
-    }
-
-    fn port(text: &str) -> Port {
-        sample::port(text)
-    }
-
-    fn conflict(wanted: &[&str], change: impl FnOnce(&mut NetworkFacts)) -> Option<PlanError> {
-        let mut facts = sample::facts();
-        change(&mut facts.network);
-        let mut spec = sample::pod("shop", &["web"]);
-        spec.ports = wanted.iter().map(|text| port(text)).collect();
-        choose(&spec, &facts, &Places::new(&facts.directories, &spec.name)).err()
     }
 
     #[test]
@@ -410,59 +289,5 @@ mod tests {
         assert_eq!(choose(&released), Some(address(5)));
         released.insert(address(5), 70);
         assert_eq!(choose(&released), Some(address(4)));
-    }
-
-    #[test]
-    fn ports_of_other_pods_are_respected() {
-        let other = |text: &str| {
-            let id = PodId::try_from("0123456789".to_owned()).unwrap();
-            (id, forward(&port(text), Ipv4Addr::new(10, 89, 0, 9)))
-        };
-        let cases = [
-            ("8080:80", "8080:81", true),
-            ("8080:80", "127.0.0.1:8080:80", true),
-            ("127.0.0.1:8080:80", "8080:80", true),
-            ("127.0.0.1:8080:80", "127.0.0.2:8080:80", false),
-            ("8080:80", "8080:80/udp", false),
-            ("9000-9099:9000-9099", "9099:1", true),
-            ("9100:1", "9000-9099:9000-9099", false),
-            ("8999-9000:8999-9000", "9000-9099:9000-9099", true),
-        ];
-        for (wanted, held, taken) in cases {
-            let error = conflict(&[wanted], |facts| facts.forwards.push(other(held)));
-            assert_eq!(error.is_some(), taken, "{wanted} against {held}: {error:?}");
-            if let Some(PlanError::PortTaken { by, place, .. }) = error {
-                assert_eq!(by, Holder::Pod("0123456789".into()));
-                assert_eq!(place, "ports.0");
-            }
-        }
-    }
-
-    #[test]
-    fn ports_of_programs_are_respected() {
-        let listener = |address: &str| Listener {
-            protocol: Protocol::Tcp,
-            address: address.parse().unwrap(),
-            port: 8080,
-            inode: 77,
-        };
-        for (wanted, held, taken) in [
-            ("8080:80", "127.0.0.1", true),
-            ("127.0.0.1:8080:80", "0.0.0.0", true),
-            ("127.0.0.1:8080:80", "127.0.0.53", false),
-            ("8000-8100:8000-8100", "0.0.0.0", true),
-            ("8080:80/udp", "0.0.0.0", false),
-            ("8081:80", "0.0.0.0", false),
-        ] {
-            let error = conflict(&[wanted], |facts| facts.listeners.push(listener(held)));
-            assert_eq!(error.is_some(), taken, "{wanted} against {held}: {error:?}");
-        }
-    }
-
-    #[test]
-    fn a_port_twice_in_the_file_is_named_by_its_place() {
-        let error = conflict(&["80:80", "81:80", "80-82:80-82"], |_| {}).unwrap();
-        assert_eq!(error.place().as_deref(), Some("ports.2"));
-        assert_eq!(error.to_string(), "port 80-82/tcp is published twice, also by `ports.0`");
     }
 }

@@ -160,7 +160,7 @@ pub struct Forward {
     pub protocol: Protocol,
     /// First host port.
     pub host: u16,
-    /// How many ports, at least 1; more than 1 only where `host == target_port`.
+    /// How many ports, at least 1.
     pub count: u16,
     /// The namespace's address.
     pub target: Ipv4Addr,

@@ -248,8 +248,9 @@ mod tests {
         assert_eq!(pod.share, [Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid].into());
         assert_eq!(pod.labels["version"], "1.10");
         let hosts: Vec<u16> = pod.ports.iter().map(|port| port.host).collect();
-        assert_eq!(hosts, [8080, 8443, 9000, 5000, 8081]);
-        assert_eq!((pod.ports[2].count, pod.ports[3].container), (100, 5001));
+        assert_eq!(hosts, [8080, 8443, 9000, 9100, 0, 0, 0, 5000, 8081]);
+        assert_eq!((pod.ports[3].count, pod.ports[3].container), (100, 80));
+        assert_eq!((pod.ports[2].count, pod.ports[7].container), (100, 5001));
         let volume = |name: &str| &pod.volumes[&name.parse::<crate::names::VolumeName>().unwrap()];
         assert_eq!(volume("data"), &Volume::Persistent);
         assert_eq!(volume("here"), &Volume::Host { path: "/work/shop/data".into(), create: true });

@@ -62,16 +62,16 @@ pub enum Protocol {
     Udp,
 }
 
-/// A published port, or a range of them whose host and container ends are equal.
+/// A published port, or a range of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// The host's address; none: every address of the host.
     pub address: Option<Ipv4Addr>,
-    /// First host port.
+    /// First host port; 0: a free one, chosen at `up`.
     pub host: u16,
     /// First container port.
     pub container: u16,
-    /// How many ports, at least 1. More than 1: `host == container`.
+    /// How many ports, at least 1.
     pub count: u16,
     pub protocol: Protocol,
     pub name: Option<String>,

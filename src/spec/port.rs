@@ -71,6 +71,12 @@ pub fn build(
     if host == (0, 0) && container.0 == container.1 {
         return Ok(PortWord { address, host, container, protocol });
     }
+    if host == (0, 0) {
+        let message =
+            format!("`{word}`: host port 0 is one free port, and the container's are more");
+        let help = format!("write an item for each, such as `0:{}`", container.0);
+        return Err(mistake(message, help));
+    }
     if host.0 == 0 {
         return Err(mistake(format!("`{word}`: a range of the host begins at 1"), FORM));
     }
@@ -255,6 +261,7 @@ mod tests {
             ("127.0.0.1::80", "`80:80`"),
             ("[::1:80:80", "`[::1]:8080:80`"),
             ("0-5:1-6", "HOST:CONTAINER"),
+            ("0:90-99", "`0:90`"),
             ("", "HOST:CONTAINER"),
             ("http", "HOST:CONTAINER"),
         ] {

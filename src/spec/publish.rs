@@ -117,12 +117,6 @@ fn supported(
     let Some(protocol) = Option::<Protocol>::from(word.protocol) else {
         return refuse("publishing an sctp port", checks);
     };
-    if word.host.0 == 0 {
-        return refuse("a free port chosen at `up` (host port 0)", checks);
-    }
-    if word.host.0 != word.host.1 && word.host != word.container {
-        return refuse("a range whose two ends differ", checks);
-    }
     let count = u16::try_from(u32::from(word.host.1 - word.host.0) + 1).ok()?;
     Some(Port { address, host: word.host.0, container: word.container.0, count, protocol, name })
 }
@@ -144,6 +138,8 @@ pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Chec
 pub(super) fn conflicts(mut ports: Ports, problems: &mut Vec<Problem>) {
     ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
     let last = |port: &Port| u32::from(port.host) + u32::from(port.count);
+    // Host port 0 is a free one, chosen at `up`.
+    ports.retain(|(port, _)| port.host != 0);
     for (index, (one, first)) in ports.iter().enumerate() {
         let near = ports[index + 1..].iter().take_while(|(other, _)| {
             other.protocol == one.protocol && u32::from(other.host) < last(one)

@@ -90,14 +90,29 @@ pub struct PortRecord {
     pub target: Ipv4Addr,
 }
 
+impl PortRecord {
+    /// On the host: `0.0.0.0:9000-9099`.
+    pub fn outside(&self) -> String {
+        let address = self.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        format!("{address}:{}", self.span(self.host))
+    }
+
+    /// In the pod: `80-179/tcp`.
+    pub fn inside(&self) -> String {
+        format!("{}/{}", self.span(self.container), self.protocol)
+    }
+
+    fn span(&self, first: u16) -> String {
+        match self.count {
+            0 | 1 => first.to_string(),
+            count => format!("{first}-{}", u32::from(first) + u32::from(count) - 1),
+        }
+    }
+}
+
 impl std::fmt::Display for PortRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let address = self.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let span = |from: u16| match self.count {
-            0 | 1 => from.to_string(),
-            count => format!("{from}-{}", u32::from(from) + u32::from(count) - 1),
-        };
-        write!(f, "{address}:{}->{}/{}", span(self.host), span(self.container), self.protocol)
+        write!(f, "{}->{}", self.outside(), self.inside())
     }
 }
 

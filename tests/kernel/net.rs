@@ -163,6 +163,107 @@ fn a_range_is_open_from_its_first_to_its_last_port() {
     host.assert_clean();
 }
 
+/// The first, a middle and the last port of each, from each place.
+#[test]
+fn a_range_may_lead_to_other_numbers() {
+    let Some(host) = Host::with_neighbour() else { return };
+    // Down and up; one that is an element as it is, and one that is not; over the ephemeral ports.
+    let ranges =
+        [(9000_u16, 80_u16, 100_u16), (2000, 30_000, 100), (9201, 1001, 120), (40_007, 7, 3000)];
+    let spread = |(host, target, count): (u16, u16, u16)| {
+        [0, count / 2, count - 1].map(|n| (host + n, target + n))
+    };
+    let ports: Vec<String> = ranges
+        .iter()
+        .map(|(host, target, count)| {
+            let last = count - 1;
+            format!("{host}-{}:{target}-{}", host + last, target + last)
+        })
+        .collect();
+    let listening: Vec<u16> = ranges.into_iter().flat_map(spread).map(|(_, port)| port).collect();
+    host.up(&pod("web", &json!(ports), &server("web", &listening)));
+    host.up(&sleeper("other", &json!([])));
+    http_wait("127.0.0.1:9000");
+    for (port, target) in ranges.into_iter().flat_map(spread) {
+        for (place, answer) in from_everywhere(&host, port) {
+            let answer = answer.unwrap_or_else(|e| panic!("{place} to {port}: {e}"));
+            assert!(answer.starts_with(&format!("web {target} ")), "{place} to {port}: {answer}");
+        }
+    }
+    for port in [8999, 9100, 9200, 9321] {
+        assert_refused("beside the range", || http_get(&format!("127.0.0.1:{port}")));
+    }
+    let doors = host.podspec(["port", "web"]).success();
+    assert_eq!(doors.lines().next(), Some("80-179/tcp -> 0.0.0.0:9000-9099"), "{doors}");
+    assert_eq!(host.podspec(["port", "web/c", "30099"]).success(), "0.0.0.0:2099\n");
+    host.podspec(["down", "web", "other"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn a_free_port_is_chosen_and_shown() {
+    let Some(host) = Host::with_neighbour() else { return };
+    let ports = json!(["0:80", { "host": 0, "container": 81, "address": "127.0.0.1" }]);
+    let web = pod("web", &ports, &server("web", &[80, 81]));
+    let file = host.pod(&web);
+    let shown = host.podspec(["up", "-d", &file]);
+    let ports = host.inspect("web")["ports"].clone();
+    let chosen = |n: usize| ports[n]["host"].as_u64().unwrap();
+    assert!(shown.stderr.contains(&format!("0.0.0.0:{}->80/tcp", chosen(0))), "{shown}");
+    assert!(http_wait(&format!("127.0.0.1:{}", chosen(0))).starts_with("web 80 "));
+    assert!(http_wait(&format!("127.0.0.1:{}", chosen(1))).starts_with("web 81 "));
+    assert_refused("another address", || http_get(&format!("{HOST}:{}", chosen(1))));
+    let found = host.podspec(["port", "web", "80"]).success();
+    assert_eq!(found, format!("0.0.0.0:{}\n", chosen(0)));
+    let range = host.sh("cat /proc/sys/net/ipv4/ip_local_port_range").success();
+    let last: u64 = range.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(chosen(0) > last, "the kernel hands out ports up to {last}");
+    assert!(host.podspec(["ps"]).success().contains(&chosen(0).to_string()));
+
+    // The file is what runs, and the port stays.
+    let again = host.podspec(["up", "-d", &file]).success();
+    assert!(again.contains("unchanged"), "{again}");
+    assert_eq!(host.inspect("web")["ports"], ports);
+    host.down("web");
+
+    // Somebody holds it, without listening, when the pod comes again.
+    let listener = TcpListener::bind(("127.0.0.1", chosen(0) as u16)).unwrap();
+    host.up(&web);
+    let next = host.inspect("web")["ports"][0]["host"].as_u64().unwrap();
+    assert_ne!(next, chosen(0));
+    drop(listener);
+    host.down("web");
+    host.assert_clean();
+}
+
+#[test]
+fn port_tells_of_the_namespace_that_a_container_is_in() {
+    let Some(host) = Host::new() else { return };
+    let sleep = json!(["sleep", "infinity"]);
+    host.up(&json!({ "name": "web", "ports": ["8080:80", "5300-5309:53-62/udp"], "containers": {
+        "shared": { "rootfs": "host", "command": sleep },
+        "apart": { "rootfs": "host", "command": sleep, "namespaces": { "net": "private" },
+                   "ports": ["8081:80"] },
+        "host": { "rootfs": "host", "command": sleep, "namespaces": { "net": "host" } },
+    }}));
+    let port = |words: &[&str]| host.podspec([&["port"], words].concat());
+    let shared = "80/tcp -> 0.0.0.0:8080\n53-62/udp -> 0.0.0.0:5300-5309\n";
+    assert_eq!(port(&["web/shared"]).success(), shared);
+    assert_eq!(port(&["web/apart"]).success(), "80/tcp -> 0.0.0.0:8081\n");
+    assert_eq!(port(&["web/host"]).success(), "");
+    assert_eq!(port(&["web", "80"]).success(), "0.0.0.0:8080\n0.0.0.0:8081\n");
+    assert_eq!(port(&["web", "62/udp"]).success(), "0.0.0.0:5309\n");
+    let json: Value =
+        serde_json::from_str(&port(&["web", "55/udp", "--format", "json"]).success()).unwrap();
+    assert_eq!((&json[0]["host"], &json[0]["count"]), (&json!(5302), &json!(1)));
+    let error = port(&["web", "53"]).fails(1);
+    assert!(error.contains("port 53/tcp of `web` is not published"), "{error}");
+    port(&["web/nobody"]).fails(1);
+    port(&["web", "http"]).fails(2);
+    host.down("web");
+    host.assert_clean();
+}
+
 #[test]
 fn udp_answers_from_the_address_it_was_asked_at() {
     let Some(host) = Host::with_neighbour() else { return };
