@@ -3,6 +3,7 @@
 
 use super::output::{paint, prefix_style, sanitize};
 use super::ps::describe;
+use super::table::cut;
 use crate::names::ContainerName;
 use crate::plan::step::{Plan, Planned, Step, Until};
 use crate::state::record::ContainerStatus;
@@ -104,7 +105,7 @@ impl Board {
         let shown: Vec<(usize, &Row)> = not.into_iter().chain(begun).take(room).collect();
         let more = self.rows.len() - shown.len();
         let mut lines: Vec<String> = shown.into_iter().map(line).collect();
-        lines.push(fit(&format!("... {more} more, {waiting} of them not started"), width));
+        lines.push(cut(&format!("... {more} more, {waiting} of them not started"), width));
         lines
     }
 }
@@ -129,13 +130,13 @@ impl Row {
     }
 
     fn line(&self, index: usize, names: usize, width: usize, color: bool) -> String {
-        let name = fit(self.name.as_str(), names);
+        let name = cut(self.name.as_str(), names);
         let mut words = self.words();
         let seconds = self.since.elapsed().as_secs();
         if seconds > 0 && !self.status.is_some_and(ends) {
             words.push_str(&format!("  {seconds}s"));
         }
-        let words = fit(&words, width.saturating_sub(names + 2));
+        let words = cut(&words, width.saturating_sub(names + 2));
         let name = paint(&format!("{name:<names$}"), prefix_style(index), color);
         let words = paint(&words, status_style(self.status), color);
         format!("{name}  {words}")
@@ -174,23 +175,6 @@ pub(super) fn status_style(status: Option<ContainerStatus>) -> Style {
         Some(ContainerStatus::Failed) => AnsiColor::Red.on_default(),
         _ => AnsiColor::Yellow.on_default(),
     }
-}
-
-/// The text in at most `width` columns. Text beyond ASCII is taken to be two columns wide: too short is
-/// better than a line that wraps and spoils the redraw.
-fn fit(text: &str, width: usize) -> String {
-    let columns = |c: char| if c.is_ascii() { 1 } else { 2 };
-    if text.chars().map(columns).sum::<usize>() <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(3);
-    let mut cut = String::new();
-    for c in text.chars() {
-        let Some(rest) = left.checked_sub(columns(c)) else { break };
-        left = rest;
-        cut.push(c);
-    }
-    cut + &"..."[..width.min(3)]
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Down {
             format!(", its {} removed", removed.join(" and "))
         };
         let what = if was_there { "is down" } else { "is not up" };
-        output::line(&format!("{name} {what}{also}"))
+        output::done(&format!("{name} {what}{also}"))
     }
 }
 
@@ -178,7 +178,7 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             Ok(Received::Frame(Event::Failed(failure))) if failure.leftovers.is_empty() => {
                 return Ok(true);
             }
-            Ok(Received::Frame(Event::Note { text })) => output::error_line(&text),
+            Ok(Received::Frame(Event::Note { text })) => output::progress(&text),
             Ok(Received::Frame(_)) => {}
             Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),
         }
@@ -411,7 +411,7 @@ pub(super) fn clean(store: &Store, name: &PodName) -> Result<(), CliError> {
         Ok(None) => Vec::new(),
         Err(error) => {
             let how = chain(&error).join(": ");
-            output::error_line(&format!("note: {how}: `{name}` is undone by its names"));
+            output::progress(&format!("note: {how}: `{name}` is undone by its names"));
             traces::undo(&hierarchy, &Places::new(&up::directories(store), name))
         }
     };

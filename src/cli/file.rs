@@ -60,7 +60,7 @@ impl PodFile {
     pub(super) fn load(&self) -> Result<Loaded, CliError> {
         let loaded =
             self.judge().map_err(|problems| CliError::File(vec![(self.clone(), problems)]))?;
-        if !loaded.warnings.is_empty() {
+        if !loaded.warnings.is_empty() && !output::is_quiet() {
             output::error_text(&report_problems(self, &loaded.warnings));
         }
         Ok(loaded)

@@ -74,7 +74,8 @@ impl<'a> Live<'a> {
             begun: std::time::Instant::now(),
             since: format!("{:.9}", jiff::Timestamp::now()),
             board,
-            screen: Screen::open(On::Stderr),
+            // Who wants to see less than states, or more, is shown no board.
+            screen: if output::is_normal() { Screen::open(On::Stderr) } else { None },
             signals: None,
             code: None,
             follower: None,
@@ -195,7 +196,7 @@ impl<'a> Live<'a> {
         if let Some(screen) = &mut self.screen {
             screen.hide();
         }
-        output::error_line(text);
+        output::progress(text);
     }
 
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
@@ -217,7 +218,7 @@ impl<'a> Live<'a> {
             Event::Stopping => {
                 self.fold();
                 let kill = "what has not ended within its stopTimeout is killed";
-                output::error_line(&format!("{}: stopping; {kill}", self.pod));
+                output::progress(&format!("{}: stopping; {kill}", self.pod));
             }
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
         }
@@ -247,9 +248,9 @@ impl<'a> Live<'a> {
         let took = self.begun.elapsed().as_secs_f64();
         let took =
             if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
-        output::error_line(&format!("{} is up ({took})", self.pod));
+        output::progress(&format!("{} is up ({took})", self.pod));
         for port in &self.board.chosen {
-            output::error_line(&format!("{}: {port}, a free port", self.pod));
+            output::progress(&format!("{}: {port}, a free port", self.pod));
         }
         Ok(match (self.detach, never.is_empty()) {
             (true, true) => Heard::End(Ending::Well),
@@ -268,10 +269,10 @@ impl<'a> Live<'a> {
         let (color, _) = output::error_style();
         let width = self.board.name_width();
         let words = paint(&describe(status, exit_code, reason), status_style(Some(status)), color);
-        output::error_line(&format!("{}/{:<width$}  {words}", self.pod, name.as_str()));
+        output::progress(&format!("{}/{:<width$}  {words}", self.pod, name.as_str()));
         if status == ContainerStatus::Running {
             for (waiter, words) in self.board.waiters(name) {
-                output::error_line(&format!("{}/{:<width$}  {words}", self.pod, waiter.as_str()));
+                output::progress(&format!("{}/{:<width$}  {words}", self.pod, waiter.as_str()));
             }
         }
     }
@@ -280,7 +281,7 @@ impl<'a> Live<'a> {
         if let Some(follower) = &mut self.follower {
             follower.show_new()?;
         }
-        output::error_line(&format!("{} is down", self.pod));
+        output::progress(&format!("{} is down", self.pod));
         if !errors.is_empty() {
             return Err(CliError::Host {
                 message: format!("not all of pod `{}` could be removed", self.pod),

@@ -21,14 +21,17 @@ mod schema;
 mod screen;
 mod signals;
 mod stats;
+mod table;
 mod target;
 mod top;
 mod up;
 mod validate;
 
 use crate::state::store::Store;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::CliError;
+use output::Loudness;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,6 +60,16 @@ struct Cli {
     #[arg(long, global = true, value_name = "DIR", default_value = "/run/podspec")]
     #[arg(help_heading = "Global options")]
     run: PathBuf,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    #[arg(help_heading = "Global options")]
+    color: Color,
+    /// Only results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    quiet: bool,
+    /// Also each step and its time
+    #[arg(long, global = true, help_heading = "Global options")]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -84,7 +97,8 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == crate::supervise::spawn::ARGUMENT) {
         return supervise();
     }
-    let cli = Cli::parse();
+    let cli = parse();
+    output::set(cli.loudness(), cli.color.choice());
     let store = match absolute(&cli) {
         Ok(store) => store,
         Err(error) => return error.report(),
@@ -107,6 +121,22 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| error.report())
 }
 
+/// The arguments; wrong ones end the program here. How that is coloured is itself an argument.
+fn parse() -> Cli {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    let says = |when: &str| {
+        words.iter().any(|word| *word == *format!("--color={when}"))
+            || words.windows(2).any(|pair| pair[0] == "--color" && pair[1] == when)
+    };
+    let color = match (says("always"), says("never")) {
+        (true, false) => clap::ColorChoice::Always,
+        (false, true) => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    };
+    let matches = Cli::command().color(color).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// The other life of this program. It has no terminal: what goes wrong goes to its clients, or nowhere.
 fn supervise() -> ExitCode {
     let Ok(channel) = crate::supervise::spawn::channel() else {
@@ -125,6 +155,34 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
             .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
     };
     Ok(Store { run: absolute(&cli.run)?, data: absolute(&cli.root)? })
+}
+
+impl Cli {
+    fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (_, true) => Loudness::Verbose,
+            _ => Loudness::Normal,
+        }
+    }
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    fn choice(self) -> anstream::ColorChoice {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+    }
 }
 
 /// How a command reports.

@@ -2,8 +2,37 @@
 //! or a file is made harmless first: a terminal obeys escapes (CVE-2021-25743).
 
 use super::error::CliError;
+use super::table::Cell;
+use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// How much a user wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Loudness {
+    /// Results and errors alone.
+    Quiet,
+    Normal,
+    /// Each step, with its time.
+    Verbose,
+}
+
+static LOUDNESS: OnceLock<Loudness> = OnceLock::new();
+
+/// Set once, from the arguments.
+pub(super) fn set(loudness: Loudness, color: ColorChoice) {
+    let _ = LOUDNESS.set(loudness);
+    color.write_global();
+}
+
+pub(super) fn is_quiet() -> bool {
+    LOUDNESS.get() == Some(&Loudness::Quiet)
+}
+
+pub(super) fn is_normal() -> bool {
+    LOUDNESS.get() == Some(&Loudness::Normal)
+}
 
 /// Writes a line to standard output.
 pub(super) fn line(text: &str) -> Result<(), CliError> {
@@ -75,6 +104,18 @@ pub(super) fn cut_lines(text: &str) -> String {
     text.lines().map(cut).collect::<Vec<_>>().join("\n")
 }
 
+/// Writes a line of what happens to standard error, unless the user wants to be told results alone.
+pub(super) fn progress(text: &str) {
+    if !is_quiet() {
+        error_line(text);
+    }
+}
+
+/// Writes a line of what was done to standard output, unless the user wants to be told results alone.
+pub(super) fn done(text: &str) -> Result<(), CliError> {
+    if is_quiet() { Ok(()) } else { line(text) }
+}
+
 /// Writes a line to standard error; who closed that does not want to know.
 pub(super) fn error_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
@@ -103,7 +144,7 @@ pub(super) fn stdout_colors() -> bool {
 }
 
 fn colors(stream: &(impl IsTerminal + anstream::stream::RawStream)) -> bool {
-    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+    anstream::AutoStream::choice(stream) != ColorChoice::Never
 }
 
 fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> usize {
@@ -151,14 +192,10 @@ pub(super) fn is_harmful(c: char) -> bool {
 }
 
 /// A table without borders, as wide as its content.
-pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header).add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n")
+pub(super) fn table(header: &[&'static str], rows: Vec<Vec<String>>) -> String {
+    let cells = |row: Vec<String>| row.into_iter().map(Cell::Text).collect();
+    let rows: Vec<Vec<Cell>> = rows.into_iter().map(cells).collect();
+    super::table::table(header, &rows, &[], usize::MAX)
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ impl Start<'_> {
             })
             .collect();
         if containers.is_empty() {
-            output::line(&format!("{name} is up and unchanged: nothing to do"))?;
+            output::done(&format!("{name} is up and unchanged: nothing to do"))?;
             return Ok(Ending::Well);
         }
         let failed = |error: &dyn std::error::Error| {
@@ -252,7 +252,7 @@ impl Start<'_> {
             };
             let (board, notices) = self.hand_over(&mut wire, &locks)?;
             if attempt == 0 {
-                notices.iter().for_each(|notice| output::error_line(notice));
+                notices.iter().for_each(|notice| output::progress(notice));
             }
             drop(locks);
             let mut live = Live::new(self.store, name, wire, board, self.command.detach);

@@ -2,6 +2,7 @@
 //! warning.txt, or nothing where all is well. `UPDATE=1` writes them anew; read what it wrote.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
+mod flags;
 // Which pod a command means.
 mod target;
 

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-fn directory(name: &str) -> PathBuf {
+pub(crate) fn directory(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("target").join(name);
     let _ = fs::remove_dir_all(&directory);
     fs::create_dir_all(&directory).unwrap();
     directory
 }
 
-fn podspec(directory: &Path, args: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn podspec(directory: &Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_podspec"));
     command.args(["--run", "run", "--root", "data"]).args(args).current_dir(directory);
     let Output { status, stderr, .. } = command.output().unwrap();

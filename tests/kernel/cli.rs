@@ -38,3 +38,43 @@ fn beside_a_pod_file_the_pod_may_be_left_out() {
     assert_eq!(run(&["down"]).success(), "shop is down\n");
     host.assert_clean();
 }
+
+#[test]
+fn who_wants_quiet_is_told_results_alone() {
+    let Some(host) = Host::new() else { return };
+    let pod =
+        json!({ "name": "p", "network": "none", "containers": { "c": sh("sleep infinity") } });
+    let file = host.pod(&pod);
+    let quiet = |args: &[&str]| {
+        let ended = host.podspec(args);
+        assert_eq!(ended.code, Some(0), "{ended}");
+        ended.stdout + &ended.stderr
+    };
+    assert_eq!(quiet(&["up", "-dq", &file]), "");
+    assert_eq!(quiet(&["up", "-dq", &file]), "");
+    assert_eq!(quiet(&["ps", "-q"]), "p\n");
+    assert_eq!(quiet(&["-q", "exec", "p", "echo", "out"]), "out\n");
+    assert_eq!(quiet(&["-q", "down", "p"]), "");
+    assert!(host.podspec(["-q", "ps", "p"]).fails(1).contains("there is no pod `p`"));
+    host.assert_clean();
+}
+
+#[test]
+fn a_pod_that_cannot_be_read_does_not_hide_the_others() {
+    let Some(host) = Host::new() else { return };
+    for name in ["good", "bad"] {
+        let containers = json!({ "c": sh("sleep infinity") });
+        host.up(&json!({ "name": name, "network": "none", "containers": containers }));
+    }
+    let state = host.run_dir().join("pods/bad/state.json");
+    std::fs::write(&state, "{").unwrap();
+    let listed = host.podspec(["ps"]);
+    assert_eq!(listed.code, Some(1), "{listed}");
+    assert!(listed.stdout.contains("good") && listed.stdout.contains("unreadable"), "{listed}");
+    assert!(listed.stderr.contains("state.json is damaged"), "{listed}");
+    std::fs::remove_file(&state).unwrap();
+    assert!(host.podspec(["ps"]).success().lines().any(|line| line.starts_with("bad ")));
+    host.down("good");
+    host.down("bad");
+    host.assert_clean();
+}

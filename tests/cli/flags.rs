@@ -1,0 +1,42 @@
+//! Options that every command takes.
+
+use super::target::directory;
+use std::fs;
+use std::process::Command;
+
+/// What podspec prints on both streams.
+fn said(args: &[&str], no_color: bool) -> String {
+    let here = directory(&format!("flags-{}", std::process::id()));
+    fs::write(here.join("bad.yaml"), "name: x\ncontianers: {}\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podspec"));
+    command.env_remove("NO_COLOR").args(args).current_dir(here);
+    if no_color {
+        command.env("NO_COLOR", "1");
+    }
+    let output = command.output().unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[test]
+fn colours_come_when_they_are_asked_for() {
+    for what in [
+        ["validate", "bad.yaml"],
+        ["down", "no/such.yaml"],
+        ["up", "--no-such-option"],
+        ["up", "--help"],
+    ] {
+        let coloured = |when: &str, no_color| {
+            let args = [&["--color", when], what.as_slice()].concat();
+            said(&args, no_color).contains('\u{1b}')
+        };
+        assert!(coloured("always", false), "{what:?}");
+        assert!(coloured("always", true), "{what:?}: an argument is asked before the environment");
+        assert!(!coloured("never", false), "{what:?}");
+        assert!(!coloured("auto", false), "{what:?}: a pipe takes no colours");
+    }
+}
+
+#[test]
+fn quiet_and_verbose_exclude_each_other() {
+    assert!(said(&["-q", "--verbose", "ps"], false).contains("cannot be used with"));
+}
