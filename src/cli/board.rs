@@ -16,6 +16,8 @@ pub(super) struct Board {
     rows: Vec<Row>,
     /// Published ports that the planner chose, for when the pod is up.
     pub(super) chosen: Vec<String>,
+    /// Each step in words, where the user wants to see them.
+    pub(super) steps: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ impl Board {
                 None => rows.push(Row::new(name.clone(), waits)),
             }
         }
-        Self { rows, chosen: Vec::new() }
+        Self { rows, chosen: Vec::new(), steps: Vec::new() }
     }
 
     /// Takes in what a container has come to.

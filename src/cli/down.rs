@@ -4,6 +4,7 @@
 use super::error::CliError;
 use super::file::PodFile;
 use super::output;
+use super::ps::describe;
 use super::target::is_supervised;
 use super::up;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
@@ -163,6 +164,7 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
     if wire.send(&Request::Down).is_err() {
         return Ok(false);
     }
+    output::verbose(|| format!("asked the supervisor of {name}"));
     let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -170,7 +172,10 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
             return Ok(false);
         }
         match wire.receive::<Event>() {
-            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => return Ok(true),
+            Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
+                output::verbose(|| format!("{name} is undone"));
+                return Ok(true);
+            }
             Ok(Received::Frame(Event::Gone { errors })) => {
                 return Err(left_behind(name, errors));
             }
@@ -179,6 +184,15 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::progress(&text),
+            Ok(Received::Frame(Event::Container {
+                name: container,
+                status,
+                exit_code,
+                reason,
+            })) => {
+                let words = describe(status, exit_code, reason.as_deref());
+                output::verbose(|| format!("{name}/{container} {words}"));
+            }
             Ok(Received::Frame(_)) => {}
             Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),
         }

@@ -10,6 +10,7 @@ use super::ps::describe;
 use super::screen::{On, Screen};
 use super::signals;
 use crate::names::{ContainerName, PodName};
+use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
 use crate::supervise::protocol::{Event, Failure, Request};
@@ -18,6 +19,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +212,7 @@ impl<'a> Live<'a> {
             }
             Event::Up { never } => return self.up(&never),
             Event::Note { text } => self.say(&sanitize(&text)),
+            Event::Step { id, at, took } => self.show_step(id, at, took),
             Event::Stale { .. } => return Ok(Heard::Stale),
             Event::Failed(failure) => return Err(self.failed(failure)),
             Event::Ended { code } => {
@@ -223,6 +226,14 @@ impl<'a> Live<'a> {
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
         }
         Ok(Heard::GoOn)
+    }
+
+    fn show_step(&self, id: StepId, at: Duration, took: Option<Duration>) {
+        let Some(words) = self.board.steps.get(id) else { return };
+        output::verbose_at(at, || match took {
+            None => format!("  {words}"),
+            Some(took) => format!("  {words}: done in {:.2} ms", took.as_secs_f64() * 1000.0),
+        });
     }
 
     fn failed(&self, mut failure: Failure) -> CliError {

@@ -3,10 +3,12 @@
 
 use super::error::CliError;
 use super::table::Cell;
+use crate::supervise::steps;
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// How much a user wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,20 +20,44 @@ pub(super) enum Loudness {
     Verbose,
 }
 
-static LOUDNESS: OnceLock<Loudness> = OnceLock::new();
+/// With the time of the program's begin, by `supervise`'s clock.
+static LOUDNESS: OnceLock<(Loudness, Duration)> = OnceLock::new();
 
 /// Set once, from the arguments.
 pub(super) fn set(loudness: Loudness, color: ColorChoice) {
-    let _ = LOUDNESS.set(loudness);
+    let _ = LOUDNESS.set((loudness, steps::now()));
     color.write_global();
 }
 
+fn loudness() -> Loudness {
+    LOUDNESS.get().map_or(Loudness::Normal, |(loudness, _)| *loudness)
+}
+
 pub(super) fn is_quiet() -> bool {
-    LOUDNESS.get() == Some(&Loudness::Quiet)
+    loudness() == Loudness::Quiet
+}
+
+pub(super) fn is_verbose() -> bool {
+    loudness() == Loudness::Verbose
+}
+
+/// Writes what has just been done, with its time, where the user wants to know each step.
+pub(super) fn verbose(text: impl FnOnce() -> String) {
+    if is_verbose() {
+        verbose_at(steps::now(), text);
+    }
+}
+
+/// As `verbose`, of a time that has passed.
+pub(super) fn verbose_at(at: Duration, text: impl FnOnce() -> String) {
+    if let Some((Loudness::Verbose, begin)) = LOUDNESS.get() {
+        let since = at.saturating_sub(*begin).as_secs_f64() * 1000.0;
+        error_line(&format!("{since:8.2} ms  {}", sanitize(&text())));
+    }
 }
 
 pub(super) fn is_normal() -> bool {
-    LOUDNESS.get() == Some(&Loudness::Normal)
+    loudness() == Loudness::Normal
 }
 
 /// Writes a line to standard output.

@@ -71,8 +71,10 @@ impl Up {
             ));
         }
         let mut supervisor = Some(start_supervisor()?);
+        output::verbose(|| "started a supervisor".to_owned());
         let file = PodFile::read(self.file.as_deref())?;
         let loaded = file.load()?;
+        output::verbose(|| format!("loaded {}", file.name));
         if loaded.pods.len() > 1 && !self.detach {
             return Err(CliError::Usage {
                 message: format!("{} holds {} pods", file.name, loaded.pods.len()),
@@ -285,6 +287,7 @@ impl Start<'_> {
         };
         locks.take(Range::Network).map_err(|error| failed(&error))?;
         let facts = facts(self.store, spec)?;
+        output::verbose(|| "looked at the machine".to_owned());
         let plan = plan::plan(Goal::Up(spec), None, &facts)
             .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
         refuse_foreign_pins(&spec.name, &plan)?;
@@ -293,13 +296,20 @@ impl Start<'_> {
         let record = first_record(spec, &plan, &boot);
         let mut board = Board::new(&plan);
         board.chosen = chosen(spec, &record.ports);
-        let handover = Handover { store: self.store.clone(), detach: self.command.detach, record };
+        let steps = output::is_verbose();
+        output::verbose(|| format!("planned {}: {} steps", spec.name, plan.steps.len()));
+        if steps {
+            board.steps = plan.steps.iter().map(|planned| planned.step.to_string()).collect();
+        }
+        let (store, detach) = (self.store.clone(), self.command.detach);
+        let handover = Handover { store, detach, steps, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
         wire.send_bytes(&header).map_err(|error| failed(&error))?;
+        output::verbose(|| "handed over to the supervisor".to_owned());
         Ok((board, notices))
     }
 }

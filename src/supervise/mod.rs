@@ -7,7 +7,7 @@
 //! restart.rs    whether it starts again      end.rs       what ends, stopping, and the last of it
 //! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
-//! firewall.rs   puts back what others flush
+//! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
 //! ```
 
 pub mod control;
@@ -22,6 +22,7 @@ pub mod restart;
 pub mod shutdown;
 pub mod spawn;
 mod start;
+pub mod steps;
 mod unit;
 pub mod wire;
 

@@ -8,6 +8,7 @@ use super::firewall::Firewall;
 use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
 use super::shutdown::Order;
+use super::steps::Steps;
 use super::unit::{Due, Phase, Unit};
 use super::wire;
 use crate::exec::apply::Machine;
@@ -77,6 +78,8 @@ pub(super) struct Pod<'a> {
     pub(super) journal: Journal,
     pub(super) progress: Progress,
     pub(super) order: Order,
+    /// Where the client asked to be told of each step.
+    pub(super) steps: Option<Steps>,
     pub(super) machine: &'a mut Machine,
     pub(super) events: Events,
     pub(super) signals: &'a SignalFd,
@@ -120,7 +123,7 @@ impl<'a> Pod<'a> {
         signals: &'a SignalFd,
     ) -> Result<Self, SuperviseError> {
         let Received { handover, header, locks, client } = received;
-        let Handover { store, detach, mut record } = handover;
+        let Handover { store, detach, steps, mut record } = handover;
         let dir = store.pod(&record.name);
         let plan: Plan = serde_json::from_slice::<Header>(&header)
             .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
@@ -139,6 +142,7 @@ impl<'a> Pod<'a> {
         let pod = Self {
             progress: Progress::new(&plan),
             order: Order::new(&plan),
+            steps: steps.then(|| Steps::new(plan.steps.len())),
             units: units(&plan, &record),
             plan: Rc::new(plan),
             store,
@@ -319,7 +323,7 @@ impl<'a> Pod<'a> {
 }
 
 /// Tells a client, and waits for room where it is slow.
-fn tell(events: &Events, client: &mut Connection, token: Token, event: &Event) {
+pub(super) fn tell(events: &Events, client: &mut Connection, token: Token, event: &Event) {
     if client.tell(event).is_err() {
         client.hang_up();
     } else if client.has_unsent() {

@@ -1,9 +1,11 @@
 //! What a pod's supervisor and its clients say to each other. Every message is one frame (`wire.rs`).
 
 use crate::names::ContainerName;
+use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// From `up` to a fresh supervisor; the locks come as a descriptor beside it, the journal's header (the
 /// plan) as the next frame, so that it goes to disk as it came.
@@ -12,6 +14,8 @@ pub struct Handover {
     pub store: Store,
     /// The pod outlives its client.
     pub detach: bool,
+    /// The client wants each step told ([`Event::Step`]).
+    pub steps: bool,
     /// Containers and labels as the file has them, for the record.
     pub record: crate::state::record::PodRecord,
 }
@@ -43,6 +47,13 @@ pub enum Event {
     },
     /// Something that the user should know, and that stops nothing.
     Note { text: String },
+    /// A step was begun, or (where it took some time) done; for a client that asked.
+    Step {
+        id: StepId,
+        /// By [`super::steps::now`].
+        at: Duration,
+        took: Option<Duration>,
+    },
     /// The machine has changed since the plan was made: all is undone, another plan may be sent.
     Stale { reason: String },
     /// The start failed, and all of it is undone.

@@ -46,13 +46,14 @@ impl Pod<'_> {
 
     fn begin(&mut self, id: StepId) -> Result<(), ExecError> {
         self.journal.begin(id)?;
+        self.step_begun(id);
         let plan = self.plan.clone();
         let step = &plan.steps[id].step;
         if let Step::CreateContainer(launch) = step {
             self.prepare_output(launch)?;
         }
         match self.machine.apply(&plan, step)? {
-            Begun::Done => self.progress.done(id),
+            Begun::Done => self.step_done(id),
             Begun::Infra(child) => {
                 self.watch(&child.channel, Token::InfraReport);
                 self.watch(&child.pidfd, Token::InfraEnd);
@@ -174,7 +175,7 @@ impl Pod<'_> {
         let step = infra.step;
         match sandbox::report(infra.child.channel.as_fd()) {
             Report::NotYet => {}
-            Report::Ready => self.progress.done(step),
+            Report::Ready => self.step_done(step),
             Report::Running => self.events.forget(infra.child.channel.as_fd()),
             Report::Failed(error) => {
                 self.events.forget(infra.child.channel.as_fd());
@@ -206,7 +207,8 @@ impl Pod<'_> {
                 self.start_failed(index, &chain(&error));
             }
         } else {
-            self.progress.done(unit.create);
+            let create = unit.create;
+            self.step_done(create);
         }
     }
 
@@ -223,7 +225,7 @@ impl Pod<'_> {
         unit.started = Some(Instant::now());
         let start = unit.start;
         self.note_started(index);
-        self.progress.done(start);
+        self.step_done(start);
         self.tell_container(index);
     }
 

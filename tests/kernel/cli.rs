@@ -78,3 +78,34 @@ fn a_pod_that_cannot_be_read_does_not_hide_the_others() {
     host.down("bad");
     host.assert_clean();
 }
+
+#[test]
+fn who_wants_to_know_sees_each_step_and_its_time() {
+    let Some(host) = Host::new() else { return };
+    let pod =
+        json!({ "name": "p", "network": "none", "containers": { "c": sh("sleep infinity") } });
+    let file = host.pod(&pod);
+    let plan = host.podspec(["plan", "--format", "json", &file]).success();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let said = host.podspec(["--verbose", "up", "-d", &file]);
+    let (code, said) = (said.code, said.stderr);
+    assert_eq!(code, Some(0), "{said}");
+    for step in steps {
+        let what = step["what"].as_str().unwrap();
+        let times = said.lines().filter(|line| line.contains(" ms  ") && line.contains(what));
+        assert!(times.count() >= 2, "{what} is not begun and done in:\n{said}");
+    }
+    let times: Vec<f64> =
+        said.lines().filter_map(|line| line.split_once(" ms  ")?.0.trim().parse().ok()).collect();
+    assert!(times.len() > 2 * steps.len() && times.is_sorted(), "{said}");
+    let said = host.podspec(["down", "--verbose", "p"]).stderr;
+    assert!(
+        said.contains("asked the supervisor of p") && said.contains(" ms  p is undone"),
+        "{said}"
+    );
+    // Who does not ask is told nothing.
+    assert!(!host.podspec(["up", "-d", &file]).stderr.contains(": done in"));
+    host.down("p");
+    host.assert_clean();
+}
