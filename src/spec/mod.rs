@@ -4,6 +4,7 @@
 pub mod check;
 pub mod container;
 pub mod depends;
+mod editor;
 pub mod interpolate;
 pub mod model;
 pub mod order;
@@ -15,9 +16,12 @@ pub mod raw;
 pub mod schema;
 pub mod share;
 pub mod signal;
+mod snippets;
 pub mod tree;
 pub mod validate;
 pub mod volume;
+mod words;
+pub mod yaml;
 
 use crate::names::PodName;
 use model::PodSpec;

@@ -2,6 +2,7 @@
 //! words for people. The JSON schema is made from these types, and the loader judges by that schema, so
 //! an editor and `podspec` cannot disagree. Nothing here says what a value means.
 
+use super::words;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -37,12 +38,22 @@ word!(
 word!(
     /// Bytes, with a unit.
     Size,
-    { "type": ["string", "integer"], "x-form": "size" }
+    {
+        "type": ["string", "integer"],
+        "x-form": "size",
+        "pattern": (words::SIZE),
+        "patternErrorMessage": (words::SIZE_RULE),
+    }
 );
 word!(
     /// A time span, with units.
     Span,
-    { "type": "string", "x-form": "duration" }
+    {
+        "type": "string",
+        "x-form": "duration",
+        "pattern": (words::SPAN),
+        "patternErrorMessage": (words::SPAN_RULE),
+    }
 );
 word!(
     /// A name or a number.
@@ -52,15 +63,29 @@ word!(
 word!(
     /// The short form of a port.
     ShortPort,
-    { "type": "string", "x-form": "port" }
+    {
+        "type": "string",
+        "x-form": "port",
+        "examples": ["8080:80", "127.0.0.1:8443:443", "9000-9099:9000-9099/udp"],
+        "pattern": (words::PORT),
+        "patternErrorMessage": (words::PORT_RULE),
+    }
 );
 word!(
     /// One port or `a-b`.
     PortEnd,
-    { "type": ["string", "integer"], "x-form": "word" }
+    {
+        "type": ["integer", "string"],
+        "x-form": "word",
+        "minimum": 0,
+        "maximum": 65535,
+        "pattern": "^[0-9]+(-[0-9]+)?$",
+        "patternErrorMessage": "a port, or a range such as 9000-9099",
+    }
 );
 
-/// One form or the other; which one is clear from the kind of the YAML node.
+// One form or the other; which one is clear from the kind of the YAML node. No doc comment: an editor
+// would show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
@@ -76,54 +101,73 @@ pub enum Either<S, L> {
 pub struct RawPod {
     /// The pod's name, a DNS label. Default: the file's name without `.pod`; for `pod.yaml` the
     /// directory's name.
-    #[schemars(extend("maxLength" = 63, "examples" = ["shop"]))]
+    #[schemars(with = "Option<words::Label>")]
+    #[schemars(extend("examples" = ["shop"]))]
     pub name: Option<String>,
     /// Labels, for people and for tools.
-    #[schemars(extend("examples" = [{"app": "shop"}]))]
+    #[schemars(extend("examples" = [{"app": "shop", "version": "1.10"}]))]
     pub labels: Option<IndexMap<String, Text>>,
     /// The host name of the shared uts namespace. Default: the pod's name.
     #[schemars(extend("examples" = ["shop"]))]
     pub hostname: Option<String>,
-    /// Namespaces that all containers share: `net uts ipc pid user cgroup time`, or `none`. An item
-    /// such as `+pid` adds to the default.
+    /// Namespaces that all containers share, or `none`. An item such as `+pid` adds to the default.
+    #[schemars(with = "Option<Either<words::NoShare, Vec<words::Kind>>>")]
     #[schemars(extend("default" = ["net", "uts", "ipc"], "examples" = [["net", "uts", "ipc", "pid"], ["+pid"], "none"]))]
     pub share: Option<Either<String, Vec<String>>>,
-    /// The pod's network: `bridge`, `host`, `none`, `ns:/path`, or a map with more.
-    #[schemars(extend("default" = "bridge", "examples" = ["host"]))]
+    /// The pod's network: one word, or a map with more.
+    #[schemars(with = "Option<Either<words::Network, Network>>")]
+    #[schemars(extend("default" = "bridge", "examples" = ["host", {"mode": "bridge", "mtu": 1400}]))]
     pub network: Option<Either<String, Network>>,
     /// What goes to /etc/resolv.conf. Default: the host's own.
+    #[schemars(extend("examples" = [{"servers": ["192.0.2.53"], "search": ["example.org"]}]))]
     pub dns: Option<Dns>,
     /// Entries of /etc/hosts beside every container's name: name to address.
-    #[schemars(extend("examples" = [{"registry.local": "10.0.0.5"}]))]
+    #[schemars(extend("examples" = [{"registry.local": "192.0.2.5"}]))]
     pub hosts: Option<IndexMap<String, String>>,
-    /// Published ports; they lead to the pod's network namespace.
-    #[schemars(extend("examples" = [["8080:80", "127.0.0.1:8443:443"]]))]
+    /// Published ports: `HOST:CONTAINER`, or a map. They lead to the pod's network namespace,
+    /// whichever container listens there. `auto` publishes what the images expose.
+    #[schemars(with = "Option<Either<words::AutoPorts, Vec<Either<ShortPort, Port>>>>")]
+    #[schemars(extend("examples" = [["8080:80"]]))]
     pub ports: Option<Either<String, Vec<Either<ShortPort, Port>>>>,
-    /// The id mapping, where `user` is shared.
+    /// The id mapping, where `share` has `user`.
+    #[schemars(with = "Option<Either<words::AutoUserNs, UserNs>>")]
+    #[schemars(extend("default" = "auto", "examples" = ["auto", {"size": 65536}]))]
     pub userns: Option<Either<String, UserNs>>,
-    /// Clock offsets, where `time` is shared.
+    /// Clock offsets, where `share` has `time`.
+    #[schemars(extend("examples" = [{"boottime": "-1h"}]))]
     pub time: Option<TimeOffsets>,
-    /// Namespaced sysctls, such as `net.core.somaxconn`.
+    /// Namespaced sysctls. The namespace of each must be shared.
     #[schemars(extend("examples" = [{"net.core.somaxconn": 1024}]))]
     pub sysctls: Option<IndexMap<String, Text>>,
     /// The size of the shared /dev/shm.
-    #[schemars(extend("default" = "64Mi"))]
+    #[schemars(extend("default" = "64Mi", "examples" = ["256Mi"]))]
     pub shm_size: Option<Size>,
-    /// Volumes, by name.
+    /// Volumes, by name. Containers mount them as `NAME:/target`. One without a value is persistent.
+    #[schemars(extend("propertyNames" = (words::names("volume name"))))]
+    #[schemars(extend("examples" = [{"data": {}, "cache": {"tmpfs": "64Mi"}, "site": {"host": "./site"}}]))]
     pub volumes: Option<IndexMap<String, VolumeEntry>>,
     /// Secrets, mounted at /run/secrets/NAME with mode 0400.
+    #[schemars(extend("propertyNames" = (words::names("secret name"))))]
+    #[schemars(extend("examples" = [{"password": {"file": "./password.txt"}}]))]
     pub secrets: Option<IndexMap<String, Secret>>,
-    /// Containers that run one after another to completion before `containers` start.
+    /// Containers that run one after another to completion before `containers` start. One with
+    /// `restart: always` keeps running beside them.
+    #[schemars(extend("propertyNames" = (words::names("container name"))))]
+    #[schemars(extend("examples" = [{"migrate": {"rootfs": "host", "command": ["/bin/true"]}}]))]
     pub init_containers: Option<IndexMap<String, RawContainer>>,
-    /// The pod's containers, in the order of the file.
+    /// The pod's containers, by name. They start side by side, unless `dependsOn` orders them.
+    #[schemars(extend("propertyNames" = (words::names("container name"))))]
+    #[schemars(extend("examples" = [{"web": {"image": "docker.io/library/httpd:2.4"}}]))]
     pub containers: Option<IndexMap<String, RawContainer>>,
-    /// What to do when a container ends: `no`, `on-failure[:N]`, `always`, `unless-stopped`.
+    /// What to do when a container ends.
+    #[schemars(with = "Option<words::Restart>")]
     #[schemars(extend("default" = "no", "examples" = ["on-failure:5", "always"]))]
     pub restart: Option<String>,
     /// What the end of containers means for the pod.
-    #[schemars(extend("default" = "continue"))]
+    #[schemars(extend("default" = "continue", "examples" = ["stop-on-failure"]))]
     pub exit_policy: Option<ExitPolicy>,
     /// Limits of the whole pod.
+    #[schemars(extend("examples" = [{"memory": "1Gi", "cpus": 2}]))]
     pub resources: Option<Resources>,
 }
 
@@ -132,92 +176,117 @@ pub struct RawPod {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "Container")]
 pub struct RawContainer {
-    /// An OCI image: of a registry, `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`.
+    /// An OCI image: of a registry, or `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`. A
+    /// container has this or `rootfs`.
     #[schemars(extend("examples" = ["docker.io/library/httpd:2.4"]))]
     pub image: Option<String>,
     /// A directory that is the root file system (never written), or `host`: a copy-on-write view of
     /// this machine's own root.
-    #[schemars(extend("examples" = ["./web", "host"]))]
+    #[schemars(extend("examples" = ["host", "./web"]))]
     pub rootfs: Option<String>,
     /// When to pull the image.
-    #[schemars(extend("default" = "missing"))]
+    #[schemars(extend("default" = "missing", "examples" = ["always"]))]
     pub pull_policy: Option<PullPolicy>,
-    /// The program and its first arguments; replaces the image's entrypoint.
-    #[schemars(extend("examples" = [["sleep", "10"]], "x-form" = "command"))]
+    /// The program and its first arguments; replaces the image's entrypoint. A shell's own words
+    /// need a shell: `[/bin/sh, -c, …]`.
+    #[schemars(extend("x-form" = "command"))]
+    #[schemars(extend("examples" = [["sleep", "10"]]))]
     pub command: Option<Vec<Text>>,
     /// Arguments after `command`; replace the image's command.
     #[schemars(extend("x-form" = "command"))]
+    #[schemars(extend("examples" = [["--port", "8080"]]))]
     pub args: Option<Vec<Text>>,
-    /// The directory that the program starts in.
-    #[schemars(extend("default" = "/"))]
+    /// The directory that the program starts in. Without it: the image's, else `/`.
+    #[schemars(extend("default" = "/", "examples" = ["/srv"]))]
     pub working_dir: Option<String>,
     /// Who runs the program: a number, `uid[:gid]` or `name[:group]`; digits are always ids.
     #[schemars(extend("default" = "0", "examples" = [1000, "1000:1000", "www-data"]))]
     pub user: Option<NameOrNumber>,
     /// More groups of the program.
+    #[schemars(extend("examples" = [["audio", 20]]))]
     pub groups: Option<Vec<NameOrNumber>>,
     /// Whether the program gets a terminal.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub tty: Option<bool>,
     /// Whether the program's standard input stays open.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub stdin: Option<bool>,
-    /// Whether a reaper is process 1.
-    #[schemars(extend("default" = false))]
+    /// Whether a reaper is process 1, with the program as its child.
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub init: Option<bool>,
-    /// Environment variables: a map, or a list of KEY=VALUE.
-    #[schemars(extend("examples" = [{"PORT": 8080}]))]
+    /// Environment variables: a map, or a list of KEY=VALUE. `${VAR}` is taken from the environment
+    /// of podspec.
+    #[schemars(extend("examples" = [{"PORT": 8080, "PASSWORD": "${PASSWORD:?set PASSWORD}"}]))]
     pub env: Option<Either<Vec<Text>, IndexMap<String, Text>>>,
-    /// Files of KEY=VALUE lines; `env` wins over them.
+    /// A file of KEY=VALUE lines, or a list of such; `env` wins over them.
+    #[schemars(extend("examples" = ["./web.env", ["./web.env", "./local.env"]]))]
     pub env_file: Option<Either<String, Vec<String>>>,
-    /// Volumes: `name:/target[:ro]`, `./host/path:/target[:ro]`, or a map.
+    /// What it sees of volumes and of the host: `name:/target[:ro]`, `./host/path:/target[:ro]`, or
+    /// a map.
+    #[schemars(with = "Option<Vec<Either<words::Bind, Mount>>>")]
     #[schemars(extend("examples" = [["data:/var/lib/data", "./site:/srv:ro"]]))]
     pub volumes: Option<Vec<Either<String, Mount>>>,
-    /// Secrets of the pod that this container sees.
+    /// Secrets of the pod that it sees, at /run/secrets/NAME.
+    #[schemars(extend("examples" = [["password"]]))]
     pub secrets: Option<Vec<Either<String, SecretMount>>>,
     /// Devices of the host.
     #[schemars(extend("examples" = [["/dev/fuse"]]))]
     pub devices: Option<Vec<Either<String, Device>>>,
-    /// Resource limits of each process, such as `nofile`.
+    /// Resource limits of each process; a number is both the soft and the hard one.
+    #[schemars(extend("propertyNames" = (words::keys("limit", words::ULIMITS))))]
+    #[schemars(extend("examples" = [{"nofile": 65536}]))]
     pub ulimits: Option<IndexMap<String, Either<i64, Ulimit>>>,
-    /// How likely the kernel ends it when memory runs out.
+    /// How likely the kernel ends it when memory runs out: -1000 is never, 1000 is first.
     #[schemars(range(min = -1000, max = 1000))]
+    #[schemars(extend("default" = 0, "examples" = [500]))]
     pub oom_score_adj: Option<i32>,
     /// The host name, where uts is not shared. Default: the container's name.
+    #[schemars(extend("examples" = ["web"]))]
     pub hostname: Option<String>,
-    /// Published ports; they lead to this container where `net` is not shared, else to the pod.
+    /// Published ports. They lead to this container where `net` is not shared, else to the pod.
+    #[schemars(with = "Option<Either<words::AutoPorts, Vec<Either<ShortPort, Port>>>>")]
+    #[schemars(extend("examples" = [["8080:80"]]))]
     pub ports: Option<Either<String, Vec<Either<ShortPort, Port>>>>,
-    /// Containers that come first: a list, or a map with what must have happened.
-    #[schemars(extend("examples" = [["db"], {"db": "completed"}]))]
+    /// Containers that come first: a list (they have started), or a map with what must have
+    /// happened.
+    #[schemars(extend("examples" = [["db"], {"db": "ready", "migrate": "completed"}]))]
     pub depends_on: Option<Either<Vec<String>, Dependencies>>,
     /// Until it succeeds, the other probes wait.
+    #[schemars(extend("examples" = [{"tcp": 8080, "failureThreshold": 30}]))]
     pub startup_probe: Option<Probe>,
-    /// While it succeeds, the container is ready.
+    /// While it succeeds, the container is ready: what `dependsOn: { NAME: ready }` waits for.
+    #[schemars(extend("examples" = [{"http": {"port": 8080, "path": "/health"}}]))]
     pub readiness_probe: Option<Probe>,
     /// When it fails, the container is restarted.
+    #[schemars(extend("examples" = [{"exec": ["/bin/check"], "interval": "30s"}]))]
     pub liveness_probe: Option<Probe>,
     /// What runs after the start and before the stop.
+    #[schemars(extend("examples" = [{"preStop": {"exec": ["/bin/drain"]}}]))]
     pub lifecycle: Option<Lifecycle>,
-    /// What to do when it ends: `no`, `on-failure[:N]`, `always`, `unless-stopped`. Default: the pod's.
+    /// What to do when it ends. Default: the pod's.
+    #[schemars(with = "Option<words::Restart>")]
     #[schemars(extend("examples" = ["on-failure:5", "always"]))]
     pub restart: Option<String>,
-    /// The signal that asks the program to end.
-    #[schemars(extend("default" = "SIGTERM", "examples" = ["SIGINT", "QUIT", 15]))]
+    /// The signal that asks the program to end. Without it: the image's, else SIGTERM.
+    #[schemars(extend("default" = "SIGTERM", "examples" = ["SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1"]))]
     pub stop_signal: Option<NameOrNumber>,
     /// How long a stop waits before the program is killed.
     #[schemars(extend("default" = "10s", "examples" = ["1m30s"]))]
     pub stop_timeout: Option<Span>,
-    /// Limits.
+    /// Limits of this container.
+    #[schemars(extend("examples" = [{"memory": "256Mi", "cpus": 0.5, "pids": 200}]))]
     pub resources: Option<Resources>,
-    /// Rights and their bounds.
+    /// Rights of this container and their bounds.
+    #[schemars(extend("examples" = [{"capabilities": {"drop": ["ALL"]}, "readOnlyRootfs": true}]))]
     pub security: Option<Security>,
-    /// Namespaces that are not the pod's: kind to `private`, `host` or `ns:/path`.
+    /// Namespaces that are not the pod's: kind to where it is.
     #[schemars(extend("examples" = [{"pid": "private"}]))]
     pub namespaces: Option<Namespaces>,
     /// `embedded`, or an OCI runtime by name or path.
-    #[schemars(extend("default" = "embedded", "examples" = ["crun"]))]
+    #[schemars(extend("default" = "embedded", "examples" = ["crun", "/usr/local/bin/runsc"]))]
     pub runtime: Option<String>,
-    /// Bounds of the log on disk.
+    /// Bounds of its log on disk.
+    #[schemars(extend("examples" = [{"maxSize": "50Mi", "maxFiles": 3}]))]
     pub logs: Option<Logs>,
 }
 
@@ -225,21 +294,28 @@ pub struct RawContainer {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Network {
-    /// `bridge`, `host`, `none` or `ns:/path`.
-    #[schemars(extend("default" = "bridge"))]
+    /// What the network is.
+    #[schemars(with = "Option<words::Network>")]
+    #[schemars(extend("default" = "bridge", "examples" = ["host"]))]
     pub mode: Option<String>,
-    /// The network's name.
+    /// The network's name. Default: podspec's own network.
+    #[schemars(extend("examples" = ["backend"]))]
     pub name: Option<String>,
-    /// A static IPv4 address.
+    /// A static IPv4 address. Default: one that is free.
+    #[schemars(extend("examples" = ["10.89.0.50"]))]
     pub ipv4: Option<String>,
-    /// A static IPv6 address.
+    /// A static IPv6 address. Default: none.
+    #[schemars(extend("examples" = ["fd00::50"]))]
     pub ipv6: Option<String>,
-    /// The interface's hardware address.
+    /// The interface's hardware address. Default: made from the pod's name.
+    #[schemars(extend("examples" = ["02:00:00:00:00:50"]))]
     pub mac: Option<String>,
     /// The interface's MTU. Default: that of the host's default route.
     #[schemars(range(min = 68, max = 65535))]
+    #[schemars(extend("examples" = [1400]))]
     pub mtu: Option<u32>,
     /// More names of the pod on its network.
+    #[schemars(extend("examples" = [["shop-db"]]))]
     pub aliases: Option<Vec<String>>,
 }
 
@@ -247,12 +323,14 @@ pub struct Network {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Dns {
-    /// Addresses of name servers.
-    #[schemars(extend("examples" = [["1.1.1.1"]]))]
+    /// Addresses of name servers. Default: the host's.
+    #[schemars(extend("examples" = [["192.0.2.53"]]))]
     pub servers: Option<Vec<String>>,
     /// Search domains.
+    #[schemars(extend("examples" = [["example.org"]]))]
     pub search: Option<Vec<String>>,
-    /// Options of the resolver, such as `ndots:2`.
+    /// Options of the resolver.
+    #[schemars(extend("examples" = [["ndots:2"]]))]
     pub options: Option<Vec<String>>,
 }
 
@@ -261,15 +339,19 @@ pub struct Dns {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Port {
     /// The host's port or range `a-b`; 0 is a free one, chosen at `up`.
+    #[schemars(extend("examples" = [8080, "9000-9099"]))]
     pub host: PortEnd,
     /// The container's port or range.
+    #[schemars(extend("examples" = [80, "9000-9099"]))]
     pub container: PortEnd,
     /// The host's address. Default: every address.
+    #[schemars(extend("examples" = ["127.0.0.1"]))]
     pub address: Option<String>,
     /// The protocol.
-    #[schemars(extend("default" = "tcp"))]
+    #[schemars(extend("default" = "tcp", "examples" = ["udp"]))]
     pub protocol: Option<Protocol>,
-    /// A name, for people and tools.
+    /// A name, for people and tools. Default: none.
+    #[schemars(extend("examples" = ["http"]))]
     pub name: Option<String>,
 }
 
@@ -289,12 +371,15 @@ pub enum Protocol {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct UserNs {
-    /// How many ids.
+    /// How many ids. Default: as many as the pod needs.
     #[schemars(range(min = 1))]
+    #[schemars(extend("examples" = [65536]))]
     pub size: Option<u32>,
     /// User ids: `container:host:count`.
+    #[schemars(extend("examples" = [["0:100000:65536"]]))]
     pub uids: Option<Vec<String>>,
     /// Group ids: `container:host:count`.
+    #[schemars(extend("examples" = [["0:100000:65536"]]))]
     pub gids: Option<Vec<String>>,
 }
 
@@ -302,10 +387,11 @@ pub struct UserNs {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TimeOffsets {
-    /// Offset of CLOCK_BOOTTIME.
-    #[schemars(extend("examples" = ["-1h"]))]
+    /// Offset of CLOCK_BOOTTIME; it may be negative.
+    #[schemars(extend("default" = "0s", "examples" = ["-1h"]))]
     pub boottime: Option<Span>,
-    /// Offset of CLOCK_MONOTONIC.
+    /// Offset of CLOCK_MONOTONIC; it may be negative.
+    #[schemars(extend("default" = "0s", "examples" = ["10m"]))]
     pub monotonic: Option<Span>,
 }
 
@@ -334,16 +420,17 @@ pub struct Volume {
     /// In memory, as long as the pod: its size.
     #[schemars(extend("examples" = ["64Mi"]))]
     pub tmpfs: Option<Size>,
-    /// On disk, as long as the pod.
+    /// On disk, as long as the pod: `{}`.
+    #[schemars(extend("examples" = [{}]))]
     pub empty_dir: Option<EmptyDir>,
     /// Read-only files: name to text.
-    #[schemars(extend("examples" = [{"index.html": "hello\n"}]))]
+    #[schemars(extend("examples" = [{"index.html": "hello"}]))]
     pub files: Option<IndexMap<String, String>>,
     /// A directory of the host, absolute or relative to the file.
     #[schemars(extend("examples" = ["./data"]))]
     pub host: Option<String>,
     /// Whether to make the host's directory where it is missing.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub create: Option<bool>,
 }
 
@@ -357,8 +444,10 @@ pub struct EmptyDir {}
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Secret {
     /// A file of the host.
+    #[schemars(extend("examples" = ["./password.txt"]))]
     pub file: Option<String>,
-    /// A variable of the environment of `podspec`.
+    /// A variable of the environment of podspec.
+    #[schemars(extend("examples" = ["DB_PASSWORD"]))]
     pub env: Option<String>,
 }
 
@@ -367,11 +456,13 @@ pub struct Secret {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretMount {
     /// The secret's name in the pod.
+    #[schemars(extend("examples" = ["password"]))]
     pub name: String,
     /// Where the container sees it. Default: /run/secrets/NAME.
+    #[schemars(extend("examples" = ["/etc/db/password"]))]
     pub target: Option<String>,
     /// Its mode, octal.
-    #[schemars(extend("default" = "0400"))]
+    #[schemars(extend("default" = "0400", "examples" = ["0440"]))]
     pub mode: Option<NameOrNumber>,
 }
 
@@ -380,26 +471,31 @@ pub struct SecretMount {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(rename = "VolumeMount", extend("required" = ["target"]))]
 pub struct Mount {
-    /// `tmpfs`: in memory, the container's own. Without it: a mount of `source`.
+    /// `tmpfs`: in memory, the container's own. Default: a mount of `source`.
     #[serde(rename = "type")]
+    #[schemars(extend("examples" = ["tmpfs"]))]
     pub kind: Option<MountKind>,
-    /// A declared volume's name, or a host path that begins with `/`, `./` or `../`.
+    /// A declared volume's name, or a host path that begins with `/`, `./` or `../`. Default: none,
+    /// where `type` is `tmpfs`.
+    #[schemars(extend("examples" = ["data", "./site"]))]
     pub source: Option<String>,
     /// Where the container sees it.
+    #[schemars(extend("examples" = ["/var/lib/data"]))]
     pub target: Option<String>,
     /// Whether the container may not write.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub read_only: Option<bool>,
-    /// A directory inside the volume, instead of the whole.
+    /// A directory inside the volume. Default: the whole volume.
+    #[schemars(extend("examples" = ["uploads"]))]
     pub sub_path: Option<String>,
     /// How mounts below it spread.
-    #[schemars(extend("default" = "private"))]
+    #[schemars(extend("default" = "private", "examples" = ["rslave"]))]
     pub propagation: Option<Propagation>,
     /// Whether ids are mapped as in the pod's user namespace.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub idmap: Option<bool>,
     /// The size of a tmpfs.
-    #[schemars(extend("default" = "64Mi"))]
+    #[schemars(extend("default" = "64Mi", "examples" = ["256Mi"]))]
     pub size: Option<Size>,
 }
 
@@ -428,11 +524,14 @@ pub enum Propagation {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Device {
     /// Its path on the host.
+    #[schemars(extend("examples" = ["/dev/fuse"]))]
     pub path: String,
     /// Its path in the container. Default: the same.
+    #[schemars(extend("examples" = ["/dev/fuse"]))]
     pub target: Option<String>,
-    /// What is allowed: letters of `rwm`.
-    #[schemars(extend("default" = "rwm"))]
+    /// What is allowed: letters of `rwm` (read, write, make).
+    #[schemars(with = "Option<words::Access>")]
+    #[schemars(extend("default" = "rwm", "examples" = ["rw"]))]
     pub access: Option<String>,
 }
 
@@ -440,9 +539,11 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Ulimit {
-    /// What the process starts with.
+    /// What the process starts with; -1 is unlimited.
+    #[schemars(extend("examples" = [1024]))]
     pub soft: i64,
-    /// How far it may raise it.
+    /// How far it may raise it; -1 is unlimited.
+    #[schemars(extend("examples" = [65536]))]
     pub hard: i64,
 }
 
@@ -466,10 +567,10 @@ pub type Dependencies = IndexMap<String, Either<Condition, Dependency>>;
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Dependency {
     /// What must have happened.
-    #[schemars(extend("default" = "started"))]
+    #[schemars(extend("default" = "started", "examples" = ["ready"]))]
     pub condition: Option<Condition>,
     /// Whether this container is restarted when the other is.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub restart: Option<bool>,
 }
 
@@ -478,34 +579,42 @@ pub struct Dependency {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Probe {
-    /// A program that ends with 0.
+    /// A program in the container; it ends with 0.
     #[schemars(extend("x-form" = "command"))]
+    #[schemars(extend("examples" = [["/bin/check", "--fast"]]))]
     pub exec: Option<Vec<Text>>,
     /// A request that is answered well.
+    #[schemars(extend("examples" = [{"port": 8080, "path": "/health"}]))]
     pub http: Option<HttpProbe>,
-    /// A TCP port that accepts.
+    /// A TCP port that accepts connections.
     #[schemars(range(min = 1, max = 65535))]
+    #[schemars(extend("examples" = [5432]))]
     pub tcp: Option<u16>,
-    /// A line of the log that matches this regular expression.
+    /// A line of its output that matches this regular expression.
+    #[schemars(extend("examples" = ["ready to accept connections"]))]
     pub log: Option<String>,
-    /// A file that exists.
+    /// A file in the container that exists.
+    #[schemars(extend("examples" = ["/run/ready"]))]
     pub file: Option<String>,
-    /// `READY=1` by sd_notify.
+    /// Whether the program says `READY=1` itself (sd_notify).
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub notify: Option<bool>,
     /// How long the first check waits.
-    #[schemars(extend("default" = "0s"))]
+    #[schemars(extend("default" = "0s", "examples" = ["5s"]))]
     pub initial_delay: Option<Span>,
     /// The time between two checks.
-    #[schemars(extend("default" = "10s"))]
+    #[schemars(extend("default" = "10s", "examples" = ["1s"]))]
     pub interval: Option<Span>,
     /// How long a check may take.
-    #[schemars(extend("default" = "1s"))]
+    #[schemars(extend("default" = "1s", "examples" = ["3s"]))]
     pub timeout: Option<Span>,
     /// How many checks in a row must succeed.
-    #[schemars(range(min = 1), extend("default" = 1))]
+    #[schemars(range(min = 1))]
+    #[schemars(extend("default" = 1, "examples" = [2]))]
     pub success_threshold: Option<u32>,
     /// How many checks in a row must fail.
-    #[schemars(range(min = 1), extend("default" = 3))]
+    #[schemars(range(min = 1))]
+    #[schemars(extend("default" = 3, "examples" = [30]))]
     pub failure_threshold: Option<u32>,
 }
 
@@ -513,19 +622,22 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpProbe {
-    /// The port.
+    /// The port, inside the container.
     #[schemars(range(min = 1, max = 65535))]
+    #[schemars(extend("examples" = [8080]))]
     pub port: u16,
     /// The path.
-    #[schemars(extend("default" = "/"))]
+    #[schemars(extend("default" = "/", "examples" = ["/health"]))]
     pub path: Option<String>,
     /// The scheme.
-    #[schemars(extend("default" = "http"))]
+    #[schemars(extend("default" = "http", "examples" = ["https"]))]
     pub scheme: Option<Scheme>,
     /// Headers of the request.
+    #[schemars(extend("examples" = [{"Host": "shop.example"}]))]
     pub headers: Option<IndexMap<String, Text>>,
     /// The status that is good. Default: 200 to 399.
     #[schemars(range(min = 100, max = 599))]
+    #[schemars(extend("examples" = [204]))]
     pub status: Option<u16>,
 }
 
@@ -543,9 +655,11 @@ pub enum Scheme {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Lifecycle {
-    /// Runs after the start.
+    /// Runs right after the start.
+    #[schemars(extend("examples" = [{"exec": ["/bin/warm-up"]}]))]
     pub post_start: Option<Hook>,
-    /// Runs before the stop.
+    /// Runs before the stop signal.
+    #[schemars(extend("examples" = [{"http": {"port": 8080, "path": "/drain"}}]))]
     pub pre_stop: Option<Hook>,
 }
 
@@ -555,8 +669,10 @@ pub struct Lifecycle {
 pub struct Hook {
     /// A program in the container.
     #[schemars(extend("x-form" = "command"))]
+    #[schemars(extend("examples" = [["/bin/drain"]]))]
     pub exec: Option<Vec<Text>>,
     /// A request to the container.
+    #[schemars(extend("examples" = [{"port": 8080, "path": "/drain"}]))]
     pub http: Option<HttpProbe>,
 }
 
@@ -564,23 +680,28 @@ pub struct Hook {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Resources {
-    /// Memory.
+    /// Memory. Default: unlimited.
     #[schemars(extend("examples" = ["256Mi"]))]
     pub memory: Option<Size>,
-    /// Memory plus swap; -1 is unlimited.
+    /// Memory plus swap; -1 is unlimited. Default: as much swap as memory.
+    #[schemars(extend("examples" = ["512Mi", -1]))]
     pub memory_swap: Option<Size>,
-    /// Processor time, in processors.
+    /// Processor time, in processors. Default: unlimited.
     #[schemars(extend("examples" = [0.5]))]
     pub cpus: Option<f64>,
-    /// Share of processor time beside others.
-    #[schemars(range(min = 1, max = 10000), extend("default" = 100))]
+    /// Share of processor time beside others, where there is too little.
+    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(extend("default" = 100, "examples" = [200]))]
     pub cpu_weight: Option<u32>,
-    /// The processors that it may use, such as `0-2,4`.
+    /// The processors that it may use. Default: all.
+    #[schemars(extend("examples" = ["0-2,4"]))]
     pub cpuset: Option<NameOrNumber>,
     /// Processes and threads.
-    #[schemars(range(min = 1), extend("default" = 2048))]
+    #[schemars(range(min = 1))]
+    #[schemars(extend("default" = 2048, "examples" = [200]))]
     pub pids: Option<u64>,
     /// Disk input and output.
+    #[schemars(extend("examples" = [{"weight": 200}]))]
     pub io: Option<Io>,
 }
 
@@ -589,9 +710,11 @@ pub struct Resources {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Io {
     /// Share of disk time beside others.
-    #[schemars(range(min = 1, max = 10000), extend("default" = 100))]
+    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(extend("default" = 100, "examples" = [200]))]
     pub weight: Option<u32>,
     /// Limits by device.
+    #[schemars(extend("examples" = [{"/dev/sda": {"writeBps": "50Mi"}}]))]
     pub devices: Option<IndexMap<String, IoDevice>>,
 }
 
@@ -599,13 +722,17 @@ pub struct Io {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct IoDevice {
-    /// Bytes read in a second.
+    /// Bytes read in a second. Default: unlimited.
+    #[schemars(extend("examples" = ["100Mi"]))]
     pub read_bps: Option<Size>,
-    /// Bytes written in a second.
+    /// Bytes written in a second. Default: unlimited.
+    #[schemars(extend("examples" = ["50Mi"]))]
     pub write_bps: Option<Size>,
-    /// Reads in a second.
+    /// Reads in a second. Default: unlimited.
+    #[schemars(extend("examples" = [1000]))]
     pub read_iops: Option<u64>,
-    /// Writes in a second.
+    /// Writes in a second. Default: unlimited.
+    #[schemars(extend("examples" = [500]))]
     pub write_iops: Option<u64>,
 }
 
@@ -613,28 +740,33 @@ pub struct IoDevice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Security {
-    /// All rights of the caller.
-    #[schemars(extend("default" = false))]
+    /// All rights of the caller, and the host's devices.
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub privileged: Option<bool>,
     /// Capabilities beside and without the default.
+    #[schemars(extend("examples" = [{"add": ["NET_ADMIN"], "drop": ["ALL"]}]))]
     pub capabilities: Option<Capabilities>,
     /// Whether programs cannot gain rights by setuid.
-    #[schemars(extend("default" = true))]
+    #[schemars(extend("default" = true, "examples" = [false]))]
     pub no_new_privs: Option<bool>,
     /// Whether the root file system cannot be written.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub read_only_rootfs: Option<bool>,
-    /// `default`, `unconfined`, or the path of a profile.
-    #[schemars(extend("default" = "default"))]
+    /// Which system calls are allowed: `default`, `unconfined`, or the path of a profile.
+    #[schemars(with = "Option<words::Seccomp>")]
+    #[schemars(extend("default" = "default", "examples" = ["unconfined", "./profile.json"]))]
     pub seccomp: Option<String>,
-    /// The AppArmor profile.
+    /// The AppArmor profile. Default: the host's for containers.
+    #[schemars(extend("examples" = ["my-profile"]))]
     pub apparmor: Option<String>,
-    /// The SELinux label.
+    /// The SELinux label. Default: the host's for containers.
+    #[schemars(extend("examples" = ["system_u:system_r:container_t:s0"]))]
     pub selinux: Option<String>,
     /// Paths of /proc and /sys that are not hidden.
+    #[schemars(extend("examples" = [["/proc/kcore"]]))]
     pub unmask: Option<Vec<String>>,
     /// Whether a user of id 0 is an error.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub run_as_non_root: Option<bool>,
 }
 
@@ -642,9 +774,11 @@ pub struct Security {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// Capabilities to add, such as `NET_ADMIN`.
+    /// Capabilities to add.
+    #[schemars(extend("examples" = [["NET_ADMIN", "SYS_PTRACE"]]))]
     pub add: Option<Vec<String>>,
     /// Capabilities to drop, or `ALL`.
+    #[schemars(extend("examples" = [["ALL"]]))]
     pub drop: Option<Vec<String>>,
 }
 
@@ -652,21 +786,33 @@ pub struct Capabilities {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Namespaces {
-    /// Its network.
+    /// Its network. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
     #[schemars(extend("examples" = ["private", "host"]))]
     pub net: Option<String>,
-    /// Its host name.
+    /// Its host name. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
     pub uts: Option<String>,
-    /// Its System V IPC, message queues and /dev/shm.
+    /// Its System V IPC, message queues and /dev/shm. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
     pub ipc: Option<String>,
-    /// Its processes.
+    /// Its processes. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
     #[schemars(extend("examples" = ["private", "host"]))]
     pub pid: Option<String>,
-    /// Its users.
+    /// Its users. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
     pub user: Option<String>,
-    /// Its cgroup root.
+    /// Its cgroup root. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
     pub cgroup: Option<String>,
-    /// Its clocks.
+    /// Its clocks. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
     pub time: Option<String>,
 }
 
@@ -675,10 +821,11 @@ pub struct Namespaces {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Logs {
     /// Bytes of one file.
-    #[schemars(extend("default" = "10Mi"))]
+    #[schemars(extend("default" = "10Mi", "examples" = ["50Mi"]))]
     pub max_size: Option<Size>,
-    /// How many files.
-    #[schemars(range(min = 1, max = 1000), extend("default" = 5))]
+    /// How many files; the oldest is dropped.
+    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(extend("default" = 5, "examples" = [3]))]
     pub max_files: Option<u32>,
 }
 

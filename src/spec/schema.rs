@@ -1,30 +1,38 @@
-//! The JSON schema of the pod file, made from the types of `raw.rs` and then made fit for editors: no
-//! `null` beside what may be left out, and enums that keep a description for each value.
+//! The JSON schema of the pod file, made from the types of `raw.rs`: no `null` beside what may be left
+//! out, and enums that keep a description for each value. `editor.rs` adds what only an editor needs.
 
+use super::editor;
 use super::raw::RawPod;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// The schema, draft-07: the draft that editors complete best.
+/// What is published, draft-07: the draft that editors complete best.
 pub fn schema() -> Value {
+    let mut schema = rules();
+    editor::dress(&mut schema);
+    schema
+}
+
+/// The language: every key, form, value, default, example and text, once.
+pub(super) fn rules() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
     let mut schema = generator.into_root_schema_for::<RawPod>().to_value();
     tidy(&mut schema);
     if let Some(pod) = schema.as_object_mut() {
-        pod.insert("title".to_owned(), json!("Pod"));
+        // An editor would write it above the text of every field.
+        pod.shift_remove("title");
         pod.insert("patternProperties".to_owned(), json!({ "^x-": true }));
     }
     schema
 }
-
 /// The schema without its words for people, which is all that the loader asks. Making the whole one takes
 /// 1 ms, reading this text a tenth of it; a test keeps the two alike.
 pub(super) fn shape() -> &'static Value {
     static SHAPE: OnceLock<Value> = OnceLock::new();
     SHAPE.get_or_init(|| match serde_json::from_str(include_str!("shape.json")) {
         Ok(shape) => shape,
-        Err(_) => schema(),
+        Err(_) => rules(),
     })
 }
 
@@ -44,6 +52,10 @@ fn tidy(value: &mut Value) {
 }
 
 fn tidy_object(object: &mut Map<String, Value>) {
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        // A line of a comment is no line of a text.
+        *text = text.replace('\n', " ");
+    }
     if object.get("default") == Some(&Value::Null) {
         object.shift_remove("default");
     }
@@ -75,6 +87,7 @@ fn drop_null(object: &mut Map<String, Value>) {
     match only {
         // Draft-07 ignores what stands beside a `$ref`.
         reference if reference.get("$ref").is_some() && !object.is_empty() => {
+            object.insert("type".to_owned(), json!("object"));
             object.insert("allOf".to_owned(), json!([reference]));
         }
         Value::Object(inner) => {
@@ -105,22 +118,29 @@ fn describe_values(object: &mut Map<String, Value>) {
 mod tests {
     use super::*;
 
-    /// Takes the words for people away, but not properties of such names.
+    const WORDS: &[&str] = &[
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "markdownEnumDescriptions",
+        "format",
+        "pattern",
+        "patternErrorMessage",
+        "propertyNames",
+    ];
+
+    /// Takes away what the loader does not ask: words for people, and grammars of words, which
+    /// `validate.rs` reads. Properties of such names stay.
     fn strip(value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(strip),
             Value::Object(object) => {
-                for word in [
-                    "$schema",
-                    "title",
-                    "description",
-                    "default",
-                    "examples",
-                    "markdownEnumDescriptions",
-                    "format",
-                ] {
-                    object.shift_remove(word);
+                if object.get("x-form") == Some(&json!("open")) {
+                    *object = Map::from_iter([("type".to_owned(), json!("string"))]);
                 }
+                object.retain(|word, _| !WORDS.contains(&word.as_str()));
                 for (key, inner) in object.iter_mut() {
                     match inner.as_object_mut() {
                         Some(named) if matches!(key.as_str(), "properties" | "definitions") => {
@@ -155,18 +175,18 @@ mod tests {
 
     #[test]
     fn the_file_in_schema_is_the_schema_of_the_types() {
-        let mut schema = schema();
-        let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+        let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
         is_in_file(concat!(env!("CARGO_MANIFEST_DIR"), "/schema/pod.schema.json"), &text);
-        strip(&mut schema);
-        let text = format!("{schema}\n");
+        let mut shape = rules();
+        strip(&mut shape);
+        let text = format!("{shape}\n");
         is_in_file(concat!(env!("CARGO_MANIFEST_DIR"), "/src/spec/shape.json"), &text);
     }
 
     #[test]
     fn nothing_is_null_but_a_volume() {
         let mut nulls = 0;
-        each_object(&schema(), &mut |object| {
+        each_object(&rules(), &mut |object| {
             nulls += usize::from(object.get("type") == Some(&json!("null")));
             assert!(
                 !matches!(object.get("type"), Some(Value::Array(t)) if t.contains(&json!("null")))
@@ -177,13 +197,75 @@ mod tests {
         assert_eq!(nulls, 1);
     }
 
+    /// Every field: its place, and its schema.
+    fn each_field(see: &mut impl FnMut(String, &Value)) {
+        let rules = rules();
+        let named = rules["definitions"].as_object().unwrap().iter();
+        let types = named.map(|(name, of)| (name.as_str(), of)).chain([("Pod", &rules)]);
+        for (name, of) in types {
+            for (key, field) in of["properties"].as_object().into_iter().flatten() {
+                see(format!("{name}.{key}"), field);
+            }
+        }
+    }
+
+    /// One of several, required, or a list or map that may be empty: there is no default to name.
+    const NO_DEFAULT: &[&str] = &[
+        "Container.image",
+        "Container.rootfs",
+        "Device.path",
+        "HttpProbe.port",
+        "Hook.exec",
+        "Hook.http",
+        "Port.container",
+        "Port.host",
+        "Probe.exec",
+        "Probe.file",
+        "Probe.http",
+        "Probe.log",
+        "Probe.tcp",
+        "Secret.env",
+        "Secret.file",
+        "SecretMount.name",
+        "Ulimit.hard",
+        "Ulimit.soft",
+        "Volume.emptyDir",
+        "Volume.host",
+        "Volume.tmpfs",
+        "VolumeMount.target",
+    ];
+
     #[test]
-    fn every_field_is_described() {
-        each_object(&schema(), &mut |object| {
-            for (key, field) in
-                object.get("properties").and_then(Value::as_object).into_iter().flatten()
-            {
-                assert!(field.get("description").is_some(), "{key} has no description");
+    fn every_field_has_its_words() {
+        let mut fields = 0;
+        each_field(&mut |place, field| {
+            fields += 1;
+            let text = field["description"].as_str().unwrap_or_default();
+            assert!(
+                text.ends_with('.'),
+                "{place} has no description, or half a sentence: {text:?}"
+            );
+            let examples = field["examples"].as_array().map_or(0, Vec::len);
+            assert!(examples > 0, "{place} has no example");
+            let has_default = field.get("default").is_some() || text.contains("Default: ");
+            let may_be_empty = |kind: &Value| matches!(kind.as_str(), Some("object" | "array"));
+            let forms = field["anyOf"].as_array().cloned().unwrap_or_else(|| vec![field.clone()]);
+            let empty =
+                forms.iter().any(|form| may_be_empty(&form["type"]) || form.get("$ref").is_some());
+            let named = NO_DEFAULT.contains(&place.as_str());
+            assert!(has_default || empty || named, "{place} has no default");
+            assert!(!(has_default && named), "{place} has a default");
+        });
+        assert!(fields > 100, "{fields}");
+    }
+
+    #[test]
+    fn every_value_of_an_enum_has_its_meaning() {
+        each_object(&rules(), &mut |object| {
+            if let Some(values) = object.get("enum").and_then(Value::as_array) {
+                let texts = object.get("markdownEnumDescriptions").and_then(Value::as_array);
+                let of_limits = object.get("title") == Some(&json!("limit"));
+                assert!(of_limits || texts.is_some_and(|t| t.len() == values.len()), "{values:?}");
             }
         });
     }
