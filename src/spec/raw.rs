@@ -156,7 +156,7 @@ pub struct RawPod {
     #[schemars(extend("examples" = [{"migrate": {"rootfs": "host", "command": ["/bin/true"]}}]))]
     pub init_containers: Option<IndexMap<String, RawContainer>>,
     /// The pod's containers, by name. They start side by side, unless `dependsOn` orders them.
-    #[schemars(extend("propertyNames" = (words::names("container name"))))]
+    #[schemars(extend("minProperties" = 1, "propertyNames" = (words::names("container name"))))]
     #[schemars(extend("examples" = [{"web": {"image": "docker.io/library/httpd:2.4"}}]))]
     pub containers: Option<IndexMap<String, RawContainer>>,
     /// What to do when a container ends.

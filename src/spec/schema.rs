@@ -129,6 +129,7 @@ mod tests {
         "pattern",
         "patternErrorMessage",
         "propertyNames",
+        "minProperties",
     ];
 
     /// Takes away what the loader does not ask: words for people, and grammars of words, which

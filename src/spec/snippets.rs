@@ -15,9 +15,35 @@ pub(super) fn snippets() -> Vec<(String, Value)> {
 
 fn pods() -> Vec<(&'static str, Value)> {
     vec![
+        ("", whole_pods()),
+        ("/properties/containers", json!([image_container("${1:web}")])),
+        ("/properties/initContainers", json!([host_container("${1:migrate}")])),
         (
-            "",
-            json!([
+            "/properties/ports",
+            json!([{ "label": "HOST:CONTAINER", "body": ["${1:8080}:${2:80}"] }]),
+        ),
+        (
+            "/definitions/Port",
+            json!([{
+                "label": "long form",
+                "description": "A port with an address and a protocol.",
+                "body": {
+                    "host": "${1:8080}",
+                    "container": "${2:80}",
+                    "address": "${3:127.0.0.1}",
+                    "protocol": "${4|tcp,udp|}",
+                },
+            }]),
+        ),
+        (
+            "/properties/volumes",
+            json!([{ "label": "persistent volume", "body": { "${1:data}": "{}" } }]),
+        ),
+    ]
+}
+
+fn whole_pods() -> Value {
+    json!([
                 {
                     "label": "pod: one container",
                     "description": "One container from an image, with a port.",
@@ -57,32 +83,7 @@ fn pods() -> Vec<(&'static str, Value)> {
                         },
                     },
                 },
-            ]),
-        ),
-        ("/properties/containers", json!([image_container("${1:web}")])),
-        ("/properties/initContainers", json!([host_container("${1:migrate}")])),
-        (
-            "/properties/ports",
-            json!([{ "label": "HOST:CONTAINER", "body": ["${1:8080}:${2:80}"] }]),
-        ),
-        (
-            "/definitions/Port",
-            json!([{
-                "label": "long form",
-                "description": "A port with an address and a protocol.",
-                "body": {
-                    "host": "${1:8080}",
-                    "container": "${2:80}",
-                    "address": "${3:127.0.0.1}",
-                    "protocol": "${4|tcp,udp|}",
-                },
-            }]),
-        ),
-        (
-            "/properties/volumes",
-            json!([{ "label": "persistent volume", "body": { "${1:data}": "{}" } }]),
-        ),
-    ]
+    ])
 }
 
 fn image_container(name: &str) -> Value {
@@ -281,7 +282,7 @@ mod tests {
             env: &|_| None,
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),
         };
-        let (_, list) = pods().remove(0);
+        let list = whole_pods();
         for snippet in list.as_array().unwrap() {
             let text = yaml::text(&filled(&snippet["body"]));
             let codes = match load(&text, &context) {

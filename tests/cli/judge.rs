@@ -1,0 +1,100 @@
+//! Two judges of one file: the loader, and the published schema in the hands of a validator that is not
+//! ours. An editor has the second, so the two may differ only where a form is right and its meaning wrong.
+
+use super::{cases, load};
+use podspec::spec;
+use podspec::spec::problem::Severity;
+use podspec::spec::tree::{self, Document, Kind, Node, Style};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// What no schema can say of a value, so that an editor stays silent where podspec does not.
+const MEANING: &[(&str, &str)] = &[
+    ("P0301", "a variable that is not set"),
+    ("P0302", "a variable that must be set"),
+    ("P0303", "a form of variable that there is not"),
+    ("P0305", "the value of a variable holds what no text may"),
+    ("P0401", "a text of one line with a line feed or NUL in it"),
+    ("P0402", "a host name"),
+    ("P0407", "an empty program"),
+    ("P0454", "an item without `=`"),
+    ("P0455", "one variable twice in a list"),
+    ("P0456", "a file that is not there, or wrong"),
+    ("P0458", "a key of the environment"),
+    ("P0459", "an id that is too large for a kernel"),
+    ("P0460", "a name of a user"),
+    ("P0501", "a name that the file's place cannot give"),
+    ("P0502", "two documents of one name"),
+    ("P0504", "neither image nor rootfs"),
+    ("P0505", "image and rootfs"),
+    ("P0506", "a rootfs without a command"),
+    ("P0510", "a host name where uts is not shared"),
+    ("P0511", "ports without a network of the pod's own"),
+    ("P0512", "two ports on one address"),
+    ("P0513", "a host name where uts is shared"),
+    ("P0520", "a cycle"),
+    ("P0522", "waits for an end that never comes"),
+    ("P0524", "no such container"),
+    ("P0900", "what this version does not do yet"),
+];
+
+/// Cases whose code is one of form, but whose mistake comes with the value of a variable.
+const BY_VARIABLE: &[&str] = &["variable-quoted-number-out-of-range"];
+
+/// As an editor sees it: YAML 1.2, no variable replaced.
+fn as_json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Map(map) => {
+            map.iter().map(|(key, entry)| (key.clone(), as_json(&entry.value))).collect()
+        }
+        Kind::List(items) => items.iter().map(as_json).collect(),
+        Kind::Scalar { style: Style::Plain, .. } if node.is_null() => Value::Null,
+        Kind::Scalar { text, style: Style::Plain } => (node.boolean().map(Value::from))
+            .or_else(|| node.integer().map(Value::from))
+            .or_else(|| node.number().map(Value::from))
+            .unwrap_or_else(|| Value::from(text.as_str())),
+        Kind::Scalar { text, .. } => Value::from(text.as_str()),
+    }
+}
+
+#[test]
+fn loader_and_schema_differ_only_in_meaning() {
+    let validator = jsonschema::draft7::new(&spec::schema()).unwrap();
+    let (mut wrong, mut seen) = (Vec::new(), BTreeSet::new());
+    for case in cases() {
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        let (documents, _) = tree::parse(&text);
+        // Of a text that is no YAML there is nothing to judge.
+        let judged: Vec<&Document> = documents.iter().filter(|document| !document.broken).collect();
+        let accepted = judged.iter().all(|document| validator.is_valid(&as_json(&document.root)));
+        let Err(problems) = load(&case, &text) else {
+            if !accepted {
+                wrong.push(format!("{name}: podspec accepts it, an editor does not"));
+            }
+            continue;
+        };
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let codes: BTreeSet<&str> = errors.map(|problem| problem.code).collect();
+        let of_form: Vec<&str> = codes
+            .iter()
+            .copied()
+            .filter(|code| !code.starts_with("P01") && !MEANING.iter().any(|(m, _)| m == code))
+            .collect();
+        if accepted && !of_form.is_empty() && !BY_VARIABLE.contains(&name.as_str()) {
+            wrong.push(format!("{name}: an editor accepts what podspec refuses with {of_form:?}"));
+        }
+        seen.extend(codes);
+    }
+    for (code, why) in MEANING {
+        if !seen.contains(code) {
+            wrong.push(format!("{code} ({why}): no case has it"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\nteach it to the schema, or list its code in MEANING",
+        wrong.join("\n")
+    );
+}
