@@ -5,11 +5,14 @@ use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
 use crate::plan::facts::{
-    ContainerFacts, Directories, ForeignChain, HostFacts, Listener, NetworkFacts, Subnet,
+    CallerFacts, ContainerFacts, DeviceKind, DeviceNode, Directories, ForeignChain, HostFacts,
+    Listener, NetworkFacts, Subnet,
 };
 use crate::plan::step::{Forward, Protocol};
-use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Root, Volume};
+use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Rlimit, Root, Volume};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::process::Resource;
+use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -47,6 +50,7 @@ pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostE
     };
     Ok(HostFacts {
         network,
+        caller: caller_facts(pod)?,
         resolv_conf: resolv_conf(),
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
@@ -81,6 +85,46 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
         generation: rules.generation,
         ..NetworkFacts::default()
     })
+}
+
+fn caller_facts(pod: &PodSpec) -> Result<CallerFacts, HostError> {
+    let hard = |kind| rustix::process::getrlimit(resource(kind)).maximum.unwrap_or(u64::MAX);
+    let mut caller = CallerFacts {
+        hard_limits: Rlimit::ALL.into_iter().map(|(kind, _)| (kind, hard(kind))).collect(),
+        ..CallerFacts::default()
+    };
+    if pod.containers.values().any(|container| container.oom_score_adj.is_some()) {
+        let path = PathBuf::from("/proc/self/oom_score_adj");
+        let read = |source| HostError::Read { path: path.clone(), source };
+        let text = std::fs::read_to_string(&path).map_err(read)?;
+        let score = text.trim().parse();
+        caller.oom_score_adj =
+            score.map_err(|error| read(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        let own = rustix::thread::capabilities(None).map_err(|errno| read(errno.into()))?;
+        caller.may_lower_oom_score_adj = own.effective.contains(CapabilitySet::SYS_RESOURCE);
+    }
+    Ok(caller)
+}
+
+fn resource(kind: Rlimit) -> Resource {
+    match kind {
+        Rlimit::As => Resource::As,
+        Rlimit::Core => Resource::Core,
+        Rlimit::Cpu => Resource::Cpu,
+        Rlimit::Data => Resource::Data,
+        Rlimit::Fsize => Resource::Fsize,
+        Rlimit::Locks => Resource::Locks,
+        Rlimit::Memlock => Resource::Memlock,
+        Rlimit::Msgqueue => Resource::Msgqueue,
+        Rlimit::Nice => Resource::Nice,
+        Rlimit::Nofile => Resource::Nofile,
+        Rlimit::Nproc => Resource::Nproc,
+        Rlimit::Rss => Resource::Rss,
+        Rlimit::Rtprio => Resource::Rtprio,
+        Rlimit::Rttime => Resource::Rttime,
+        Rlimit::Sigpending => Resource::Sigpending,
+        Rlimit::Stack => Resource::Stack,
+    }
 }
 
 /// A setting of the network namespace that names ports.
@@ -253,6 +297,7 @@ fn container_facts(pod: &PodSpec) -> BTreeMap<ContainerName, ContainerFacts> {
         // Many containers may have one root: it is read once.
         let mut of_container = accounts.entry(root).or_insert_with(|| root_facts(root)).clone();
         mount_facts(pod, container, &mut of_container);
+        device_facts(container, &mut of_container);
         facts.insert(name.clone(), of_container);
     }
     facts
@@ -321,6 +366,45 @@ fn mount_facts(pod: &PodSpec, container: &Container, facts: &mut ContainerFacts)
                 facts.problems.push((format!("volumes.{index}"), text));
             }
         }
+    }
+}
+
+/// The nodes by their paths; a link to one is as good.
+fn device_facts(container: &Container, facts: &mut ContainerFacts) {
+    for (index, device) in container.devices.iter().enumerate() {
+        let path = &device.path;
+        let mut problem = |text: String| {
+            let text = format!("{} {text}", path.display());
+            facts.problems.push((format!("devices.{index}"), text));
+        };
+        let stat = match rustix::fs::statat(CWD, path, rustix::fs::AtFlags::empty()) {
+            Ok(stat) => stat,
+            Err(errno) => {
+                problem(format!("cannot be looked at: {}", io::Error::from(errno)));
+                continue;
+            }
+        };
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::BlockDevice => DeviceKind::Block,
+            FileType::CharacterDevice => DeviceKind::Character,
+            FileType::Directory => {
+                problem("is a directory: name each device in it".to_owned());
+                continue;
+            }
+            _ => {
+                problem("is not a device".to_owned());
+                continue;
+            }
+        };
+        let node = DeviceNode {
+            kind,
+            major: rustix::fs::major(stat.st_rdev),
+            minor: rustix::fs::minor(stat.st_rdev),
+            mode: stat.st_mode & 0o777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        };
+        facts.devices.insert(path.clone(), node);
     }
 }
 

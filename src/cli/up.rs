@@ -419,8 +419,15 @@ pub(super) fn plan_error(
         PlanError::PortTaken { port, by, .. } => {
             (format!("port {port} is taken by {}", holder(store, by)), None)
         }
+        PlanError::AboveLimit { .. } => {
+            (error.to_string(), Some("ask for less, or raise that of the shell or service first"))
+        }
+        PlanError::BelowOomScore { .. } => {
+            (error.to_string(), Some("ask for no less, or give CAP_SYS_RESOURCE to podspec"))
+        }
         other => (other.to_string(), None),
     };
+    let help = help.map(str::to_owned);
     // The machine may have room tomorrow; what is wrong with the file stays wrong.
     let code = match error {
         PlanError::PortTaken { .. }

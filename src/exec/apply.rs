@@ -10,7 +10,7 @@ use crate::plan::step::{
     self, Connection, Forward, Infra, Namespace, Network, Plan, Protocol, Step, VolumeContent,
     VolumeStep,
 };
-use crate::sandbox::{Child, NamespaceKind, infra};
+use crate::sandbox::{Child, NamespaceKind, infra, sysctl};
 use crate::state::store::{claim, make_directory};
 use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
@@ -73,6 +73,7 @@ impl Machine {
             Step::LoopbackUp { netns } => link::loopback_up(netns::open(netns)?.as_fd())?,
             Step::ReservePorts { ports } => self.reserve(ports)?,
             Step::Publish { forwards } => publish(plan, forwards)?,
+            Step::SetSysctls { namespaces, sysctls } => set_sysctls(namespaces, sysctls)?,
             Step::MountShm { at, size } => mount_shm(at, *size)?,
             Step::MakeVolume(volume) => make_volume(volume)?,
             Step::WriteFiles { files } => write_files(files)?,
@@ -194,6 +195,14 @@ fn firewall_protocol(protocol: Protocol) -> firewall::Protocol {
         Protocol::Tcp => firewall::Protocol::Tcp,
         Protocol::Udp => firewall::Protocol::Udp,
     }
+}
+
+fn set_sysctls(
+    namespaces: &BTreeMap<Namespace, PathBuf>,
+    sysctls: &BTreeMap<String, String>,
+) -> Result<(), ExecError> {
+    let namespaces = namespaces.iter().map(|(kind, at)| (namespace_kind(*kind), at.as_path()));
+    Ok(sysctl::set(&namespaces.collect::<Vec<_>>(), sysctls)?)
 }
 
 fn pin_namespaces(

@@ -52,6 +52,7 @@ impl Remains {
             | Step::CreateContainer(_)
             | Step::LoopbackUp { .. }
             | Step::ReservePorts { .. }
+            | Step::SetSysctls { .. }
             | Step::WriteFiles { .. }
             | Step::StartContainer { .. } => {}
             Step::MountPodTmpfs { at } | Step::MountShm { at, .. } => self.mounts.push(at.clone()),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Words of the model that are other words in the file.
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 13] = [
     ("argv", "command"),
     ("root", "rootfs"),
     ("mounts", "volumes"),
@@ -18,6 +18,8 @@ const WORDS: [(&str, &str); 11] = [
     ("sub_path", "subPath"),
     ("max_size", "maxSize"),
     ("max_files", "maxFiles"),
+    ("shm_size", "shmSize"),
+    ("oom_score_adj", "oomScoreAdj"),
 ];
 
 /// One line a difference; empty: the same pod.
@@ -69,7 +71,7 @@ fn added_line(path: &str, new: &Value) -> String {
 
 fn below(path: &str, key: &str) -> String {
     // A variable or a label may be called like a word of ours.
-    let free = path.ends_with(".env") || path == "labels" || path == "hosts";
+    let free = path.ends_with(".env") || ["labels", "hosts", "sysctls"].contains(&path);
     let word = WORDS.iter().find(|(model, _)| !free && *model == key).map_or(key, |(_, file)| file);
     if path.is_empty() { word.to_owned() } else { format!("{path}.{word}") }
 }

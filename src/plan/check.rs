@@ -51,6 +51,7 @@ fn needs_infra(step: &Step) -> bool {
         | Step::LoopbackUp { .. }
         | Step::ReservePorts { .. }
         | Step::Publish { .. }
+        | Step::SetSysctls { .. }
         | Step::CreateContainer(_)
         | Step::StartContainer { .. } => true,
         Step::MakeNetwork(_)

@@ -4,6 +4,7 @@
 use crate::names::{ContainerName, PodName};
 use crate::plan::facts::Subnet;
 use crate::plan::step::Protocol;
+use crate::spec::model::Rlimit;
 use std::fmt;
 
 /// Why this pod cannot be brought to what is asked for on this machine.
@@ -31,6 +32,12 @@ pub enum PlanError {
     PortTaken { place: String, port: String, by: Holder },
     #[error("no {protocol} port from 49152 to 65535 is free on this host")]
     NoFreePort { place: String, protocol: Protocol },
+    #[error("{container}: the ulimit `{kind}` of {} is above your own hard limit of {}", bound(*wanted), bound(*most))]
+    AboveLimit { container: ContainerName, kind: Rlimit, wanted: u64, most: u64 },
+    #[error(
+        "{container}: an oomScoreAdj of {wanted} is below your own, {least}, and you lack CAP_SYS_RESOURCE"
+    )]
+    BelowOomScore { container: ContainerName, wanted: i32, least: i32 },
     #[error("this host routes every network that podspec would use for its bridge")]
     NoSubnet,
     #[error("every address of {subnet} is taken")]
@@ -60,6 +67,12 @@ impl PlanError {
             Self::NotThere { container, field, .. } => {
                 Some(format!("containers.{container}.{field}"))
             }
+            Self::AboveLimit { container, kind, .. } => {
+                Some(format!("containers.{container}.ulimits.{kind}"))
+            }
+            Self::BelowOomScore { container, .. } => {
+                Some(format!("containers.{container}.oomScoreAdj"))
+            }
             Self::NoSuchUser { container, .. } => Some(format!("containers.{container}.user")),
             Self::NotObserved | Self::Changed { .. } | Self::NoSubnet | Self::NoAddress { .. } => {
                 None
@@ -75,6 +88,11 @@ impl fmt::Display for Holder {
             Self::Socket { inode } => write!(f, "a process (socket {inode})"),
         }
     }
+}
+
+/// A limit of a process, of which the largest is none.
+fn bound(limit: u64) -> String {
+    if limit == u64::MAX { "unlimited".to_owned() } else { limit.to_string() }
 }
 
 /// The containers of a cycle, the first again at the end.

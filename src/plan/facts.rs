@@ -2,6 +2,7 @@
 
 use crate::names::{ContainerName, PodId};
 use crate::plan::step::{Forward, Protocol};
+use crate::spec::model::Rlimit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub struct HostFacts {
     pub directories: Directories,
     pub network: NetworkFacts,
+    pub caller: CallerFacts,
     /// The host's real resolv.conf (systemd-resolved's where the visible one names 127/8).
     pub resolv_conf: String,
     /// Mounts that `rootfs: host` needs an overlay of its own for, each a mount point at or below
@@ -33,6 +35,41 @@ pub struct Directories {
     pub netns: PathBuf,
 }
 
+/// What whoever runs podspec may have, and so may give to containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerFacts {
+    /// The largest number: unlimited.
+    pub hard_limits: BTreeMap<Rlimit, u64>,
+    /// Asked for only where a container has one of its own.
+    pub oom_score_adj: i32,
+    /// It has CAP_SYS_RESOURCE.
+    pub may_lower_oom_score_adj: bool,
+}
+
+impl CallerFacts {
+    pub fn hard(&self, kind: Rlimit) -> u64 {
+        self.hard_limits.get(&kind).copied().unwrap_or(u64::MAX)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    Block,
+    Character,
+}
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNode {
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
 /// Facts of one container that only its root on disk can tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerFacts {
@@ -43,6 +80,8 @@ pub struct ContainerFacts {
     pub problems: Vec<(String, String)>,
     /// Host paths among its mounts that are directories (the others are files).
     pub directories: Vec<PathBuf>,
+    /// What its devices are on the host.
+    pub devices: BTreeMap<PathBuf, DeviceNode>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

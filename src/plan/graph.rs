@@ -6,6 +6,7 @@ use crate::plan::Observed;
 use crate::plan::error::PlanError;
 use crate::plan::facts::{ContainerFacts, HostFacts};
 use crate::plan::files::{self, Files};
+use crate::plan::limits;
 use crate::plan::network::{self, PodNetwork, Side};
 use crate::plan::oci::{self, Entry};
 use crate::plan::order;
@@ -39,6 +40,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
     };
     graph.infra();
     graph.connections();
+    graph.sysctls();
     graph.ports();
     graph.prepare();
     for name in &order {
@@ -84,6 +86,7 @@ struct Made {
     pod_network: Vec<StepId>,
     /// And those of containers.
     own_network: BTreeMap<ContainerName, Vec<StepId>>,
+    sysctls: Option<StepId>,
     /// Volumes, files, shared memory.
     shm: Option<StepId>,
     volumes: BTreeMap<VolumeName, StepId>,
@@ -247,9 +250,28 @@ impl Graph<'_> {
         }
     }
 
+    /// After the links: some sysctls are a link's, and what podspec sets of its own accord comes first.
+    fn sysctls(&mut self) {
+        if self.spec.sysctls.is_empty() {
+            return;
+        }
+        let of_net = |name: &String| name.starts_with("net.");
+        let (net, ipc) =
+            (self.spec.sysctls.keys().any(of_net), !self.spec.sysctls.keys().all(of_net));
+        let kinds = [(Namespace::Net, net), (Namespace::Ipc, ipc)];
+        let kinds = kinds.into_iter().filter(|(_, wanted)| *wanted);
+        let namespaces = kinds.map(|(kind, _)| (kind, self.places.pin(kind))).collect();
+        let sysctls = self.spec.sysctls.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let step = Step::SetSysctls { namespaces, sysctls: sysctls.collect() };
+        let after = self.made.pod_network.iter().copied().chain([self.made.joinable]);
+        let after: Vec<StepId> = after.collect();
+        let why = "of the pod's own namespaces, before any program runs".into();
+        self.made.sysctls = Some(self.made.add(step, after, why));
+    }
+
     fn prepare(&mut self) {
         if self.spec.share.contains(&Shared::Ipc) {
-            let step = Step::MountShm { at: self.places.shm(), size: rootfs::SHM_SIZE };
+            let step = Step::MountShm { at: self.places.shm(), size: self.spec.shm_size };
             let why = "the containers share ipc, and so /dev/shm".into();
             self.made.shm = Some(self.made.add(step, [self.made.tmpfs], why));
         }
@@ -304,7 +326,7 @@ impl Graph<'_> {
             [] => "its network is there".into(),
             needed => format!("{} runs", list(needed)),
         };
-        let after = network.into_iter().chain([create]);
+        let after = network.into_iter().chain(self.made.sysctls).chain([create]);
         let after = after.chain(needed.iter().map(|needed| self.made.started[*needed]));
         let after: Vec<StepId> = after.collect();
         let start = self.made.add(Step::StartContainer { container: name.clone() }, after, why);
@@ -334,7 +356,8 @@ impl Graph<'_> {
         let nothing = ContainerFacts::default();
         let facts = self.facts.containers.get(name).unwrap_or(&nothing);
         let hostname = files::hostname(self.spec, container);
-        let process = process::process(name, container, facts, hostname)?;
+        let mut process = process::process(name, container, facts, hostname)?;
+        limits::limit(&mut process, name, container, &self.facts.caller)?;
         let (spec, facts, places) = (self.spec, self.facts, self.places);
         let mounts = Mounts { spec, container, facts, places, sources: self.files.of(name) };
         let root = self.root(name);

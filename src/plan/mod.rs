@@ -19,6 +19,7 @@ mod rootfs;
 
 mod changes;
 mod graph;
+mod limits;
 
 pub mod check;
 pub mod render;

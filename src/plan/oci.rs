@@ -5,6 +5,7 @@
 use crate::names::ContainerName;
 use crate::plan::facts::HostFacts;
 use crate::plan::files;
+use crate::plan::limits;
 use crate::plan::network::{self, Side};
 use crate::plan::places::Places;
 use crate::plan::step::Namespace;
@@ -140,6 +141,8 @@ fn linux(
     let masked = MASKED.iter().map(|&path| path.to_owned());
     let masked = masked.chain(secrets.iter().filter_map(|path| path.to_str().map(str::to_owned)));
     let cgroup = Path::new("/").join(places.container_cgroup(name));
+    let of_container = facts.containers.get(name);
+    let devices = of_container.map(|facts| limits::devices(container, facts)).unwrap_or_default();
     let mut linux = oci::Linux::default();
     linux
         .set_namespaces(Some(shareable.chain(own).collect()))
@@ -148,7 +151,7 @@ fn linux(
         .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
         .set_rootfs_propagation(Some("private".to_owned()))
         .set_resources(None)
-        .set_devices(None)
+        .set_devices((!devices.is_empty()).then_some(devices))
         .set_seccomp(None)
         .set_uid_mappings(None)
         .set_gid_mappings(None);
@@ -182,6 +185,9 @@ struct WrittenProcess<'a> {
     env: &'a Option<Vec<String>>,
     cwd: &'a Path,
     capabilities: Option<WrittenCapabilities>,
+    rlimits: &'a Option<Vec<oci::PosixRlimit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oom_score_adj: Option<i32>,
     no_new_privileges: Option<bool>,
 }
 
@@ -201,6 +207,8 @@ pub(super) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::
         env: process.env(),
         cwd: process.cwd(),
         capabilities: process.capabilities().as_ref().map(written_capabilities),
+        rlimits: process.rlimits(),
+        oom_score_adj: process.oom_score_adj(),
         no_new_privileges: process.no_new_privileges(),
     });
     let written = Written {

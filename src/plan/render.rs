@@ -205,6 +205,10 @@ impl fmt::Display for Step {
                 [forward] => write!(f, "publish {}", arrow(forward)),
                 forwards => write!(f, "publish {}", ports_named(forwards)),
             },
+            Self::SetSysctls { sysctls, .. } => {
+                let shown = sysctls.iter().map(|(name, value)| format!("{name}={value}"));
+                write!(f, "set {}", shown.collect::<Vec<_>>().join(", "))
+            }
             Self::MountShm { at, .. } => write!(f, "mount the shared /dev/shm {}", at.display()),
             Self::MakeVolume(volume) => {
                 let kind = volume_kind(&volume.content);

@@ -1,7 +1,7 @@
 //! Pods and machines built by hand, for the tests of the planner alone.
 
 use crate::names::ContainerName;
-use crate::plan::facts::{Directories, HostFacts, NetworkFacts};
+use crate::plan::facts::{CallerFacts, Directories, HostFacts, NetworkFacts};
 use crate::spec::model::*;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +16,9 @@ pub(super) fn container() -> Container {
         groups: Vec::new(),
         env: [].into(),
         mounts: Vec::new(),
+        devices: Vec::new(),
+        ulimits: [].into(),
+        oom_score_adj: None,
         hostname: "c".into(),
         ports: Vec::new(),
         depends_on: [].into(),
@@ -39,6 +42,8 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         dns: Dns::default(),
         hosts: [].into(),
         ports: Vec::new(),
+        sysctls: [].into(),
+        shm_size: 64 << 20,
         volumes: [].into(),
         containers: containers
             .iter()
@@ -75,6 +80,7 @@ pub(super) fn facts() -> HostFacts {
             data: "/var/lib/podspec".into(),
             netns: "/run/netns".into(),
         },
+        caller: CallerFacts::default(),
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".into(),
         host_mounts: Vec::new(),

@@ -73,6 +73,8 @@ pub enum Step {
     Connect(Connection),
     /// `lo` alone, for a namespace without a network.
     LoopbackUp { netns: PathBuf },
+    /// Sysctls (name as sysctl(8) has it -> value) of namespaces of the pod, which are pinned there.
+    SetSysctls { namespaces: BTreeMap<Namespace, PathBuf>, sysctls: BTreeMap<String, String> },
     /// Sockets bound to the host's side of the forwards, so that nobody else takes these ports. At most 64
     /// sockets a pod: longer ranges are not among them.
     ReservePorts { ports: Vec<Forward> },

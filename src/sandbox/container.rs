@@ -3,7 +3,7 @@
 
 use super::channel::{await_start, last_word, say_ready};
 use super::error::{At, SandboxError, Stage};
-use super::identity::{become_user, guard};
+use super::identity::{become_user, guard, score};
 use super::namespaces::Namespaces;
 use super::program::Program;
 use super::{Order, mounts, root};
@@ -80,10 +80,7 @@ fn set_up(
     guard(Some(Signal::KILL)).at(Stage::Identity, "dumpable")?;
     default_signals().at(Stage::Identity, "signals")?;
     rustix::process::setsid().at(Stage::Identity, "session")?;
-    if let Some(score) = process.oom_score_adj() {
-        let file = "/proc/self/oom_score_adj";
-        std::fs::write(file, score.to_string()).at(Stage::Limit, file)?;
-    }
+    score(process)?;
     // Modes of what is made below are exact.
     rustix::process::umask(Mode::empty());
     namespaces.enter()?;

@@ -3,7 +3,7 @@
 
 use super::channel::{last_word, pair, receive_terminal, send_terminal};
 use super::error::{At, SandboxError, Stage};
-use super::identity::{become_user, guard};
+use super::identity::{become_user, guard, score};
 use super::namespaces::ChildrenIn;
 use super::program::Program;
 use super::{Child, mounts, root};
@@ -78,6 +78,7 @@ fn join(
     target: BorrowedFd<'_>,
 ) -> Result<Infallible, SandboxError> {
     default_signals().at(Stage::Identity, "signals")?;
+    score(entry.process)?;
     let kinds = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC

@@ -114,6 +114,13 @@ fn set(names: &Option<Capabilities>) -> CapabilitySet {
     CapabilitySet::from_bits_retain(bits.fold(0, |all, bit| all | bit))
 }
 
+/// In the mount namespace that the process was born in: the container's /proc is the container's.
+pub(super) fn score(process: &Process) -> Result<(), SandboxError> {
+    let Some(score) = process.oom_score_adj() else { return Ok(()) };
+    let file = "/proc/self/oom_score_adj";
+    std::fs::write(file, score.to_string()).at(Stage::Limit, &format!("{file} to {score}"))
+}
+
 fn limits(process: &Process) -> Result<(), SandboxError> {
     crate::sys::descriptors::restore_open_files();
     for limit in process.rlimits().iter().flatten() {

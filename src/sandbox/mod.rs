@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 mod program;
 mod root;
+pub mod sysctl;
 
 pub use channel::{Report, report, start};
 pub use enter::{Entered, Entry, enter};

@@ -4,6 +4,7 @@
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
 use super::root::{Kind, Root, attach, status};
+use super::sysctl;
 use crate::sys::mounts::{MountAttr, mount_setattr};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
@@ -294,11 +295,7 @@ fn set_sysctls(
                 return Err(Errno::PERM);
             }
             let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
-            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-            let path = format!("sys/{path}");
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), how)?;
-            rustix::io::write(file, value.as_bytes()).map(drop)
+            sysctl::write(proc, &path, value)
         };
         set().at(Stage::Sysctl, name)?;
     }

@@ -21,6 +21,18 @@ pub enum NamespaceKind {
 }
 
 impl NamespaceKind {
+    /// In /proc/PID/ns.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::Pid => "pid",
+            Self::Cgroup => "cgroup",
+            Self::Mnt => "mnt",
+        }
+    }
+
     pub(super) fn flag(self) -> CloneFlags {
         match self {
             Self::Net => CloneFlags::CLONE_NEWNET,
@@ -117,6 +129,38 @@ fn names(kinds: CloneFlags) -> String {
 pub(super) fn open(path: &Path) -> Result<OwnedFd, SandboxError> {
     rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .at(Stage::Join, path)
+}
+
+/// A stay of the calling thread in a pinned namespace; its drop brings the thread back.
+pub(super) struct Stay {
+    kind: CloneFlags,
+    home: Option<OwnedFd>,
+}
+
+impl Stay {
+    pub(super) fn enter(kind: NamespaceKind, at: &Path) -> Result<Self, SandboxError> {
+        let namespace = open(at)?;
+        let home = open(&Path::new("/proc/thread-self/ns").join(kind.name()))?;
+        nix::sched::setns(&namespace, kind.flag()).at(Stage::Join, at)?;
+        Ok(Self { kind: kind.flag(), home: Some(home) })
+    }
+
+    /// Back, with an error where `drop` could have none.
+    pub(super) fn leave(mut self) -> Result<(), SandboxError> {
+        match self.home.take() {
+            Some(home) => nix::sched::setns(&home, self.kind).at(Stage::Join, "of podspec itself"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            // Only after another error, which is the one to tell.
+            let _ = nix::sched::setns(&home, self.kind);
+        }
+    }
 }
 
 /// While this lives, the calling thread's children are born in another pid namespace.

@@ -8,7 +8,7 @@ use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
-use super::{depends, publish, quantity, signal, volume};
+use super::{depends, device, limits, publish, quantity, signal, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::ops::Range;
@@ -96,6 +96,8 @@ impl One<'_> {
         let groups = self.groups(checks);
         let env = self.env(checks);
         let mounts = volume::mounts(raw.volumes.as_ref(), self.node, checks);
+        let devices = device::devices(raw.devices.as_ref(), self.node, checks);
+        let ulimits = limits::ulimits(raw.ulimits.as_ref(), self.node, checks);
         let namespaces = self.namespaces(checks);
         let hostname = self.hostname(&namespaces, checks);
         let mut ports = self.ports(&namespaces, checks);
@@ -122,6 +124,9 @@ impl One<'_> {
             groups,
             env,
             mounts,
+            devices,
+            ulimits,
+            oom_score_adj: raw.oom_score_adj,
             hostname,
             ports,
             depends_on: IndexMap::new(),
@@ -141,9 +146,6 @@ impl One<'_> {
                 "image",
                 "pullPolicy",
                 "secrets",
-                "devices",
-                "ulimits",
-                "oomScoreAdj",
                 "startupProbe",
                 "readinessProbe",
                 "livenessProbe",

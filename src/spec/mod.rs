@@ -4,8 +4,10 @@
 pub mod check;
 pub mod container;
 pub mod depends;
+mod device;
 mod editor;
 pub mod interpolate;
+mod limits;
 pub mod model;
 pub mod order;
 pub mod port;

@@ -4,6 +4,7 @@
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,10 @@ pub struct PodSpec {
     pub hosts: IndexMap<String, IpAddr>,
     /// Forwards to the pod's own network namespace: its `ports`, and those of containers that share it.
     pub ports: Vec<Port>,
+    /// By their names as sysctl(8) has them, dots between the parts; each of a namespace that the containers share.
+    pub sysctls: IndexMap<String, String>,
+    /// Bytes of the shared /dev/shm.
+    pub shm_size: u64,
     pub volumes: IndexMap<VolumeName, Volume>,
     pub containers: IndexMap<ContainerName, Container>,
 }
@@ -103,6 +108,11 @@ pub struct Container {
     /// `env` over the files of `envFile`, in order; complete.
     pub env: IndexMap<String, String>,
     pub mounts: Vec<Mount>,
+    /// No two at one target.
+    pub devices: Vec<Device>,
+    pub ulimits: IndexMap<Rlimit, Ulimit>,
+    /// None: as the caller's.
+    pub oom_score_adj: Option<i32>,
     /// The host name where uts is not shared; the container's name where the file has none.
     pub hostname: String,
     /// Ports that lead to this container's own network namespace; empty where it shares the pod's.
@@ -160,6 +170,71 @@ pub enum MountSource {
     Tmpfs {
         size: u64,
     },
+}
+
+/// A device of the host, to be read and written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// On the host; absolute.
+    pub path: PathBuf,
+    /// In the container, below /dev; normal, and nothing that podspec puts there.
+    pub target: PathBuf,
+}
+
+/// What of a process can be limited (getrlimit(2)), by the names that ulimits have in compose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rlimit {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+impl Rlimit {
+    pub const ALL: [(Self, &'static str); 16] = [
+        (Self::As, "as"),
+        (Self::Core, "core"),
+        (Self::Cpu, "cpu"),
+        (Self::Data, "data"),
+        (Self::Fsize, "fsize"),
+        (Self::Locks, "locks"),
+        (Self::Memlock, "memlock"),
+        (Self::Msgqueue, "msgqueue"),
+        (Self::Nice, "nice"),
+        (Self::Nofile, "nofile"),
+        (Self::Nproc, "nproc"),
+        (Self::Rss, "rss"),
+        (Self::Rtprio, "rtprio"),
+        (Self::Rttime, "rttime"),
+        (Self::Sigpending, "sigpending"),
+        (Self::Stack, "stack"),
+    ];
+}
+
+impl fmt::Display for Rlimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(Self::ALL.iter().find(|(kind, _)| kind == self).map_or("", |(_, name)| name))
+    }
+}
+
+/// -1: unlimited; `soft` is never above `hard`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    pub soft: i64,
+    pub hard: i64,
 }
 
 /// What of the other container must have happened before this one starts.

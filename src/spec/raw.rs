@@ -229,14 +229,16 @@ pub struct RawContainer {
     /// Secrets of the pod that it sees, at /run/secrets/NAME.
     #[schemars(extend("examples" = [["password"]]))]
     pub secrets: Option<Vec<Either<String, SecretMount>>>,
-    /// Devices of the host.
+    /// Devices of the host, as they are there; below /dev in the container. Each can be read and written.
     #[schemars(extend("examples" = [["/dev/fuse"]]))]
     pub devices: Option<Vec<Either<String, Device>>>,
-    /// Resource limits of each process; a number is both the soft and the hard one.
+    /// Resource limits of each process, none above the caller's own; a number is both the soft and the hard one.
+    /// Default: 524288 open files, no core file, for the rest what the caller has.
     #[schemars(extend("propertyNames" = (words::keys("limit", words::ULIMITS))))]
     #[schemars(extend("examples" = [{"nofile": 65536}]))]
     pub ulimits: Option<IndexMap<String, Either<i64, Ulimit>>>,
-    /// How likely the kernel ends it when memory runs out: -1000 is never, 1000 is first.
+    /// How likely the kernel ends it when memory runs out: -1000 is never, 1000 is first. Below the caller's own
+    /// needs CAP_SYS_RESOURCE.
     #[schemars(range(min = -1000, max = 1000))]
     #[schemars(extend("default" = 0, "examples" = [500]))]
     pub oom_score_adj: Option<i32>,

@@ -7,7 +7,7 @@ use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{self, Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, share, volume};
+use super::{Context, Pod, container, limits, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::net::IpAddr;
@@ -126,10 +126,7 @@ pub(super) fn pod(
     };
     let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost);
     checks.volumes.extend(lost.iter().map(String::as_str));
-    checks.later(
-        node,
-        &["userns", "time", "sysctls", "shmSize", "secrets", "initContainers", "resources"],
-    );
+    checks.later(node, &["userns", "time", "secrets", "initContainers", "resources"]);
     if let (Some(policy), Some(place)) = (raw.exit_policy, node.get("exitPolicy"))
         && policy != raw::ExitPolicy::Continue
     {
@@ -141,6 +138,8 @@ pub(super) fn pod(
     let dns = dns(raw, node, &mut checks);
     let hosts = hosts(raw, node, &mut checks);
     let mut ports = publish::ports(raw.ports.as_ref(), node, &mut checks);
+    let sysctls = limits::sysctls(raw, node, &mut checks);
+    let shm_size = limits::shm_size(raw, node, &mut checks);
     let volumes = volumes(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
     publish::warn_of_refused_ports(raw, node, &mut checks);
@@ -154,6 +153,8 @@ pub(super) fn pod(
         dns,
         hosts,
         ports,
+        sysctls,
+        shm_size,
         volumes,
         containers,
     });

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, unreachable_pub)]
 
 mod host;
+// Ulimits, oom scores, shared memory, sysctls, devices.
+mod limits;
 // A user's terminal, for whatever draws or asks.
 mod terminal;
 

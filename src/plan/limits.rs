@@ -1,0 +1,170 @@
+//! Limits of a container's processes and its devices, in OCI's words: what the file asks for, and what holds where it
+//! says nothing.
+
+use crate::names::ContainerName;
+use crate::plan::error::PlanError;
+use crate::plan::facts::{CallerFacts, ContainerFacts, DeviceKind};
+use crate::spec::model::{Container, Rlimit, Ulimit};
+use oci_spec::runtime::{
+    LinuxDevice, LinuxDeviceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
+};
+use std::collections::BTreeMap;
+
+/// Open files of a container whose file says nothing, where the caller may have as many.
+const NOFILE: u64 = 524_288;
+
+/// Gives the process its limits. Nothing is raised above what the caller may have itself.
+pub(super) fn limit(
+    process: &mut Process,
+    name: &ContainerName,
+    container: &Container,
+    caller: &CallerFacts,
+) -> Result<(), PlanError> {
+    let nofile = NOFILE.min(caller.hard(Rlimit::Nofile));
+    // A core file of a container is the host's to write, by the host's core_pattern.
+    let mut limits: BTreeMap<Rlimit, (u64, u64)> =
+        [(Rlimit::Nofile, (nofile, nofile)), (Rlimit::Core, (0, 0))].into();
+    for (&kind, &Ulimit { soft, hard }) in &container.ulimits {
+        let most = caller.hard(kind);
+        // -1 is the largest.
+        let (soft, hard) = (soft.cast_unsigned(), hard.cast_unsigned());
+        if hard > most {
+            return Err(PlanError::AboveLimit {
+                container: name.clone(),
+                kind,
+                wanted: hard,
+                most,
+            });
+        }
+        limits.insert(kind, (soft, hard));
+    }
+    process
+        .set_rlimits(Some(limits.into_iter().map(|(kind, bounds)| rlimit(kind, bounds)).collect()));
+    if let Some(wanted) = container.oom_score_adj {
+        let least = caller.oom_score_adj;
+        if wanted < least && !caller.may_lower_oom_score_adj {
+            return Err(PlanError::BelowOomScore { container: name.clone(), wanted, least });
+        }
+        process.set_oom_score_adj(Some(wanted));
+    }
+    Ok(())
+}
+
+fn rlimit(kind: Rlimit, (soft, hard): (u64, u64)) -> PosixRlimit {
+    let built = PosixRlimitBuilder::default().typ(posix(kind)).soft(soft).hard(hard).build();
+    #[expect(clippy::expect_used, reason = "each of its three fields is set")]
+    built.expect("a whole limit")
+}
+
+fn posix(kind: Rlimit) -> PosixRlimitType {
+    match kind {
+        Rlimit::As => PosixRlimitType::RlimitAs,
+        Rlimit::Core => PosixRlimitType::RlimitCore,
+        Rlimit::Cpu => PosixRlimitType::RlimitCpu,
+        Rlimit::Data => PosixRlimitType::RlimitData,
+        Rlimit::Fsize => PosixRlimitType::RlimitFsize,
+        Rlimit::Locks => PosixRlimitType::RlimitLocks,
+        Rlimit::Memlock => PosixRlimitType::RlimitMemlock,
+        Rlimit::Msgqueue => PosixRlimitType::RlimitMsgqueue,
+        Rlimit::Nice => PosixRlimitType::RlimitNice,
+        Rlimit::Nofile => PosixRlimitType::RlimitNofile,
+        Rlimit::Nproc => PosixRlimitType::RlimitNproc,
+        Rlimit::Rss => PosixRlimitType::RlimitRss,
+        Rlimit::Rtprio => PosixRlimitType::RlimitRtprio,
+        Rlimit::Rttime => PosixRlimitType::RlimitRttime,
+        Rlimit::Sigpending => PosixRlimitType::RlimitSigpending,
+        Rlimit::Stack => PosixRlimitType::RlimitStack,
+    }
+}
+
+/// The nodes of the container's /dev beside the standard ones: as on the host, with number, owner and mode.
+pub(super) fn devices(container: &Container, facts: &ContainerFacts) -> Vec<LinuxDevice> {
+    let found = container.devices.iter().filter_map(|device| {
+        let node = facts.devices.get(&device.path)?;
+        let kind = match node.kind {
+            DeviceKind::Block => LinuxDeviceType::B,
+            DeviceKind::Character => LinuxDeviceType::C,
+        };
+        let mut made = LinuxDevice::default();
+        made.set_path(device.target.clone())
+            .set_typ(kind)
+            .set_major(node.major.into())
+            .set_minor(node.minor.into())
+            .set_file_mode(Some(node.mode))
+            .set_uid(Some(node.uid))
+            .set_gid(Some(node.gid));
+        Some(made)
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sample;
+
+    fn limits_of(
+        caller: &CallerFacts,
+        change: impl FnOnce(&mut Container),
+    ) -> Result<Vec<(String, u64, u64)>, PlanError> {
+        let mut container = sample::container();
+        change(&mut container);
+        let mut process = Process::default();
+        limit(&mut process, &"web".parse().unwrap(), &container, caller)?;
+        let limits = process.rlimits().clone().unwrap();
+        Ok(limits.iter().map(|l| (l.typ().to_string(), l.soft(), l.hard())).collect())
+    }
+
+    fn caller(nofile: u64) -> CallerFacts {
+        CallerFacts { hard_limits: [(Rlimit::Nofile, nofile)].into(), ..CallerFacts::default() }
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_has_many_files_and_no_core() {
+        let of = |nofile| limits_of(&caller(nofile), |_| {}).unwrap();
+        let core = ("RLIMIT_CORE".to_owned(), 0, 0);
+        let files = |most| ("RLIMIT_NOFILE".to_owned(), most, most);
+        assert_eq!(of(1 << 20), [core.clone(), files(524_288)]);
+        assert_eq!(of(1024), [core.clone(), files(1024)]);
+        assert_eq!(of(u64::MAX), [core, files(524_288)]);
+    }
+
+    #[test]
+    fn what_the_file_says_holds_up_to_what_the_caller_may_have() {
+        let wanted = |soft, hard| {
+            move |c: &mut Container| {
+                c.ulimits = [
+                    (Rlimit::Nofile, Ulimit { soft, hard }),
+                    (Rlimit::Core, Ulimit { soft: -1, hard: -1 }),
+                ]
+                .into();
+            }
+        };
+        let found = limits_of(&caller(4096), wanted(1024, 4096)).unwrap();
+        assert_eq!(found[1], ("RLIMIT_NOFILE".to_owned(), 1024, 4096));
+        assert_eq!(found[0], ("RLIMIT_CORE".to_owned(), u64::MAX, u64::MAX));
+        for above in [4097, -1] {
+            let error = limits_of(&caller(4096), wanted(0, above)).unwrap_err();
+            assert_eq!(error.place().as_deref(), Some("containers.web.ulimits.nofile"));
+            assert!(error.to_string().contains("4096"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_score_is_lowered_only_by_who_may() {
+        let of = |own, may, wanted| {
+            let caller = CallerFacts {
+                oom_score_adj: own,
+                may_lower_oom_score_adj: may,
+                ..CallerFacts::default()
+            };
+            limits_of(&caller, |c| c.oom_score_adj = Some(wanted)).map(|_| ())
+        };
+        assert_eq!(of(0, false, 0), Ok(()));
+        assert_eq!(of(0, false, 500), Ok(()));
+        assert_eq!(of(0, true, -500), Ok(()));
+        let error = of(200, false, 100).unwrap_err();
+        assert_eq!(error.place().as_deref(), Some("containers.web.oomScoreAdj"));
+        assert!(error.to_string().contains("200"), "{error}");
+    }
+}
