@@ -39,6 +39,8 @@ const ADD_NEIGHBOUR: &str = "
 set -e
 ip netns add neighbour
 ip link add uplink type veth peer name eth0 netns neighbour
+# A link-local address would come at some moment of the test, and look like something left behind.
+ip link set uplink addrgenmode none
 ip address add 192.0.2.1/24 dev uplink
 ip link set uplink up
 ip -n neighbour address add 192.0.2.2/24 dev eth0
