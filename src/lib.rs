@@ -46,6 +46,9 @@ pub mod spec;
 /// A `PodSpec` and facts of the machine to a graph of steps.
 pub mod plan;
 
+/// Pictures of a pod and of a plan.
+pub mod draw;
+
 /// The machine's facts, read and not changed.
 pub mod host;
 

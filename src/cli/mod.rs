@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod explain;
 mod file;
+mod graph;
 mod inspect;
 mod live;
 mod logs;
@@ -86,6 +87,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Port(port::Port),
     Plan(plan::Plan),
+    Graph(graph::Graph),
     Validate(validate::Validate),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => command.run(&store),
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
+        Command::Graph(command) => command.run(),
         Command::Validate(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),

@@ -8,9 +8,9 @@ use std::fmt::{self, Write};
 /// A column is not made wider than this for the sake of one long step.
 const COLUMN_MOST: usize = 68;
 
-/// The plan for a person: the steps by levels. Steps of one level run side by side.
-pub fn text(plan: &Plan) -> String {
-    let mut out = head(plan);
+/// The steps by levels, for a person. Steps of one level run side by side.
+pub fn steps(plan: &Plan) -> String {
+    let mut out = String::new();
     let levels = levels(plan);
     let width = plan.steps.iter().map(|planned| planned.step.to_string().chars().count());
     let width = width.filter(|&width| width <= COLUMN_MOST).max().unwrap_or(0);
@@ -45,7 +45,7 @@ fn line(out: &mut String, text: &str) {
 }
 
 /// The plan in short: what a reader looks for first.
-fn head(plan: &Plan) -> String {
+pub fn head(plan: &Plan) -> String {
     let mut out = format!("pod {} ({})\n", plan.pod, plan.id);
     if plan.steps.is_empty() {
         out.push_str("nothing to do\n");

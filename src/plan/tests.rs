@@ -293,7 +293,7 @@ fn a_changed_file_is_refused_with_what_changed() {
     };
     let same = plan(Goal::Up(&spec), Some(&observed), &facts).unwrap();
     assert_eq!(same.steps, []);
-    assert!(render::text(&same).contains("nothing to do"));
+    assert!(render::head(&same).contains("nothing to do"));
     spec.containers[0].env.insert("A".into(), "2".into());
     let PlanError::Changed { differences, .. } =
         plan(Goal::Up(&spec), Some(&observed), &facts).unwrap_err()
@@ -340,7 +340,7 @@ fn oci_documents_are_in_the_json_only_when_asked_for() {
 #[test]
 fn the_text_has_what_one_looks_for() {
     let plan = up(&two(), &sample::facts());
-    let text = render::text(&plan);
+    let text = render::head(&plan) + &render::steps(&plan);
     for expected in
         ["pod hello (", "8080/tcp -> 10.89.", "start infra with new net, uts, ipc", "db runs"]
     {
