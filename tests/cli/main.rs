@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod flags;
+// Drawings, where nothing runs.
+mod picture;
+
 // Which pod a command means.
 mod target;
 
@@ -40,6 +43,16 @@ fn cases() -> Vec<PathBuf> {
         fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();
     cases
+}
+
+/// The file holds this text; `UPDATE=1` writes it anew.
+fn is_in_file(path: &Path, text: &str) {
+    let mut bad = Vec::new();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+    }
+    compare(path, Some(text), &mut bad);
+    assert!(bad.is_empty(), "{} is not up to date: UPDATE=1 writes it anew", path.display());
 }
 
 /// What a golden file should hold; None: it should not be there.
