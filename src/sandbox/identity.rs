@@ -126,8 +126,10 @@ fn limits(process: &Process) -> Result<(), SandboxError> {
     for limit in process.rlimits().iter().flatten() {
         let most = |value: u64| if value == u64::MAX { None } else { Some(value) };
         let new = Rlimit { current: most(limit.soft()), maximum: most(limit.hard()) };
-        rustix::process::setrlimit(resource(limit.typ()), new)
-            .map_err(|e| SandboxError::step(Stage::Limit, limit.typ().to_string(), e))?;
+        rustix::process::setrlimit(resource(limit.typ()), new).map_err(|e| {
+            let wanted = format!("{} to {}:{}", limit.typ(), limit.soft(), limit.hard());
+            SandboxError::step(Stage::Limit, wanted, e)
+        })?;
     }
     Ok(())
 }

@@ -123,8 +123,10 @@ fn shm_size_is_of_the_shared_dev_shm() {
     host.assert_clean();
 }
 
-const SYSCTLS: [(&str, &str); 5] = [
+const SYSCTLS: [(&str, &str); 6] = [
     ("net.core.somaxconn", "77"),
+    // Set by podspec too: the file wins.
+    ("net.ipv4.ip_unprivileged_port_start", "99"),
     ("net.ipv4.ip_local_port_range", "40000\t50000"),
     ("net.ipv4.conf.eth0.log_martians", "1"),
     ("kernel.shm_rmid_forced", "1"),
