@@ -2,6 +2,7 @@
 //! command, each with its arguments (whose doc comments are the help) and a `run`.
 
 mod board;
+mod boot;
 mod completions;
 mod down;
 mod error;
@@ -15,6 +16,7 @@ mod logs;
 mod output;
 mod plan;
 mod port;
+mod prune;
 mod ps;
 pub mod report;
 mod running;
@@ -25,8 +27,10 @@ mod stats;
 mod table;
 mod target;
 mod top;
+mod unused;
 mod up;
 mod validate;
+mod volume;
 
 use crate::state::store::Store;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -85,6 +89,8 @@ enum Command {
     Top(top::Top),
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
+    Volume(volume::Volume),
+    Prune(prune::Prune),
     Port(port::Port),
     Plan(plan::Plan),
     Graph(graph::Graph),
@@ -105,6 +111,9 @@ pub fn main() -> ExitCode {
         Ok(store) => store,
         Err(error) => return error.report(),
     };
+    if cli.command.uses_state() {
+        boot::sweep(&store);
+    }
     let result = match cli.command {
         Command::Up(command) => command.run(&store),
         Command::Down(command) => command.run(&store),
@@ -114,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Top(command) => command.run(&store),
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),
+        Command::Volume(command) => command.run(&store),
+        Command::Prune(command) => command.run(&store),
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
         Command::Graph(command) => command.run(),
@@ -158,6 +169,14 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
             .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
     };
     Ok(Store { run: absolute(&cli.run)?, data: absolute(&cli.root)? })
+}
+
+impl Command {
+    /// Whether it works with pods, and not with files alone.
+    fn uses_state(&self) -> bool {
+        use Command::{Completions, Graph, Plan, Schema, Validate};
+        !matches!(self, Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_))
+    }
 }
 
 impl Cli {

@@ -142,6 +142,17 @@ pub(super) fn done(text: &str) -> Result<(), CliError> {
     if is_quiet() { Ok(()) } else { line(text) }
 }
 
+/// The answer to a question; `None` where nobody sits at a terminal.
+pub(super) fn ask(question: &str) -> Option<String> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    error_text(question);
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer)
+}
+
 /// Writes a line to standard error; who closed that does not want to know.
 pub(super) fn error_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -2,15 +2,17 @@
 //! lost with RUN. Every object is named by the pod, or tagged with its id; nothing else is touched.
 
 use super::ExecError;
-use super::undo::Remains;
+use super::undo::{Remains, give_back};
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::names::IfName;
 use crate::net::firewall;
 use crate::plan::places::Places;
 use crate::plan::step::Namespace;
+use crate::state::StateError;
+use crate::state::store::remove_tree;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Undoes all that bears the pod's names, and returns what could not be undone.
 pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
@@ -29,6 +31,30 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
         directories: vec![places.layers()],
     };
     remains.clear(hierarchy, places.id.as_str())
+}
+
+/// Removes what a pod of another boot left on disk, and returns what could not be removed. What bears its
+/// names in the kernel now is somebody else's: no cgroup, link, port, mount or live namespace is touched.
+pub fn forget(places: &Places<'_>) -> Vec<ExecError> {
+    let mut errors = Vec::new();
+    // A pin whose mount is gone is an empty file.
+    for pin in pins(places).into_iter().filter(|pin| !is_namespace(pin)) {
+        match std::fs::remove_file(&pin) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                errors.push(StateError::Remove { path: pin, source }.into());
+            }
+            _ => {}
+        }
+    }
+    for (lease, address) in leases(places) {
+        errors.extend(give_back(&lease, address, places.id.as_str()).err());
+    }
+    errors.extend(remove_tree(&places.layers()).err().map(ExecError::from));
+    errors
+}
+
+fn is_namespace(pin: &Path) -> bool {
+    rustix::fs::statfs(pin).is_ok_and(|found| found.f_type == libc::NSFS_MAGIC)
 }
 
 /// Whether processes of the pod are alive, whatever RUN says.

@@ -159,7 +159,7 @@ const RELEASED_MAX: u64 = 64 * 1024;
 
 /// Notes when the address was given back (a line of `net/released`), so that the longest unused is
 /// taken next, then frees it.
-fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
+pub(super) fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result<(), ExecError> {
     if let Some(network) = lease.parent().and_then(Path::parent) {
         // Only a preference: a disk that is full must not keep the address, and the pod, for ever.
         let _ = note_released(&network.join("released"), address);

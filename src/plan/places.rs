@@ -109,7 +109,7 @@ impl<'a> Places<'a> {
 
     /// The pod's cgroup, below the mount of the v2 hierarchy.
     pub fn cgroup(&self) -> PathBuf {
-        PathBuf::from(format!("podspec/{}", self.id))
+        cgroup(self.id.as_str())
     }
 
     /// Infra's cgroup; no container's name has an underscore.
@@ -120,4 +120,9 @@ impl<'a> Places<'a> {
     pub(super) fn container_cgroup(&self, container: &ContainerName) -> PathBuf {
         self.cgroup().join(container.as_str())
     }
+}
+
+/// The cgroup of the pod with this id, below the mount of the v2 hierarchy.
+pub fn cgroup(id: &str) -> PathBuf {
+    PathBuf::from(format!("podspec/{id}"))
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! RUN/lock                    one file of byte-range locks, never unlinked
+//! RUN/boot, DATA/boot         the boot that all of it is of
 //! RUN/net/leases/10.89.3.7    a link to the id of the pod that has this address
 //! RUN/net/released            addresses given back, a line each, oldest first
 //! RUN/net/ip_forward          what it was before podspec turned it on

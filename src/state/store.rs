@@ -6,7 +6,7 @@ use super::record::PodRecord;
 use crate::names::PodName;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The two directories that all of podspec's state lies under.
@@ -17,9 +17,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes what is missing of both directories, closed to other users.
+    /// Makes what is missing of both directories, closed to other users; new ones are of this boot.
     pub fn prepare(&self) -> Result<(), StateError> {
-        for dir in [self.run.join("pods"), self.run.join("net/leases"), self.data.clone()] {
+        self.make_directories()?;
+        if [&self.run, &self.data].iter().any(|root| self.marked_boot(root).is_none()) {
+            self.mark_boot(&boot_id()?)?;
+        }
+        Ok(())
+    }
+
+    /// As `prepare`, and says nothing of the boot.
+    pub fn make_directories(&self) -> Result<(), StateError> {
+        for dir in [self.run.join("pods"), self.leases(), self.data.clone()] {
             make_directory(&dir)?;
         }
         Ok(())
@@ -35,6 +44,52 @@ impl Store {
 
     pub fn volumes(&self, name: &PodName) -> PathBuf {
         self.data.join("volumes").join(name.as_str())
+    }
+
+    /// What containers of each pod have written, by id.
+    pub fn layers(&self) -> PathBuf {
+        self.data.join("layers")
+    }
+
+    pub fn leases(&self) -> PathBuf {
+        self.run.join("net/leases")
+    }
+
+    /// The logs of every pod.
+    pub fn all_logs(&self) -> PathBuf {
+        self.data.join("logs")
+    }
+
+    /// The named volumes of every pod.
+    pub fn all_volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    /// The boot that was noted last in one of the two directories.
+    pub fn marked_boot(&self, root: &Path) -> Option<String> {
+        std::fs::read_to_string(root.join("boot")).ok()
+    }
+
+    /// Notes that both directories hold nothing of an earlier boot.
+    pub fn mark_boot(&self, boot: &str) -> Result<(), StateError> {
+        for root in [&self.run, &self.data] {
+            let path = root.join("boot");
+            let next = root.join("boot.next");
+            let written = std::fs::write(&next, boot).and_then(|()| std::fs::rename(&next, &path));
+            written.map_err(|source| StateError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The machine forwards as it was told when it started.
+    pub fn forget_forwarding(&self) -> Result<(), StateError> {
+        let path = self.forwarding_record();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::Remove { path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What ip_forward was before podspec turned it on; missing where it did not.
@@ -152,6 +207,36 @@ pub fn remove_tree(path: &Path) -> Result<(), StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(StateError::Remove { path: path.to_owned(), source }),
     }
+}
+
+/// What a tree takes on disk, bytes; a file with several names counts once. What goes away meanwhile
+/// counts nothing.
+pub fn disk_usage(path: &Path) -> Result<u64, StateError> {
+    let read = |path: &Path, source| StateError::Read { path: path.to_owned(), source };
+    let (mut bytes, mut seen) = (0, std::collections::HashSet::new());
+    let mut next = vec![path.to_owned()];
+    while let Some(path) = next.pop() {
+        let metadata = match path.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(read(&path, source)),
+        };
+        if metadata.nlink() == 1
+            || metadata.is_dir()
+            || seen.insert((metadata.dev(), metadata.ino()))
+        {
+            // st_blocks counts in 512 bytes whatever the file system's block is (stat(2)).
+            bytes += metadata.blocks() * 512;
+        }
+        if metadata.is_dir() {
+            match std::fs::read_dir(&path) {
+                Ok(entries) => next.extend(entries.flatten().map(|entry| entry.path())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(read(&path, source)),
+            }
+        }
+    }
+    Ok(bytes)
 }
 
 /// Takes what the name of `path` says by a symbolic link to `holder`, which is made with its text or not

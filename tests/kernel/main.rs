@@ -28,3 +28,5 @@ mod security;
 mod cli;
 // What processes do and use, seen from outside.
 mod observe;
+// What no pod uses is removed, and nothing else.
+mod leftovers;
