@@ -1,8 +1,8 @@
-//! `podspec completions`: a completion script for a shell.
+//! `podspec completions`: a completion script for a shell. The scripts ask `podspec __complete` for what
+//! could stand next, so that they know the pods that run now; `complete.rs` answers.
 
 use super::error::CliError;
-use super::{Cli, output};
-use clap::CommandFactory;
+use super::output;
 use std::process::ExitCode;
 
 /// Print a completion script for a shell
@@ -12,17 +12,30 @@ Examples:
   . <(podspec completions bash)                                     for this shell
   podspec completions bash > /etc/bash_completion.d/podspec
   podspec completions zsh > /usr/local/share/zsh/site-functions/_podspec
-  podspec completions fish > ~/.config/fish/completions/podspec.fish")]
+  podspec completions fish > ~/.config/fish/completions/podspec.fish
+
+The shell then completes commands, options, pod files, and the names of the pods, containers and volumes
+that are there.")]
 pub(super) struct Completions {
     /// The shell
-    shell: clap_complete::Shell,
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 impl Completions {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "podspec", &mut script);
-        output::raw(&script)?;
+        output::raw(match self.shell {
+            Shell::Bash => include_bytes!("completions/podspec.bash"),
+            Shell::Zsh => include_bytes!("completions/podspec.zsh"),
+            Shell::Fish => include_bytes!("completions/podspec.fish"),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 }

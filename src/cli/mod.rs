@@ -3,6 +3,7 @@
 
 mod board;
 mod boot;
+mod complete;
 mod completions;
 mod down;
 mod error;
@@ -10,9 +11,11 @@ mod exec;
 mod explain;
 mod file;
 mod graph;
+mod help;
 mod inspect;
 mod live;
 mod logs;
+mod man;
 mod output;
 mod plan;
 mod port;
@@ -33,7 +36,7 @@ mod validate;
 mod volume;
 
 use crate::state::store::Store;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 use error::CliError;
 use output::Loudness;
 use std::ffi::OsString;
@@ -97,6 +100,7 @@ enum Command {
     Validate(validate::Validate),
     Schema(schema::Schema),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// The whole program.
@@ -104,6 +108,9 @@ pub fn main() -> ExitCode {
     crate::sys::identity::keep_exit_codes();
     if std::env::args_os().nth(1).is_some_and(|word| word == crate::supervise::spawn::ARGUMENT) {
         return supervise();
+    }
+    if std::env::args_os().nth(1).is_some_and(|word| word == complete::ARGUMENT) {
+        return complete::run();
     }
     let cli = parse();
     output::set(cli.loudness(), cli.color.choice());
@@ -131,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Validate(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     };
     result.unwrap_or_else(|error| error.report())
 }
@@ -147,7 +155,7 @@ fn parse() -> Cli {
         (false, true) => clap::ColorChoice::Never,
         _ => clap::ColorChoice::Auto,
     };
-    let matches = Cli::command().color(color).get_matches();
+    let matches = help::command().color(color).get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
@@ -174,8 +182,8 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
 impl Command {
     /// Whether it works with pods, and not with files alone.
     fn uses_state(&self) -> bool {
-        use Command::{Completions, Graph, Plan, Schema, Validate};
-        !matches!(self, Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_))
+        use Command::{Completions, Graph, Man, Plan, Schema, Validate};
+        !matches!(self, Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_) | Man(_))
     }
 }
 

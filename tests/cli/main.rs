@@ -2,7 +2,11 @@
 //! warning.txt, or nothing where all is well. `UPDATE=1` writes them anew; read what it wrote.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
+// The shells' completion, in the shells.
+mod completion;
 mod flags;
+// The manual pages.
+mod man;
 // Drawings, where nothing runs.
 mod picture;
 

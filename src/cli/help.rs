@@ -1,0 +1,116 @@
+//! The command line as clap sees it, and the first page of its help: commands by what they are about.
+
+use super::Cli;
+use clap::{Command, CommandFactory};
+use std::fmt::Write;
+
+/// Heads the examples of the first page.
+pub(super) const FIRST_POD: &str = "A first pod:";
+
+/// Every command stands in one of these, in the order in which a new user meets them.
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "Pods",
+        &[
+            "up", "down", "ps", "inspect", "start", "stop", "restart", "kill", "wait", "events",
+            "port",
+        ],
+    ),
+    ("Containers", &["logs", "exec", "attach", "cp", "top", "stats"]),
+    ("Files", &["init", "validate", "plan", "graph", "explain", "config", "schema", "docs"]),
+    ("The machine", &["volume", "prune", "completions", "man"]),
+];
+
+/// The whole command line.
+pub(super) fn command() -> Command {
+    let command = Cli::command();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{{options}}{{after-help}}",
+        groups(&command)
+    );
+    command.help_template(template)
+}
+
+fn groups(command: &Command) -> String {
+    let width = command.get_subcommands().map(|c| c.get_name().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (group, names) in GROUPS {
+        let of_group = names.iter().filter_map(|name| command.find_subcommand(name));
+        let mut shown = of_group.filter(|command| !command.is_hide_set()).peekable();
+        if shown.peek().is_none() {
+            continue;
+        }
+        let _ = writeln!(text, "{group}:");
+        for command in shown {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:<width$}  {about}", command.get_name());
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    fn each(command: &Command, check: &mut impl FnMut(&str, &Command)) {
+        let mut built = command.clone();
+        built.build();
+        fn walk(command: &Command, check: &mut impl FnMut(&str, &Command)) {
+            let path = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+            check(&path, command);
+            command.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| walk(c, check));
+        }
+        walk(&built, check);
+    }
+
+    #[test]
+    fn every_command_stands_in_one_group() {
+        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            let name = command.get_name();
+            let groups = GROUPS.iter().filter(|(_, names)| names.contains(&name)).count();
+            assert_eq!(groups, 1, "`{name}` must stand in one group of src/cli/help.rs");
+            assert!(
+                command.get_about().is_some_and(|about| {
+                    let about = about.to_string();
+                    about.len() <= 72 && !about.contains('\n') && !about.ends_with('.')
+                }),
+                "`{name}`: a first line of at most 72 characters, without a full stop"
+            );
+        }
+        assert!(command().render_help().to_string().contains("Containers:\n  logs "));
+    }
+
+    /// The examples in a command's help, as words; what a shell would do with the rest is left out.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  podspec"));
+        let words = lines.map(|line| {
+            // A remark stands behind at least two spaces.
+            let line = line.trim_start().split("  ").next().unwrap_or_default();
+            let words = line.split_whitespace().map(|word| word.trim_matches('\'').to_owned());
+            let shell = ["|", ">", "<", "&&", "&", "2>"];
+            let own = words.take_while(|word| !shell.contains(&word.as_str()));
+            ["podspec".to_owned()].into_iter().chain(own).collect()
+        });
+        words.collect()
+    }
+
+    #[test]
+    fn every_command_shows_examples_and_they_are_right() {
+        each(&Cli::command(), &mut |path, command| {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let shown = examples(&help);
+            let has_other = help.contains("| podspec") || help.contains("<(podspec");
+            assert!(!shown.is_empty() || has_other, "`{path} --help` has no example");
+            for words in shown {
+                let parsed = Cli::command().try_get_matches_from(&words);
+                let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+                if let Err(error) = parsed {
+                    panic!("the help of `{path}` shows {words:?}, but\n{error}");
+                }
+            }
+        });
+    }
+}
