@@ -41,6 +41,7 @@ pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostE
         let mut network = network_facts(&directories.run)?;
         let containers = pod.containers.values().flat_map(|container| &container.ports);
         if pod.ports.iter().chain(containers).any(|port| port.host == 0) {
+            network.listeners = sockets::bound()?.iter().map(listener).collect();
             network.local_ports = read_ports("ip_local_port_range")?.first().copied();
             network.reserved_ports = read_ports("ip_local_reserved_ports")?;
         }
@@ -63,7 +64,7 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
     let bridge = IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?;
     let survey = survey::survey(&bridge)?;
     let rules = firewall::read()?;
-    let listeners = sockets::bound()?;
+    let listeners = sockets::listening()?;
     let mut foreign_drops = Vec::new();
     for chain in rules.foreign_drops {
         if !firewall::names_link(&chain, &bridge)? {

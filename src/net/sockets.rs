@@ -31,14 +31,24 @@ pub struct Bound {
     pub inode: u64,
 }
 
+/// TCP sockets that listen, and UDP ones.
+pub fn listening() -> Result<Vec<Bound>, NetError> {
+    dump(1 << STATE_LISTEN)
+}
+
+/// Those that do not listen, too, for which the kernel walks a table of its own: 0.4 ms.
 pub fn bound() -> Result<Vec<Bound>, NetError> {
+    dump((1 << STATE_LISTEN) | (1 << STATE_BOUND))
+}
+
+fn dump(tcp_states: u32) -> Result<Vec<Bound>, NetError> {
     let read = || {
         let socket = Socket::sock_diag()?;
         let mut found = Vec::new();
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             // A UDP socket that is bound and connected to nobody is "closed".
             let states = match protocol {
-                Protocol::Tcp => (1_u32 << STATE_LISTEN) | (1 << STATE_BOUND),
+                Protocol::Tcp => tcp_states,
                 Protocol::Udp => 1 << STATE_CLOSE,
             };
             for family in [IPV4, IPV6] {
@@ -111,6 +121,7 @@ mod tests {
             let _six = TcpListener::bind("[::1]:83").unwrap();
             let _udp = UdpSocket::bind("0.0.0.0:84").unwrap();
             let _silent = reserve((None, Protocol::Tcp, 85)).unwrap();
+            assert!(listening().unwrap().iter().all(|socket| socket.port != 85));
             let mut found: Vec<_> = bound()
                 .unwrap()
                 .into_iter()

@@ -105,7 +105,8 @@ pub struct NetworkFacts {
     pub released: BTreeMap<Ipv4Addr, u64>,
     /// Elements of our port maps.
     pub forwards: Vec<(PodId, Forward)>,
-    /// Sockets of this network namespace that are bound, and connected to nobody.
+    /// Sockets of this network namespace that listen (TCP) or are bound (UDP); all that are bound, where a free
+    /// port is to be chosen.
     pub listeners: Vec<Listener>,
     /// The first and the last port that the kernel hands out by itself; none: nobody asked.
     pub local_ports: Option<(u16, u16)>,

@@ -2,9 +2,11 @@
 //! hung where nobody listens, and conflicts found before anything is touched.
 
 use crate::host::{HOST, Host, Outcome, http_get, http_wait, server, udp_ask, udp_server};
+use nix::sys::socket;
 use serde_json::{Value, json};
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 fn pod(name: &str, ports: &Value, command: &[String]) -> Value {
@@ -227,11 +229,15 @@ fn a_free_port_is_chosen_and_shown() {
     host.down("web");
 
     // Somebody holds it, without listening, when the pod comes again.
-    let listener = TcpListener::bind(("127.0.0.1", chosen(0) as u16)).unwrap();
+    let kind = socket::SockType::Stream;
+    let silent = socket::socket(socket::AddressFamily::Inet, kind, socket::SockFlag::empty(), None);
+    let silent = silent.unwrap();
+    let at = socket::SockaddrIn::new(127, 0, 0, 1, chosen(0) as u16);
+    socket::bind(silent.as_raw_fd(), &at).unwrap();
     host.up(&web);
     let next = host.inspect("web")["ports"][0]["host"].as_u64().unwrap();
     assert_ne!(next, chosen(0));
-    drop(listener);
+    drop(silent);
     host.down("web");
     host.assert_clean();
 }
