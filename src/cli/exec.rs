@@ -4,6 +4,7 @@
 
 use super::error::CliError;
 use super::target::{self, TargetArg};
+use super::terminal::{Carried, DetachKeys, Input, RawTerminal, copy_size, wait, write_all};
 use super::{running, signals};
 use crate::cgroup::Hierarchy;
 use crate::sandbox::{self, Entered, Entry, Report, SandboxError};
@@ -12,8 +13,8 @@ use crate::supervise::protocol::chain;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::termios::isatty;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
@@ -126,12 +127,7 @@ fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {
 #[derive(Debug, Default)]
 struct Streams {
     child: [Option<OwnedFd>; 3],
-    /// Where what we read from our standard input goes; never waited for, or two could wait for each other.
-    input: Option<OwnedFd>,
-    /// What was read and is not there yet.
-    pending: Vec<u8>,
-    /// There is no more to read than that.
-    read_all: bool,
+    input: Option<Input>,
     /// What comes back, and to which of our streams.
     outputs: Vec<(OwnedFd, Destination)>,
 }
@@ -152,7 +148,7 @@ impl Streams {
         if interactive && isatty(io::stdin()) {
             let (read, write) = pipe()?;
             streams.child[0] = Some(read);
-            streams.input = Some(write);
+            streams.input = Some(Input::new(write, b"", DetachKeys::default())?);
         } else if interactive {
             streams.child[0] = Some(io::stdin().as_fd().try_clone_to_owned()?);
         }
@@ -178,18 +174,17 @@ impl Streams {
         if let Some(master) = &entered.terminal {
             self.outputs.push((master.try_clone()?, Destination::Stdout));
             if interactive {
-                self.input = Some(master.try_clone()?);
+                // A terminal has no end: its user presses Ctrl-D, on a line of its own or twice.
+                let keys = DetachKeys::default();
+                self.input = Some(Input::new(master.try_clone()?, b"\x04\x04", keys)?);
             }
             if interactive && isatty(io::stdin()) {
                 raw = Some(RawTerminal::enter()?);
             }
             if isatty(io::stdin()) {
                 resized = Some(signals::take(&[Signal::SIGWINCH])?);
-                copy_size(master);
+                copy_size(master.as_fd(), false);
             }
-        }
-        if let Some(input) = &self.input {
-            rustix::io::ioctl_fionbio(input, true)?;
         }
         let carried = self.carry(entered, resized.as_ref());
         drop(raw);
@@ -205,13 +200,7 @@ impl Streams {
                 fds.push(PollFd::new(from, PollFlags::IN));
             }
             let input_at = fds.len();
-            match &self.input {
-                Some(input) if !self.pending.is_empty() => {
-                    fds.push(PollFd::new(input, PollFlags::OUT));
-                }
-                Some(_) => fds.push(PollFd::new(&stdin, PollFlags::IN)),
-                None => {}
-            }
+            fds.extend(self.input.as_ref().map(|input| input.poll_fd(&stdin)));
             let resized_at = fds.len();
             if let Some(resized) = resized {
                 fds.push(PollFd::new(resized, PollFlags::IN));
@@ -223,41 +212,18 @@ impl Streams {
                 && let (Some(resized), Some(master)) = (resized, &entered.terminal)
             {
                 while let Ok(Some(_)) = resized.read_signal() {}
-                copy_size(master);
+                copy_size(master.as_fd(), false);
             }
-            if input_at < resized_at && ready[input_at] {
-                self.carry_input(entered.terminal.is_some());
+            if input_at < resized_at
+                && ready[input_at]
+                && self.input.as_mut().is_some_and(|input| input.carry() != Carried::GoOn)
+            {
+                self.input = None;
             }
             self.carry_outputs(&ready[1..input_at])?;
             if ready[0] {
                 return self.drain();
             }
-        }
-    }
-
-    fn carry_input(&mut self, to_terminal: bool) {
-        if self.pending.is_empty() {
-            let mut bite = [0; 16 * 1024];
-            match rustix::io::read(io::stdin(), &mut bite) {
-                Ok(read @ 1..) => self.pending.extend_from_slice(&bite[..read]),
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
-                // A terminal has no end: its user presses Ctrl-D, on a line of its own or twice.
-                _ if to_terminal => {
-                    self.pending.extend_from_slice(b"\x04\x04");
-                    self.read_all = true;
-                }
-                _ => self.read_all = true,
-            }
-        }
-        let Some(input) = &self.input else { return };
-        match rustix::io::write(input, &self.pending) {
-            Ok(written) => drop(self.pending.drain(..written)),
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-            // Nobody reads any more.
-            Err(_) => self.input = None,
-        }
-        if self.read_all && self.pending.is_empty() {
-            self.input = None;
         }
     }
 
@@ -273,10 +239,10 @@ impl Streams {
                 // A terminal whose other side is closed says EIO instead of end of file.
                 (Ok(0) | Err(_), _) => ended.push(index),
                 (Ok(read), Destination::Stdout) => {
-                    write_all(io::stdout().as_fd(), &bite[..read])?;
+                    write_all(io::stdout(), &bite[..read])?;
                 }
                 (Ok(read), Destination::Stderr) => {
-                    write_all(io::stderr().as_fd(), &bite[..read])?;
+                    write_all(io::stderr(), &bite[..read])?;
                 }
             }
         }
@@ -305,50 +271,4 @@ impl Streams {
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
-}
-
-fn wait(fds: &mut [PollFd<'_>], timeout: Option<&Timespec>) -> io::Result<()> {
-    match poll(fds, timeout) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(to, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
-/// The command's terminal is as large as ours.
-fn copy_size(master: &OwnedFd) {
-    if let Ok(size) = tcgetwinsize(io::stdin()) {
-        let _ = rustix::termios::tcsetwinsize(master, size);
-    }
-}
-
-/// Our terminal passes every key on until this is dropped.
-struct RawTerminal {
-    before: Termios,
-}
-
-impl RawTerminal {
-    fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
-    }
 }

@@ -224,6 +224,8 @@ impl<'a> Live<'a> {
                 output::progress(&format!("{}: stopping; {kill}", self.pod));
             }
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
+            // Answers to `attach`.
+            Event::Attached { .. } | Event::NotAttached { .. } => {}
         }
         Ok(Heard::GoOn)
     }

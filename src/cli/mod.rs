@@ -1,6 +1,7 @@
 //! The command line: the only code that prints, sets an exit code or reads the environment. One file a
 //! command, each with its arguments (whose doc comments are the help) and a `run`.
 
+mod attach;
 mod board;
 mod boot;
 mod complete;
@@ -29,6 +30,7 @@ mod signals;
 mod stats;
 mod table;
 mod target;
+mod terminal;
 mod top;
 mod unused;
 mod up;
@@ -89,6 +91,7 @@ enum Command {
     Ps(ps::Ps),
     Logs(logs::Logs),
     Exec(exec::Exec),
+    Attach(attach::Attach),
     Top(top::Top),
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Ps(command) => command.run(&store),
         Command::Logs(command) => command.run(&store),
         Command::Exec(command) => command.run(&store),
+        Command::Attach(command) => command.run(&store),
         Command::Top(command) => command.run(&store),
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),

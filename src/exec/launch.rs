@@ -3,8 +3,8 @@
 
 use super::ExecError;
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::plan::step::{Launch, RootLayers, Stdio};
-use crate::sandbox::{self, Child, Order, Overlay};
+use crate::plan::step::{Input, Launch, RootLayers, Stdio};
+use crate::sandbox::{self, Child, Keeper, Order, Overlay};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::io;
@@ -29,11 +29,35 @@ pub struct Created {
     pub events: OwnedFd,
 }
 
+/// A container's terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    /// Non-blocking.
+    pub master: OwnedFd,
+    /// The terminal outlives us with it. Dropped with the container's run.
+    _keeper: Keeper,
+}
+
+/// Takes a terminal over from the container that made it.
+pub fn keep_terminal(
+    hierarchy: &Hierarchy,
+    launch: &Launch,
+    master: OwnedFd,
+) -> Result<Terminal, ExecError> {
+    // Beside the container's, which must become empty. No container's name has an underscore.
+    let cgroup = hierarchy.make(&launch.cgroup.with_file_name("_terminals"))?;
+    let keeper = Keeper::start(master.as_fd(), cgroup.fd())?;
+    Ok(Terminal { master, _keeper: keeper })
+}
+
 /// Makes the FIFOs of a container, owned by its user, and opens the supervisor's ends.
 pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
     let owner = owner(launch);
     make_fifo(&launch.stdio.stdout, owner)?;
     make_fifo(&launch.stdio.stderr, owner)?;
+    if let Input::Fifo { path } = &launch.stdio.input {
+        make_fifo(path, owner)?;
+    }
     let read = OFlag::O_RDWR | OFlag::O_NONBLOCK;
     Ok(Output {
         stdout: open_fifo(&launch.stdio.stdout, read)?,
@@ -47,11 +71,17 @@ pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecErr
     let events = cgroup.events()?;
     // Read and write: so the container never gets SIGPIPE, and loses no line, while no supervisor reads.
     let (stdout, stderr) = open_container_ends(&launch.stdio)?;
+    // So, too, its stdin never ends: it holds a writing end itself, whoever else comes and goes.
+    let stdin = match &launch.stdio.input {
+        Input::Fifo { path } => Some(open_fifo(path, OFlag::O_RDWR)?),
+        Input::Nothing | Input::Terminal { .. } => None,
+    };
     let overlays = overlays(&launch.root);
     let child = sandbox::create(&Order {
         oci: &launch.oci,
         overlays: &overlays,
         beneath: &launch.beneath,
+        stdin: stdin.as_ref().map(AsFd::as_fd),
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),

@@ -42,6 +42,8 @@ pub enum ExecError {
     MakeFifo { path: PathBuf, source: io::Error },
     #[error("cannot open the FIFO {}", path.display())]
     OpenFifo { path: PathBuf, source: io::Error },
+    #[error("cannot use the terminal that it has made")]
+    Terminal { source: io::Error },
     #[error("the address {address} was taken meanwhile")]
     AddressTaken { address: Ipv4Addr },
     #[error("it was killed while it was set up (exit code {code})")]

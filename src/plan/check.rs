@@ -1,7 +1,7 @@
 //! What every plan keeps, whatever it was made from: tests check it for random pods, and debug builds for
 //! every plan.
 
-use crate::plan::step::{Plan, Step, StepId, VolumeContent};
+use crate::plan::step::{Input, Plan, Step, StepId, VolumeContent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
@@ -101,6 +101,9 @@ fn twice(plan: &Plan) -> Vec<String> {
                 once("cgroup", &launch.cgroup.display());
                 once("pipe", &launch.stdio.stdout.display());
                 once("pipe", &launch.stdio.stderr.display());
+                if let Input::Fifo { path } = &launch.stdio.input {
+                    once("pipe", &path.display());
+                }
                 once("log", &launch.stdio.log.display());
             }
             _ => {}

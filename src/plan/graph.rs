@@ -14,8 +14,8 @@ use crate::plan::places::Places;
 use crate::plan::process;
 use crate::plan::rootfs::{self, Mounts};
 use crate::plan::step::{
-    Connection, Edge, Forward, Infra, Launch, Namespace, Plan, Planned, Restart, RootLayers, Stdio,
-    Step, StepId, Until,
+    Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, RootLayers,
+    Stdio, Step, StepId, Until,
 };
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
@@ -369,6 +369,11 @@ impl Graph<'_> {
             root,
             beneath: mounts.beneath(),
             stdio: Stdio {
+                input: match (container.tty, container.stdin) {
+                    (true, open) => Input::Terminal { open },
+                    (false, true) => Input::Fifo { path: places.stdio(name, "in") },
+                    (false, false) => Input::Nothing,
+                },
                 stdout: places.stdio(name, "out"),
                 stderr: places.stdio(name, "err"),
                 log: places.log(name),

@@ -180,6 +180,8 @@ struct Written<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WrittenProcess<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terminal: Option<bool>,
     user: &'a oci::User,
     args: &'a Option<Vec<String>>,
     env: &'a Option<Vec<String>>,
@@ -202,6 +204,7 @@ struct WrittenCapabilities {
 
 pub(super) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::Ok, S::Error> {
     let process = spec.process().as_ref().map(|process| WrittenProcess {
+        terminal: process.terminal(),
         user: process.user(),
         args: process.args(),
         env: process.env(),

@@ -45,7 +45,7 @@ pub(super) fn process(
         .set_capabilities(Some(capabilities(user.uid())))
         .set_user(user)
         .set_no_new_privileges(Some(true))
-        .set_terminal(None)
+        .set_terminal(container.tty.then_some(true))
         .set_rlimits(None);
     Ok(process)
 }

@@ -25,6 +25,8 @@ pub(super) fn container() -> Container {
         restart: Restart::No,
         stop_signal: Signal(15),
         stop_timeout: Duration::from_secs(10),
+        tty: false,
+        stdin: false,
         namespaces: [].into(),
         logs: Logs { max_size: 10 << 20, max_files: 5 },
     }

@@ -235,6 +235,8 @@ pub struct Overlay {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stdio {
+    #[serde(default, skip_serializing_if = "Input::is_nothing")]
+    pub input: Input,
     /// FIFOs that the container's stdout and stderr are.
     pub stdout: PathBuf,
     pub stderr: PathBuf,
@@ -242,6 +244,29 @@ pub struct Stdio {
     pub log: PathBuf,
     pub max_size: u64,
     pub max_files: u32,
+}
+
+/// What a container's stdin is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Input {
+    /// /dev/null.
+    #[default]
+    Nothing,
+    /// A FIFO that never ends, for who attaches.
+    Fifo { path: PathBuf },
+    /// A terminal, which stdout and stderr are too. `open`: who attaches may type.
+    Terminal { open: bool },
+}
+
+impl Input {
+    fn is_nothing(&self) -> bool {
+        *self == Self::Nothing
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal { .. })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

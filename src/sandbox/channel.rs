@@ -25,6 +25,8 @@ pub enum Report {
     /// Its end of the channel is closed: it has become its program, or something killed it before; its pidfd knows.
     Running,
     Failed(SandboxError),
+    /// It has made its terminal: the master. Before Ready.
+    Terminal(OwnedFd),
     NotYet,
 }
 
@@ -43,9 +45,9 @@ pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), SandboxError> {
 /// Reads what has arrived, without waiting.
 pub fn report(channel: BorrowedFd<'_>) -> Report {
     let mut packet = [0; 5000];
-    let length = loop {
-        match rustix::net::recv(channel, &mut packet[..], RecvFlags::DONTWAIT) {
-            Ok((length, _)) => break length,
+    let (length, fd) = loop {
+        match receive(channel, &mut packet) {
+            Ok(got) => break got,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Report::NotYet,
             // The child is gone with our word unread: as good as an end.
@@ -53,12 +55,29 @@ pub fn report(channel: BorrowedFd<'_>) -> Report {
             Err(e) => return Report::Failed(SandboxError::step(Stage::Channel, "the child", e)),
         }
     };
+    if let Some(master) = fd {
+        return Report::Terminal(master);
+    }
     match packet[..length] {
         [] => Report::Running,
         [READY] => Report::Ready,
         [FAILED, ref error @ ..] => Report::Failed(decoded(error)),
         _ => Report::Failed(decoded(&[])),
     }
+}
+
+/// A packet that has come, and the descriptor that came with it.
+fn receive(channel: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [IoSliceMut::new(packet)];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let got = rustix::net::recvmsg(channel, &mut text, &mut control, flags)?;
+    let mut fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((got.bytes, fds.next()))
 }
 
 fn decoded(packet: &[u8]) -> SandboxError {
@@ -126,22 +145,9 @@ pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, Sandb
             return Err(e).at(Stage::Channel, "the child");
         }
     }
-    let mut packet = [0; 5000];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut text = [IoSliceMut::new(&mut packet)];
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let got = rustix::net::recvmsg(channel, &mut text, &mut control, flags)
-        .at(Stage::Channel, "the child")?;
-    let mut fds = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    if let Some(master) = fds.next() {
-        return Ok(master);
-    }
-    match packet.get(..got.bytes) {
-        Some([FAILED, error @ ..]) => Err(decoded(error)),
+    match report(channel) {
+        Report::Terminal(master) => Ok(master),
+        Report::Failed(error) => Err(error),
         _ => Err(Errno::PIPE).at(Stage::Channel, "the child"),
     }
 }

@@ -6,6 +6,7 @@ use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, score};
 use super::namespaces::Namespaces;
 use super::program::Program;
+use super::terminal::take_terminal;
 use super::{Order, mounts, root};
 use crate::sys::descriptors::{keep_only, place};
 use crate::sys::identity::default_signals;
@@ -22,7 +23,6 @@ pub(super) fn check(oci: &Spec) -> Result<(), SandboxError> {
     let linux = oci.linux().as_ref();
     let asked = [
         ("hooks", oci.hooks().is_some()),
-        ("terminal", process.terminal().unwrap_or(false)),
         ("apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
         ("selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
         ("ioPriority", process.io_priority().is_some()),
@@ -64,7 +64,7 @@ pub(super) fn become_container(
     namespaces: &Namespaces<'_>,
     channel: BorrowedFd<'_>,
 ) -> Result<Infallible, SandboxError> {
-    let stdio = [None, Some(order.stdout), Some(order.stderr)];
+    let stdio = [order.stdin, Some(order.stdout), Some(order.stderr)];
     // At once: a sibling's channel or FIFO held here would hide that sibling's end.
     let kept = keep_only(stdio, &[channel]).at(Stage::Stdio, "of the container")?;
     let [channel] = &kept[..] else { return Err(SandboxError::unsupported("channel")) };
@@ -85,7 +85,7 @@ fn set_up(
     rustix::process::umask(Mode::empty());
     namespaces.enter()?;
     name_host(order.oci, namespaces)?;
-    build_root(order, namespaces, process)?;
+    build_root(order, namespaces, process, channel)?;
     become_user(process, Some(Signal::KILL))?;
     let umask = process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
@@ -108,6 +108,7 @@ fn build_root(
     order: &Order<'_>,
     namespaces: &Namespaces<'_>,
     process: &Process,
+    channel: BorrowedFd<'_>,
 ) -> Result<(), SandboxError> {
     root::isolate_mounts()?;
     let mounts = order.oci.mounts().as_deref().unwrap_or(&[]);
@@ -122,6 +123,12 @@ fn build_root(
     root::change_directory(&root, process.cwd(), true)?;
     if order.oci.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         mounts::make_root_readonly(&root)?;
+    }
+    if process.terminal().unwrap_or(false) {
+        return take_terminal(&root, process.user().uid(), channel);
+    }
+    if order.stdin.is_some() {
+        return Ok(());
     }
     let null = mounts::own_null(dev.as_fd(), OFlags::RDWR)?;
     place(null.as_fd(), 0).at(Stage::Stdio, "/dev/null")

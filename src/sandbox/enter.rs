@@ -1,26 +1,23 @@
 //! A further process in a running container (`podspec exec`, probes): all of the container's namespaces by the pidfd
 //! of its first process, born in its pid namespace and its cgroup, with its own terminal where one is wanted.
 
-use super::channel::{last_word, pair, receive_terminal, send_terminal};
+use super::channel::{last_word, pair, receive_terminal};
 use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, score};
 use super::namespaces::ChildrenIn;
 use super::program::Program;
+use super::terminal::take_terminal;
 use super::{Child, mounts, root};
 use crate::sys::clone::clone3;
 use crate::sys::descriptors::{keep_only, place};
 use crate::sys::identity::default_signals;
 use nix::sched::CloneFlags;
 use oci_spec::runtime::Process;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::process::Signal;
-use rustix::pty::OpenptFlags;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-const DEVPTS_MAGIC: i64 = 0x1cd1;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
@@ -111,41 +108,4 @@ fn fill_with_null(entry: &Entry<'_>, root: &root::Root) -> Result<(), SandboxErr
         place(null.as_fd(), number).at(Stage::Stdio, "/dev/null")?;
     }
     Ok(())
-}
-
-/// The container may have put anything under this name: it must be the ptmx of a devpts, reached without links, and
-/// its peer is taken from itself, not from a path.
-fn take_terminal(root: &root::Root, uid: u32, channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
-    let open = || {
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let place = rustix::fs::openat2(
-            root.fd(),
-            "/dev/pts/ptmx",
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            how,
-        )?;
-        let status = root::status(place.as_fd())?;
-        let devpts = rustix::fs::fstatfs(&place)?.f_type == DEVPTS_MAGIC;
-        let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
-        if !(devpts && character && status.st_rdev == rustix::fs::makedev(5, 2)) {
-            return Err(Errno::NOTTY);
-        }
-        let master = rustix::fs::openat2(root.fd(), "/dev/pts/ptmx", flags, Mode::empty(), how)?;
-        if root::status(master.as_fd())?.st_rdev != status.st_rdev {
-            return Err(Errno::NOTTY);
-        }
-        rustix::pty::unlockpt(&master)?;
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-        rustix::process::ioctl_tiocsctty(&slave)?;
-        rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(uid)), None)?;
-        Ok((master, slave))
-    };
-    let (master, slave) = open().at(Stage::Terminal, "of the container")?;
-    for number in 0..3 {
-        place(slave.as_fd(), number).at(Stage::Terminal, "of the container")?;
-    }
-    send_terminal(channel, master.as_fd())
 }

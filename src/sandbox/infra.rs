@@ -16,7 +16,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Built by src/infra/build.rs from src/infra/infra.rs.
-const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/infra"));
+pub(super) const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/infra"));
 
 #[derive(Debug, Clone, Copy)]
 pub struct InfraOrder<'a> {

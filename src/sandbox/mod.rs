@@ -13,12 +13,14 @@ mod namespaces;
 mod program;
 mod root;
 pub mod sysctl;
+mod terminal;
 
 pub use channel::{Report, report, start};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
 pub use infra::{InfraOrder, start_infra};
 pub use namespaces::NamespaceKind;
+pub use terminal::Keeper;
 
 use crate::sys::clone::{Cloned, clone3, exit_now};
 use error::At;
@@ -52,6 +54,8 @@ pub struct Order<'a> {
     /// Bind mounts (by target) whose source is to be found beneath a directory, for what is in that
     /// directory may be a container's work.
     pub beneath: &'a BTreeMap<PathBuf, PathBuf>,
+    /// /dev/null where None. Where the document asks for a terminal, that is stdin, stdout and stderr.
+    pub stdin: Option<BorrowedFd<'a>>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub cgroup: BorrowedFd<'a>,

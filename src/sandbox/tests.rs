@@ -56,7 +56,15 @@ impl Bench {
         let output = fs::File::create(&self.output).unwrap();
         let fd = output.as_fd();
         let beneath = &std::collections::BTreeMap::new();
-        create(&Order { oci, overlays, beneath, stdout: fd, stderr: fd, cgroup: self.cgroup.fd() })
+        create(&Order {
+            oci,
+            overlays,
+            beneath,
+            stdin: None,
+            stdout: fd,
+            stderr: fd,
+            cgroup: self.cgroup.fd(),
+        })
     }
 
     /// What the shell script prints, run as a whole container.

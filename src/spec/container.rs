@@ -133,6 +133,8 @@ impl One<'_> {
             restart: restart?,
             stop_signal: stop_signal?,
             stop_timeout: stop_timeout?,
+            tty: raw.tty.unwrap_or(false),
+            stdin: raw.stdin.unwrap_or(false),
             namespaces,
             logs: logs?,
         })
@@ -154,11 +156,8 @@ impl One<'_> {
                 "security",
             ],
         );
-        let flags = [("tty", self.raw.tty), ("stdin", self.raw.stdin), ("init", self.raw.init)];
-        for (key, value) in flags {
-            if value == Some(true) {
-                checks.later(self.node, &[key]);
-            }
+        if self.raw.init == Some(true) {
+            checks.later(self.node, &["init"]);
         }
         if self.raw.runtime.as_deref().is_some_and(|runtime| runtime != "embedded") {
             checks.not_yet("a `runtime` other than `embedded`".to_owned(), self.at("runtime"));

@@ -121,6 +121,10 @@ pub struct Container {
     pub restart: Restart,
     pub stop_signal: Signal,
     pub stop_timeout: Duration,
+    /// The program has a terminal.
+    pub tty: bool,
+    /// Its standard input stays open, for whoever attaches.
+    pub stdin: bool,
     pub namespaces: IndexMap<Shared, Scope>,
     pub logs: Logs,
 }

@@ -205,10 +205,10 @@ pub struct RawContainer {
     /// More groups of the program.
     #[schemars(extend("examples" = [["audio", 20]]))]
     pub groups: Option<Vec<NameOrNumber>>,
-    /// Whether the program gets a terminal.
+    /// Whether the program gets a terminal; `podspec attach` lends it yours.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub tty: Option<bool>,
-    /// Whether the program's standard input stays open.
+    /// Whether the program's standard input stays open, for `podspec attach`; else it is /dev/null.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub stdin: Option<bool>,
     /// Whether a reaper is process 1, with the program as its child.

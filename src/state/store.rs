@@ -200,9 +200,13 @@ pub fn make_directory(path: &Path) -> Result<(), StateError> {
         .map_err(|source| StateError::MakeDirectory { path: path.to_owned(), source })
 }
 
-/// Removes a tree without following links; gone already is fine.
+/// Removes a tree, or a file, without following links; gone already is fine.
 pub fn remove_tree(path: &Path) -> Result<(), StateError> {
-    match std::fs::remove_dir_all(path) {
+    let removed = match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => std::fs::remove_file(path),
+        other => other,
+    };
+    match removed {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(StateError::Remove { path: path.to_owned(), source }),
@@ -263,4 +267,18 @@ pub fn boot_id() -> Result<String, StateError> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())
         .map_err(|source| StateError::Boot { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_a_small_tree() {
+        let path = std::env::temp_dir().join(format!("podspec-tree-{}", std::process::id()));
+        std::fs::File::create(&path).unwrap();
+        remove_tree(&path).unwrap();
+        assert!(!path.exists());
+        remove_tree(&path).unwrap();
+    }
 }

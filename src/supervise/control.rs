@@ -51,6 +51,8 @@ pub struct Connection {
     wire: Wire,
     /// What it was told and has not taken yet.
     unsent: Vec<u8>,
+    /// The container whose output it sees, by its place in the pod.
+    pub attached: Option<usize>,
 }
 
 /// Who leaves more than this unread is not listening.
@@ -70,7 +72,7 @@ impl Connection {
 
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { wire: Wire::new(stream), unsent: Vec::new() })
+        Ok(Self { wire: Wire::new(stream), unsent: Vec::new(), attached: None })
     }
 
     /// The next request, if a whole one has come; an error ends the connection.
@@ -80,9 +82,24 @@ impl Connection {
 
     /// Tells the client; one that is slow is no reason to wait, and gets it later.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
-        self.unsent.extend(framed(&serde_json::to_vec(event)?)?);
+        self.tell_frame(&serde_json::to_vec(event)?)
+    }
+
+    /// As `tell`, for a frame of any kind.
+    pub fn tell_frame(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.unsent.extend(framed(frame)?);
         self.send_on()?;
         if self.unsent.len() > UNSENT_MOST { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    /// Tells the client and gives it a descriptor. Who has left so much unread that this does not fit is
+    /// told nothing, and that is an error.
+    pub fn tell_with(&mut self, event: &Event, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send_on()?;
+        if self.has_unsent() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.wire.send_with(&serde_json::to_vec(event)?, fd)
     }
 
     /// Sends what it takes now of what it was told.

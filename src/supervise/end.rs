@@ -35,7 +35,7 @@ impl Pod<'_> {
         match sandbox::report(created.child.channel.as_fd()) {
             Report::Running => self.container_runs(index),
             Report::Failed(error) => self.container_failed(index, &error.into()),
-            Report::Ready | Report::NotYet => {}
+            Report::Ready | Report::Terminal(_) | Report::NotYet => {}
         }
         let Some(created) = &self.units[index].created else { return };
         self.events.forget(created.child.pidfd.as_fd());
@@ -87,6 +87,9 @@ impl Pod<'_> {
         };
         let unit = &mut self.units[index];
         unit.close_output();
+        if let Some(terminal) = unit.terminal.take() {
+            self.events.forget(terminal.master.as_fd());
+        }
         unit.created = None;
         unit.deadline = None;
         unit.phase = Phase::Ended;
@@ -102,6 +105,7 @@ impl Pod<'_> {
         }
         let name = unit.name.clone();
         self.note_finished(index);
+        self.relay(index);
         if clean && ran {
             self.progress.completed(&name);
         }

@@ -24,6 +24,8 @@ pub(super) enum Token {
     Stdout(u32),
     Stderr(u32),
     TableLost,
+    /// A container's terminal has output.
+    Terminal(u32),
 }
 
 impl Token {
@@ -41,6 +43,7 @@ impl Token {
             Self::Stdout(index) => (9, index),
             Self::Stderr(index) => (10, index),
             Self::TableLost => (11, 0),
+            Self::Terminal(index) => (12, index),
         };
         (kind << 32) | u64::from(index)
     }
@@ -60,6 +63,7 @@ impl Token {
             9 => Self::Stdout(index),
             10 => Self::Stderr(index),
             11 => Self::TableLost,
+            12 => Self::Terminal(index),
             _ => return None,
         })
     }

@@ -8,8 +8,10 @@
 //! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
 //! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
+//! attach.rs     who sees a container's output as it comes, and types
 //! ```
 
+mod attach;
 pub mod control;
 mod end;
 mod events;

@@ -232,8 +232,9 @@ impl<'a> Pod<'a> {
             Token::Report(index) => self.container_reports(index as usize),
             Token::End(index) => self.process_ended(index as usize),
             Token::Emptied(index) => self.check_emptied(index as usize),
-            Token::Stdout(index) => self.units[index as usize].read_output(Stream::Stdout, false),
-            Token::Stderr(index) => self.units[index as usize].read_output(Stream::Stderr, false),
+            Token::Stdout(index) => self.output_came(index as usize, Stream::Stdout),
+            Token::Stderr(index) => self.output_came(index as usize, Stream::Stderr),
+            Token::Terminal(index) => self.terminal_came(index as usize),
             Token::TableLost => self.firewall_changed(),
         }
     }
@@ -273,9 +274,13 @@ impl<'a> Pod<'a> {
             Ok(wire::Received::Frame(Request::Start { containers })) => {
                 self.start_again(&containers);
             }
+            Ok(wire::Received::Frame(Request::Attach { container })) => {
+                self.attach(index, &container);
+            }
             Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(connection.as_fd());
                 self.connections.remove(&index);
+                self.count_watchers();
             }
         }
     }

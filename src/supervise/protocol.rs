@@ -4,6 +4,7 @@ use crate::names::ContainerName;
 use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
+use crate::supervise::logs::Stream;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub enum Request {
     Down,
     /// Start these containers again, which have ended; answered by [`Event::Up`].
     Start { containers: Vec<ContainerName> },
+    /// See what a container writes from now on; answered by [`Event::Attached`].
+    Attach { container: ContainerName },
 }
 
 /// From a supervisor to its clients.
@@ -45,6 +48,11 @@ pub enum Event {
         /// Containers that will never start, and why.
         never: Vec<(ContainerName, String)>,
     },
+    /// What the container writes follows in frames of its own ([`Output`]). Where it has a terminal, its
+    /// master comes with this frame: to be written and sized, not read.
+    Attached { terminal: bool },
+    /// There is nothing to attach to.
+    NotAttached { reason: String },
     /// Something that the user should know, and that stops nothing.
     Note { text: String },
     /// A step was begun, or (where it took some time) done; for a client that asked.
@@ -67,6 +75,37 @@ pub enum Event {
     Stopping,
     /// The pod is gone; what could not be undone.
     Gone { errors: Vec<String> },
+}
+
+/// What a container wrote: a frame that is no JSON, the stream's byte and then the text as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output<'a> {
+    pub stream: Stream,
+    pub text: &'a [u8],
+}
+
+impl<'a> Output<'a> {
+    const STDOUT: u8 = 1;
+    const STDERR: u8 = 2;
+
+    pub fn encode(self) -> Vec<u8> {
+        let stream = match self.stream {
+            Stream::Stdout => Self::STDOUT,
+            Stream::Stderr => Self::STDERR,
+        };
+        [&[stream], self.text].concat()
+    }
+
+    /// `None` for a frame that is an event.
+    pub fn decode(frame: &'a [u8]) -> Option<Self> {
+        let (first, text) = frame.split_first()?;
+        let stream = match *first {
+            Self::STDOUT => Stream::Stdout,
+            Self::STDERR => Stream::Stderr,
+            _ => return None,
+        };
+        Some(Self { stream, text })
+    }
 }
 
 /// Why a start failed.

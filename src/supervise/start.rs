@@ -174,7 +174,8 @@ impl Pod<'_> {
         let Some(infra) = &self.infra else { return };
         let step = infra.step;
         match sandbox::report(infra.child.channel.as_fd()) {
-            Report::NotYet => {}
+            // Infra has none.
+            Report::NotYet | Report::Terminal(_) => {}
             Report::Ready => self.step_done(step),
             Report::Running => self.events.forget(infra.child.channel.as_fd()),
             Report::Failed(error) => {
@@ -189,6 +190,7 @@ impl Pod<'_> {
         match sandbox::report(created.child.channel.as_fd()) {
             Report::NotYet => {}
             Report::Ready => self.container_ready(index),
+            Report::Terminal(master) => self.take_terminal(index, master),
             Report::Running => self.container_runs(index),
             Report::Failed(error) => {
                 self.events.forget(created.child.channel.as_fd());

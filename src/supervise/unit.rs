@@ -1,7 +1,7 @@
 //! One container as its supervisor sees it: where it is in its life, and its handles on the kernel.
 
 use super::logs::{Log, Stream};
-use crate::exec::launch::{Created, Output};
+use crate::exec::launch::{Created, Output, Terminal};
 use crate::names::ContainerName;
 use crate::plan::step::StepId;
 use std::os::fd::OwnedFd;
@@ -45,6 +45,12 @@ pub(super) struct Unit {
     pub(super) phase: Phase,
     pub(super) created: Option<Created>,
     pub(super) output: Option<Output>,
+    /// Of this run, where it has one.
+    pub(super) terminal: Option<Terminal>,
+    /// Clients that see what it writes.
+    pub(super) watchers: usize,
+    /// What they have not been sent yet.
+    pub(super) fresh: Vec<(Stream, Vec<u8>)>,
     pub(super) log: Option<Log>,
     pub(super) deadline: Option<(Instant, Due)>,
     pub(super) started: Option<Instant>,
@@ -74,6 +80,9 @@ impl Unit {
             phase: Phase::Waiting,
             created: None,
             output: None,
+            terminal: None,
+            watchers: 0,
+            fresh: Vec::new(),
             log: None,
             deadline: None,
             started: None,
@@ -128,7 +137,35 @@ impl Unit {
             && let Some(read) = read_some(fd, &mut bite)
         {
             log.write(stream, &bite[..read], jiff::Timestamp::now());
+            if self.watchers > 0 {
+                self.fresh.push((stream, bite[..read].to_vec()));
+            }
             left = left.saturating_sub(read as u64);
+        }
+    }
+
+    /// As `read_output`, from the terminal; `false` once that has ended. Of what is in it `all` takes no
+    /// more than a terminal holds: another process may have it open, and write on.
+    pub(super) fn read_terminal(&mut self, all: bool) -> bool {
+        const HOLDS: usize = 128 * 1024;
+        let (Some(terminal), Some(log)) = (&self.terminal, &mut self.log) else { return false };
+        let mut bite = [0; 16 * 1024];
+        let mut taken = 0;
+        loop {
+            let read = match nix::unistd::read(&terminal.master, &mut bite) {
+                Ok(read @ 1..) => read,
+                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return true,
+                // EIO: nobody has the other side open any more.
+                Ok(_) | Err(_) => return false,
+            };
+            log.write(Stream::Stdout, &bite[..read], jiff::Timestamp::now());
+            if self.watchers > 0 {
+                self.fresh.push((Stream::Stdout, bite[..read].to_vec()));
+            }
+            taken += read;
+            if !all || taken >= HOLDS {
+                return true;
+            }
         }
     }
 
@@ -136,6 +173,7 @@ impl Unit {
     pub(super) fn close_output(&mut self) {
         self.read_output(Stream::Stdout, true);
         self.read_output(Stream::Stderr, true);
+        self.read_terminal(true);
         if let Some(log) = &mut self.log {
             log.finish(jiff::Timestamp::now());
         }

@@ -90,9 +90,18 @@ impl Wire {
 
     /// Takes the next frame that has come; blocks as the stream does.
     pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Received<T>> {
+        Ok(match self.receive_frame()? {
+            Received::Frame(frame) => Received::Frame(serde_json::from_slice(&frame)?),
+            Received::Nothing => Received::Nothing,
+            Received::Closed => Received::Closed,
+        })
+    }
+
+    /// As `receive`, whatever the frame holds.
+    pub fn receive_frame(&mut self) -> io::Result<Received<Vec<u8>>> {
         loop {
             if let Some(frame) = self.take_frame()? {
-                return Ok(Received::Frame(serde_json::from_slice(&frame)?));
+                return Ok(Received::Frame(frame));
             }
             let mut chunk = [0; 8192];
             match self.stream.read(&mut chunk) {

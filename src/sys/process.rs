@@ -39,6 +39,16 @@ pub fn is_deaf_init(pid: i32, signal: i32) -> bool {
     parse_deaf_init(&status, signal).unwrap_or(false)
 }
 
+/// As `is_deaf_init`, of exactly the process that the pidfd was opened for.
+pub fn is_deaf_init_behind(pidfd: BorrowedFd<'_>, signal: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()));
+    let pid = info.ok().and_then(|info| {
+        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+    });
+    // -1: it is gone.
+    pid.is_some_and(|pid: i32| pid > 0 && is_deaf_init(pid, signal))
+}
+
 fn parse_deaf_init(status: &str, signal: i32) -> Option<bool> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

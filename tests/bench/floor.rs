@@ -241,6 +241,7 @@ fn create(
         beneath,
         oci: document,
         overlays: &[overlay],
+        stdin: None,
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),

@@ -255,6 +255,20 @@ impl Host {
         self.sh(&format!("kill -{signal} {pid}")).success();
     }
 
+    /// Pids of the host's processes that have this in their command line.
+    pub fn pids_of(&self, command: &str) -> Vec<u32> {
+        let all = self.processes().into_iter();
+        all.filter(|(_, known)| known.contains(command)).map(|(pid, _)| pid).collect()
+    }
+
+    /// The one of them.
+    #[track_caller]
+    pub fn pid_of(&self, command: &str) -> u32 {
+        let found = self.pids_of(command);
+        let [one] = found[..] else { panic!("{command}: {found:?}") };
+        one
+    }
+
     /// Pids of the host, its PID 1 and zombies left out, with their command lines.
     pub fn processes(&self) -> Vec<(u32, String)> {
         let mut found = Vec::new();

@@ -30,3 +30,5 @@ mod cli;
 mod observe;
 // What no pod uses is removed, and nothing else.
 mod leftovers;
+// A container's stdin and terminal, and who attaches.
+mod attach;
