@@ -144,7 +144,9 @@ fn stats_take_v1_controllers_where_they_count() {
 #[test]
 fn live_stats_are_drawn_in_place_and_ctrl_c_ends_them() {
     let Some(host) = Host::new() else { return };
-    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
+    // It is drawn only where something has changed.
+    let growing = "while (1) { push @x, 'x' x 200000; select undef, undef, undef, 0.05 }";
+    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl(growing) } }));
     let mut terminal = Terminal::start(&host, &["stats"]);
     terminal.wait_text("shop  web");
     terminal.wait_text("PRESSURE");

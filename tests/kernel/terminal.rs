@@ -67,13 +67,27 @@ impl Terminal {
     /// Waits for podspec's end: its code, and all that the terminal got.
     pub fn end(&mut self, host: &Host) -> Outcome {
         let mut outcome = host.finish(self.child.take().unwrap());
-        outcome.stdout = self.text();
+        // What we write after it comes after all that it wrote.
+        const MARK: &str = "<the end>";
+        nix::unistd::write(&self.slave, MARK.as_bytes()).unwrap();
+        self.wait_text(MARK);
+        outcome.stdout = self.text().replace(MARK, "");
         outcome
     }
 
     /// Whether the terminal is as it was: echo, lines, signals.
     pub fn is_restored(&self) -> bool {
         tcgetattr(&self.slave).unwrap() == self.before
+    }
+}
+
+/// A test that fails must not wait for the host, which waits until somebody has reaped this one.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
