@@ -57,6 +57,8 @@ pub mod sys;
 
 /// Cgroups of the v2 hierarchy.
 pub mod cgroup;
+/// Files in and out of a root that may be hostile.
+pub mod copy;
 /// Links, addresses, port maps.
 pub mod net;
 /// Between clone and execve: infra, containers, further processes in them.

@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cgroup", &["names", "sys"]),
     ("net", &["names", "sys"]),
     ("sandbox", &["names", "sys"]),
+    ("copy", &["names", "sys"]),
     // The pod says where to look.
     ("host", &["names", "spec", "plan", "sys", "net", "cgroup"]),
     ("state", &["names", "plan", "sys"]),
@@ -33,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cgroup",
             "net",
             "sandbox",
+            "copy",
             "state",
             "exec",
             "supervise",

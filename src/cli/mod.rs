@@ -6,6 +6,7 @@ mod board;
 mod boot;
 mod complete;
 mod completions;
+mod cp;
 mod down;
 mod error;
 mod exec;
@@ -92,6 +93,7 @@ enum Command {
     Logs(logs::Logs),
     Exec(exec::Exec),
     Attach(attach::Attach),
+    Cp(cp::Cp),
     Top(top::Top),
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
@@ -131,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Logs(command) => command.run(&store),
         Command::Exec(command) => command.run(&store),
         Command::Attach(command) => command.run(&store),
+        Command::Cp(command) => command.run(&store),
         Command::Top(command) => command.run(&store),
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),

@@ -6,7 +6,7 @@ use crate::plan::step::{Launch, Plan, Step};
 use crate::state::record::ContainerRecord;
 use crate::state::store::Store;
 use crate::sys::process;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The plan that a pod was brought up by.
@@ -48,6 +48,12 @@ pub(super) fn first_process(container: &ContainerRecord) -> Option<OwnedFd> {
     let (pid, start_time) = container.pid.zip(container.start_time)?;
     let pidfd = process::pidfd_open(pid).ok()?;
     (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+}
+
+/// A running container's root directory, as its first process has it.
+pub(super) fn root(container: &ContainerRecord) -> Option<OwnedFd> {
+    let pidfd = first_process(container)?;
+    process::root(container.pid?, pidfd.as_fd()).ok()
 }
 
 pub(super) fn not_running(name: &str, pod: &PodName) -> CliError {

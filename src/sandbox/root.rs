@@ -4,6 +4,7 @@
 
 use super::Overlay;
 use super::error::{At, SandboxError, Stage};
+use crate::sys::paths::open_in_root;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -49,15 +50,7 @@ impl Root {
         mode: Mode,
         extra: ResolveFlags,
     ) -> Result<OwnedFd, Errno> {
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | extra;
-        let mut tries = 0;
-        loop {
-            match rustix::fs::openat2(&self.fd, path, flags, mode, how) {
-                // A rename somewhere on the machine while `..` was resolved (openat2(2)).
-                Err(Errno::AGAIN) if tries < 100 => tries += 1,
-                other => return other,
-            }
-        }
+        open_in_root(self.fd.as_fd(), path, flags, mode, extra)
     }
 
     /// The place for a mount, made (in the upper layer) where it is missing.

@@ -6,5 +6,6 @@ pub mod descriptors;
 pub mod identity;
 pub mod mounts;
 pub mod netlink;
+pub mod paths;
 pub mod process;
 pub mod program;

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags};
 
 /// rustix takes a negative pid as a bug of the caller; here it may come from a file.
@@ -30,6 +31,15 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 pub fn start_time(pid: i32) -> io::Result<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
     parse_start_time(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The root directory of exactly the process that the pidfd was opened for, in its mount namespace.
+pub fn root(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    // Had it ended, another process could have its pid by now. Signal 0 asks, and does nothing.
+    pidfd_send_signal(pidfd, 0)?;
+    Ok(root)
 }
 
 /// Whether the process is PID 1 of its pid namespace and neither handles, blocks nor ignores the signal:

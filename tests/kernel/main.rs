@@ -32,3 +32,5 @@ mod observe;
 mod leftovers;
 // A container's stdin and terminal, and who attaches.
 mod attach;
+// Files in and out, whatever the container does meanwhile.
+mod cp;

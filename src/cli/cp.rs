@@ -1,0 +1,190 @@
+//! `podspec cp`: files between the host and containers. Nothing runs inside for it, and nothing outside of
+//! the container's root is read or written whatever the container does meanwhile (`copy`).
+
+use super::error::CliError;
+use super::output::{self, sanitize};
+use super::running;
+use super::target::{self, TargetArg};
+use crate::copy::{self, CopyError, Owner, Place, Skipped, Source, Target};
+use crate::state::store::Store;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+/// Copy files from or to a running container
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  podspec cp shop/web:/etc/nginx/nginx.conf .
+  podspec cp ./site/. shop/web:/srv            what is in ./site, not ./site itself
+  podspec cp shop/db:/var/lib/db - | gzip > db.tar.gz
+  tar c data | podspec cp - shop/db:/restore
+
+As cp(1) does: into DST where that is a directory, else under that name. `-` is a tar archive on
+standard input or output. Files, directories and links are copied with mode and time, holes of files
+as holes; a link that SRC itself names is followed. What is copied into a container belongs to the
+container's user, what is copied out of it to you, and no setuid bit is kept; `-a` keeps owner and
+mode as they were. FIFOs, sockets and devices are left out, said, and make the exit code 1.
+
+A host path that has a `:` in it is written with `/` or `./` at its begin.")]
+pub(super) struct Cp {
+    /// Keep owners, by number, and all bits of modes
+    #[arg(short, long)]
+    archive: bool,
+    /// A path on the host, POD[/CONTAINER]:PATH, or `-`
+    #[arg(value_name = "SRC")]
+    source: Side,
+    /// The same
+    #[arg(value_name = "DST")]
+    target: Side,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Side {
+    Stream,
+    Host(PathBuf),
+    Container(TargetArg, PathBuf),
+}
+
+impl FromStr for Side {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word.split_once(':') {
+            _ if word.is_empty() => Err("an empty path".to_owned()),
+            _ if word == "-" => Ok(Self::Stream),
+            Some((target, path)) if !word.starts_with(['/', '.']) => {
+                // As everywhere in containers: from the root, and an empty path is the root.
+                let path = Path::new("/").join(path);
+                Ok(Self::Container(target.parse()?, path))
+            }
+            _ => Ok(Self::Host(word.into())),
+        }
+    }
+}
+
+/// A side that is a place, opened.
+struct Opened {
+    place: Place,
+    path: PathBuf,
+    /// Whose what is written there becomes.
+    owner: Owner,
+    /// In front of paths in messages.
+    name: String,
+}
+
+impl Cp {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        let is_container = |side: &Side| matches!(side, Side::Container(..));
+        if !is_container(&self.source) && !is_container(&self.target) {
+            return Err(CliError::Usage {
+                message: "neither side is in a container".to_owned(),
+                hint: Some("write one as POD/CONTAINER:PATH".to_owned()),
+            });
+        }
+        crate::sys::descriptors::raise_open_files();
+        let skipped = match (open(store, &self.source)?, open(store, &self.target)?) {
+            (Some(from), Some(to)) => {
+                let source = find(&from)?;
+                let target = Target::find(&to.place, &to.path, &source);
+                let target = target.map_err(|error| failed(&to.name, &error))?;
+                let name = format!("{}{}", from.name, to.name);
+                copy::copy(&source, &target, self.owner(to.owner))
+                    .map_err(|error| failed(&name, &error))?
+            }
+            (Some(from), None) => self.pack(&from)?,
+            (None, Some(to)) => {
+                copy::unpack(io::stdin().lock(), &to.place, &to.path, self.owner(to.owner))
+                    .map_err(|error| failed(&to.name, &error))?
+            }
+            (None, None) => Vec::new(),
+        };
+        Ok(report(&skipped))
+    }
+
+    fn owner(&self, of_side: Owner) -> Owner {
+        if self.archive { Owner::Keep } else { of_side }
+    }
+
+    fn pack(&self, from: &Opened) -> Result<Vec<Skipped>, CliError> {
+        if output::stdout_is_terminal() {
+            return Err(CliError::Usage {
+                message: "an archive is nothing for a terminal".to_owned(),
+                hint: Some("write `podspec cp … - > FILE`, or `| tar t`".to_owned()),
+            });
+        }
+        let stdout = io::BufWriter::with_capacity(128 * 1024, io::stdout().lock());
+        copy::pack(&find(from)?, stdout).map_err(|error| match &error {
+            CopyError::WriteArchive { source } if source.kind() == io::ErrorKind::BrokenPipe => {
+                CliError::BrokenPipe
+            }
+            _ => failed(&from.name, &error),
+        })
+    }
+}
+
+fn find(from: &Opened) -> Result<Source, CliError> {
+    Source::find(&from.place, &from.path).map_err(|error| failed(&from.name, &error))
+}
+
+fn failed(name: &str, error: &CopyError) -> CliError {
+    CliError::host(format!("cannot copy ({})", name.trim()), error)
+}
+
+/// `None`: the stream.
+fn open(store: &Store, side: &Side) -> Result<Option<Opened>, CliError> {
+    let (target, path) = match side {
+        Side::Stream => return Ok(None),
+        Side::Host(path) => {
+            let owner = Owner::As {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            };
+            let (place, name) = (Place::Host, String::new());
+            return Ok(Some(Opened { place, path: path.clone(), owner, name }));
+        }
+        Side::Container(target, path) => (target, path),
+    };
+    let wanted = target::one(Some(target))?;
+    let record = target::find(store, &wanted.pod)?;
+    let container = target::container(&record, wanted.container.as_ref())?;
+    let name = format!("{}/{}", record.name, container.name);
+    let root = running::root(container).ok_or_else(|| running::not_running(&name, &record.name))?;
+    let plan = running::plan(store, &record.name)?;
+    let process = running::launch(&plan, &container.name)?.oci.process().clone();
+    let user = process.map(|process| process.user().clone()).unwrap_or_default();
+    let owner = Owner::As { uid: user.uid(), gid: user.gid() };
+    let name = format!(" in {name}");
+    Ok(Some(Opened { place: Place::Root(root), path: path.clone(), owner, name }))
+}
+
+fn report(skipped: &[Skipped]) -> ExitCode {
+    for Skipped { path, kind } in skipped {
+        let text = format!("not copied: {} is a {kind}", path.display());
+        output::error_line(&sanitize(&text));
+    }
+    if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_is_the_stream_the_host_or_a_container() {
+        let side = |word: &str| word.parse::<Side>();
+        let inside = |target: &str, path: &str| {
+            Ok(Side::Container(target.parse().unwrap(), PathBuf::from(path)))
+        };
+        assert_eq!(side("-"), Ok(Side::Stream));
+        assert_eq!(side("shop/web:/etc"), inside("shop/web", "/etc"));
+        assert_eq!(side("shop:etc/x:y"), inside("shop", "/etc/x:y"));
+        assert_eq!(side("shop/web:"), inside("shop/web", "/"));
+        for host in ["x", "./a:b", "/a:b", "../a:b", "a/b"] {
+            assert_eq!(side(host), Ok(Side::Host(host.into())), "{host}");
+        }
+        assert!(side("").is_err());
+        assert!(side("Bad Pod:/x").is_err());
+    }
+}
