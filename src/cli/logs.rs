@@ -1,8 +1,9 @@
 //! `podspec logs`: what containers wrote, from their logs; following by inotify, not by looking again.
 
+use super::Format;
 use super::error::CliError;
 use super::output::{self, paint, prefix_style};
-use super::target::{self, TargetArg};
+use super::target::{self, Target, TargetArg};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
 use crate::state::store::Store;
@@ -25,6 +26,12 @@ Examples:
   podspec logs -f --tail 20 shop/web     the last lines, and what comes
   podspec logs -t --since 10m shop/web shop/db
   podspec logs -f                        the pod of ./pod.yaml; `/web` is its container
+  podspec logs -f shop billing           several pods, each line with its own
+  podspec logs --format json shop | jq -r 'select(.stream == \"stderr\").text'
+
+Lines are in the order of their times. On a terminal whatever it would obey (escapes, controls, text
+turned round) is shown as \u{fffd}; `--raw` passes it on, and so does every other output: a pipe gets
+the bytes that the container wrote. JSON is one object a line.
 
 The logs of a pod that is down stay until its next `up`.")]
 pub(super) struct Logs {
@@ -40,6 +47,12 @@ pub(super) struct Logs {
     /// With the time of each line
     #[arg(short, long)]
     timestamps: bool,
+    /// The bytes that the containers wrote, also to a terminal, which obeys them
+    #[arg(long, conflicts_with = "format")]
+    raw: bool,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
     /// Pods, or containers of them; the pods of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]
     targets: Vec<TargetArg>,
@@ -48,32 +61,69 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let since = self.since.as_deref().map(parse_since).transpose()?;
-        let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
-        for target in &target::many(&self.targets)? {
-            let wanted: Vec<ContainerName> = target.container.iter().cloned().collect();
-            match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
-                Some((_, containers)) => containers.extend(wanted),
-                None => pods.push((target.pod.clone(), wanted)),
-            }
-        }
+        let pods = by_pod(target::many(&self.targets)?);
         let mut followers = Vec::new();
+        let mut shown = 0;
         for (pod, containers) in &pods {
             let mut follower = Follower::open(store, pod, containers, false)?;
             follower.timestamps = self.timestamps;
+            follower.json = self.format == Format::Json;
+            follower.raw = self.raw || !output::stdout_is_terminal();
             follower.since.clone_from(&since);
             if pods.len() > 1 {
-                follower.name_pod();
+                follower.name_pod(shown);
             }
+            shown += follower.logs.len();
             followers.push(follower);
         }
-        for follower in &mut followers {
-            follower.show_begin(self.tail)?;
-        }
+        align(&mut followers);
+        show_begin(&mut followers, self.tail)?;
         if self.follow {
             follow(followers, store)?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Each pod once; with all of its containers where one target is the whole pod.
+fn by_pod(targets: Vec<Target>) -> Vec<(PodName, Vec<ContainerName>)> {
+    let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
+    for target in targets {
+        let wanted: Vec<ContainerName> = target.container.into_iter().collect();
+        match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
+            Some((_, known)) if known.is_empty() || wanted.is_empty() => known.clear(),
+            Some((_, known)) => known.extend(wanted),
+            None => pods.push((target.pod, wanted)),
+        }
+    }
+    pods
+}
+
+/// Names in front of lines are as wide in each pod.
+fn align(followers: &mut [Follower]) {
+    let logs = || followers.iter().flat_map(|follower| &follower.logs);
+    let width = logs().map(|log| log.width).max().unwrap_or(0);
+    for log in followers.iter_mut().flat_map(|follower| &mut follower.logs) {
+        log.width = width;
+    }
+}
+
+/// What is there already, of all pods together: merged by time, or the last lines of each container.
+fn show_begin(followers: &mut [Follower], tail: Option<usize>) -> Result<(), CliError> {
+    let mut lines = Vec::new();
+    let mut places = Vec::new();
+    for (number, follower) in followers.iter_mut().enumerate() {
+        let of_pod = follower.take_begin(tail);
+        places.extend((0..of_pod.len()).map(|log| (number, log)));
+        lines.extend(of_pod);
+    }
+    while let Some(next) = earliest(&lines) {
+        if let Some(line) = lines[next].pop_front() {
+            let (number, log) = places[next];
+            followers[number].show(log, &line)?;
+        }
+    }
+    Ok(())
 }
 
 /// Until the containers have ended and none will start again.
@@ -125,6 +175,9 @@ pub(super) struct Follower {
     prefix: bool,
     pub timestamps: bool,
     pub since: Option<String>,
+    /// Bytes as they are; else without what a terminal would obey.
+    raw: bool,
+    json: bool,
     inotify: Inotify,
 }
 
@@ -158,6 +211,8 @@ impl Follower {
             prefix,
             timestamps: false,
             since: None,
+            raw: !output::stdout_is_terminal(),
+            json: false,
             inotify,
         };
         follower.find_logs(store, wanted).map_err(failed)?;
@@ -197,8 +252,8 @@ impl Follower {
         Ok(())
     }
 
-    /// What is there already: merged by time, or the last lines of each.
-    fn show_begin(&mut self, tail: Option<usize>) -> Result<(), CliError> {
+    /// What is there already, or the last of it, of each container.
+    fn take_begin(&mut self, tail: Option<usize>) -> Vec<VecDeque<Line>> {
         for log in &mut self.logs {
             log.start_at_oldest();
         }
@@ -218,12 +273,7 @@ impl Follower {
             }
             lines.push(of_log);
         }
-        while let Some(next) = earliest(&lines) {
-            if let Some(line) = lines[next].pop_front() {
-                self.show(next, &line)?;
-            }
-        }
-        Ok(())
+        lines
     }
 
     /// What was written since the last look.
@@ -253,10 +303,11 @@ impl Follower {
         Ok(more)
     }
 
-    /// Lines begin with the pod's name too.
-    fn name_pod(&mut self) {
+    /// Lines begin with the pod's name too; so many containers of other pods have their colours.
+    fn name_pod(&mut self, others: usize) {
         self.prefix = true;
         for log in &mut self.logs {
+            log.index += others;
             log.shown = format!("{}/{}", self.pod, log.name);
             log.width += self.pod.as_str().len() + 1;
         }
@@ -277,6 +328,15 @@ impl Follower {
 
     fn show(&self, index: usize, line: &Line) -> Result<(), CliError> {
         let log = &self.logs[index];
+        if self.json {
+            return output::json_line(&LineRecord {
+                time: &line.time,
+                pod: self.pod.as_str(),
+                container: &log.name,
+                stream: line.stream.word(),
+                text: &String::from_utf8_lossy(&line.text),
+            });
+        }
         let mut text = Vec::with_capacity(line.text.len() + 32);
         if self.prefix {
             let name = format!("{:<width$} | ", log.shown, width = log.width);
@@ -287,12 +347,12 @@ impl Follower {
             text.extend_from_slice(line.time.as_bytes());
             text.push(b' ');
         }
-        if output::stdout_is_terminal() {
-            text.extend_from_slice(
-                output::sanitize(&String::from_utf8_lossy(&line.text)).as_bytes(),
-            );
-        } else {
+        if self.raw {
             text.extend_from_slice(&line.text);
+        } else {
+            // A terminal's lines (`tty: true`) end with CR LF.
+            let line = line.text.strip_suffix(b"\r").unwrap_or(&line.text);
+            text.extend_from_slice(output::sanitize(&String::from_utf8_lossy(line)).as_bytes());
         }
         text.push(b'\n');
         output::raw(&text)
@@ -310,9 +370,20 @@ fn earliest(lines: &[VecDeque<Line>]) -> Option<usize> {
     heads.min().map(|(_, index)| index)
 }
 
+/// A line as JSON has it; what is no UTF-8 is replaced.
+#[derive(serde::Serialize)]
+struct LineRecord<'a> {
+    time: &'a str,
+    pod: &'a str,
+    container: &'a str,
+    stream: &'a str,
+    text: &'a str,
+}
+
 /// A whole line of a container.
 struct Line {
     time: String,
+    stream: Stream,
     text: Vec<u8>,
 }
 
@@ -378,7 +449,11 @@ impl Reader {
             Stream::Stderr => 1,
         }];
         partial.extend_from_slice(record.text);
-        record.ends.then(|| Line { time: record.time.to_owned(), text: std::mem::take(partial) })
+        record.ends.then(|| Line {
+            time: record.time.to_owned(),
+            stream: record.stream,
+            text: std::mem::take(partial),
+        })
     }
 
     /// At the end of a file: goes on with the next newer one; `false` where there is none.

@@ -18,7 +18,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",

@@ -172,3 +172,112 @@ fn live_stats_are_drawn_in_place_and_ctrl_c_ends_them() {
     assert_eq!(host.finish(watch).code, Some(0));
     host.assert_clean();
 }
+
+/// Two containers that write hostile text by turns, one of them with a terminal.
+fn hostile_pod(host: &Host, name: &str) {
+    let script = format!(
+        "$| = 1; $0 = {0}; print {0}, qq(\\n); print STDERR qq(error\\n); sleep",
+        literal(HOSTILE)
+    );
+    let mut tty = perl(&script);
+    tty["tty"] = json!(true);
+    let containers = json!({ "web": perl(&script), "tty": tty });
+    host.up(&json!({ "name": name, "network": "none", "containers": containers }));
+    for container in ["web", "tty"] {
+        host.wait_log(&format!("{name}/{container}"), "error");
+    }
+}
+
+#[test]
+fn logs_of_several_pods_are_one_by_time_and_json_says_whose() {
+    let Some(host) = Host::new() else { return };
+    for name in ["one", "three"] {
+        hostile_pod(&host, name);
+    }
+    let text = host.podspec(["logs", "one", "three"]).success();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 8);
+    assert!(lines[..4].iter().all(|line| line.starts_with("one/")), "by time:\n{text}");
+    assert!(lines[0].starts_with("one/web   | ") || lines[0].starts_with("one/tty   | "), "{text}");
+    assert!(text.contains(HOSTILE), "a pipe gets the bytes as they are");
+
+    let json = host.podspec(["logs", "--format", "json", "one/web", "three/tty"]).success();
+    assert_harmless(&json);
+    let records: Vec<Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let hostile = records.iter().filter(|record| record["text"] == HOSTILE).count();
+    assert_eq!((records.len(), hostile), (4, 1), "the terminal's end with CR: {records:#?}");
+    let error = records.iter().find(|r| r["stream"] == "stderr").unwrap();
+    assert_eq!(
+        (&error["pod"], &error["container"], &error["text"]),
+        (&json!("one"), &json!("web"), &json!("error"))
+    );
+    let times: Vec<&str> = records.iter().map(|r| r["time"].as_str().unwrap()).collect();
+    assert!(times.is_sorted());
+    // A pod and one of its containers is the pod.
+    assert_eq!(host.podspec(["logs", "one/web", "one"]).success().lines().count(), 4);
+    assert!(host.podspec(["logs", "--raw", "--format", "json", "one"]).code == Some(2));
+
+    let mut follow = host.start_podspec(["logs", "-f", "--format", "json", "one", "three"]);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(follow.stdout.take().unwrap()));
+    assert_eq!(lines.by_ref().take(8).count(), 8);
+    host.down("one");
+    host.down("three");
+    assert_eq!(host.finish(follow).code, Some(0));
+    host.assert_clean();
+}
+
+/// Text from a container, by every command that prints some, on a terminal.
+#[test]
+fn no_command_lets_a_container_drive_the_terminal() {
+    let Some(host) = Host::new() else { return };
+    hostile_pod(&host, "shop");
+    let shown = |args: &[&str]| {
+        let mut terminal = Terminal::start(&host, args);
+        terminal.end(&host).stdout
+    };
+    // What a terminal turns LF into, and the colours that are ours.
+    let plain = |text: String| {
+        let text = text.replace("\r\n", "\n");
+        let ours =
+            ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[36m"];
+        ours.iter().fold(text, |text, code| text.replace(code, ""))
+    };
+    for args in [
+        &["logs", "shop"][..],
+        &["logs", "-t", "shop/web"],
+        &["logs", "shop/tty"],
+        &["logs", "--format", "json", "shop"],
+        &["top", "shop"],
+        &["top", "--format", "json", "shop"],
+        &["ps"],
+        &["inspect", "shop"],
+        &["stats", "--no-stream", "shop"],
+        &["exec", "shop/web", "--", "\u{1b}]0;x\u{7}"],
+        &["cp", "shop/web:/\u{1b}]0;x\u{7}", "x"],
+    ] {
+        let text = plain(shown(args));
+        assert!(!text.trim().is_empty(), "{args:?} says nothing");
+        assert_harmless(&text);
+    }
+    assert!(shown(&["logs", "--raw", "shop/web"]).contains(HOSTILE), "unless it is asked for");
+    host.down("shop");
+
+    // A start that fails shows the last output.
+    let script = format!("print {}, qq(\\n); exit 1", literal(HOSTILE));
+    let mut pod =
+        json!({ "name": "shop", "network": "none", "containers": { "web": perl(&script) } });
+    let file = host.pod(&pod);
+    let front = plain(shown(&["up", &file]));
+    // The view of the start is drawn in place.
+    let mut drawn = front.clone();
+    for code in ["\r", "\u{1b}[1A", "\u{1b}[J", "\u{1b}[2A"] {
+        drawn = drawn.replace(code, "");
+    }
+    assert!(drawn.contains("evil"), "{front:?}");
+    assert_harmless(&drawn);
+    pod["containers"]["web"]["command"] = json!(["/no/such/program"]);
+    let file = host.pod(&pod);
+    assert!(shown(&["up", "-d", &file]).contains("/no/such/program"));
+    host.assert_clean();
+}
