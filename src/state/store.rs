@@ -74,7 +74,8 @@ impl Store {
     pub fn mark_boot(&self, boot: &str) -> Result<(), StateError> {
         for root in [&self.run, &self.data] {
             let path = root.join("boot");
-            let next = root.join("boot.next");
+            // Of one's own: another process may do the same right now.
+            let next = root.join(format!("boot.next.{}", std::process::id()));
             let written = std::fs::write(&next, boot).and_then(|()| std::fs::rename(&next, &path));
             written.map_err(|source| StateError::Write { path, source })?;
         }
