@@ -34,3 +34,5 @@ mod leftovers;
 mod attach;
 // Files in and out, whatever the container does meanwhile.
 mod cp;
+// docs/json.md is what the commands print.
+mod formats;

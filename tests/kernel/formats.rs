@@ -1,0 +1,217 @@
+//! docs/json.md and the JSON that commands print are equal: a field that is printed and not described
+//! fails, and so does one that is described and never printed.
+
+use crate::host::{Host, wait_some};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Fields by path, each with its types.
+type Fields = BTreeMap<String, BTreeSet<String>>;
+
+/// A section's fields, as the document has them.
+fn described(section: &str) -> Fields {
+    let document = include_str!("../../docs/json.md");
+    let begin = document.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("{section}"));
+    let text = document[begin + 4..].split("\n## ").next().unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let fields = rows.map(|row| {
+        let (path, rest) = row.split_once("` | ").unwrap();
+        let types = rest.split(" | ").next().unwrap().split(" or ").map(str::to_owned);
+        (path.to_owned(), types.collect())
+    });
+    fields.collect()
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Every field of a value, as deep as the document goes.
+fn printed(value: &Value, path: &str, known: &Fields, found: &mut Fields) {
+    // An object in a list is told by its fields.
+    let is_item = path.ends_with("[]") && value.is_object();
+    if !path.is_empty() && !is_item {
+        found.entry(path.to_owned()).or_default().insert(kind(value).to_owned());
+    }
+    if known.get(path).is_some_and(|types| types.contains("any")) {
+        return;
+    }
+    match value {
+        Value::Array(items) => {
+            items.iter().for_each(|item| printed(item, &format!("{path}[]"), known, found));
+        }
+        Value::Object(fields) => {
+            let is_map = known.contains_key(&format!("{path}.*"));
+            for (key, value) in fields {
+                let key = if is_map { "*" } else { key };
+                let dot = if path.is_empty() { "" } else { "." };
+                printed(value, &format!("{path}{dot}{key}"), known, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What of the fields is printed otherwise than described, or not at all.
+fn compare(section: &str, known: &Fields, samples: &[Value]) -> Vec<String> {
+    let mut found = Fields::new();
+    samples.iter().for_each(|sample| printed(sample, "", known, &mut found));
+    let mut wrong = Vec::new();
+    for (path, kinds) in &found {
+        let Some(types) = known.get(path) else {
+            wrong.push(format!("{section}: `{path}` ({kinds:?}) is printed and not described"));
+            continue;
+        };
+        // A whole number is a number.
+        let fits = |kind: &String| {
+            types.contains(kind)
+                || types.contains("any")
+                || (kind == "integer" && types.contains("number"))
+        };
+        if !kinds.iter().all(fits) {
+            wrong.push(format!("{section}: `{path}` is {kinds:?}, described as {types:?}"));
+        }
+    }
+    for path in known.keys().filter(|path| !found.contains_key(*path)) {
+        let parents = path.match_indices('.').map(|(at, _)| &path[..at]);
+        // What this machine has not, it cannot show the fields of.
+        let is_null =
+            |parent: &str| found.get(parent).is_some_and(|k| k.len() == 1 && k.contains("null"));
+        if !parents.into_iter().any(is_null) {
+            wrong.push(format!("{section}: `{path}` is described and never printed"));
+        }
+    }
+    wrong
+}
+
+/// The fields below a path, as if they were the whole.
+fn below(fields: &Fields, prefix: &str, becomes: &str) -> Fields {
+    let inner = fields.iter().filter_map(|(path, types)| {
+        Some((format!("{becomes}{}", path.strip_prefix(prefix)?), types.clone()))
+    });
+    inner.collect()
+}
+
+fn sh(script: &str) -> Value {
+    json!({ "rootfs": "host", "command": ["sh", "-c", script] })
+}
+
+/// Containers in every state, ports, a volume, and a network of a container's own.
+fn pod_of_all_kinds() -> Value {
+    let mut web = sh("head -c 4096 /dev/zero > /data/file; sleep infinity");
+    web["volumes"] = json!(["data:/data"]);
+    let mut alone = sh("sleep infinity");
+    alone["namespaces"] = json!({ "net": "private" });
+    let mut never = sh("true");
+    never["dependsOn"] = json!({ "fails": "completed" });
+    json!({
+        "name": "shop", "labels": { "team": "a" }, "ports": ["8080:80", "127.0.0.1:8443:443"],
+        "volumes": { "data": {} },
+        "containers": {
+            "web": web, "alone": alone, "fails": sh("exit 3"), "never": never, "well": sh("true"), "says": sh("echo said")
+        },
+    })
+}
+
+#[test]
+fn every_field_that_is_printed_is_described_and_the_reverse() {
+    let Some(host) = Host::new() else { return };
+    let file = host.pod(&pod_of_all_kinds());
+    host.podspec(["up", "-d", &file]);
+    host.up(&json!({ "name": "broken", "containers": { "c": sh("sleep infinity") } }));
+    host.kill(&host.inspect("broken")["infra"]["pid"], "KILL");
+    wait_some("a reason", || host.inspect("broken")["reason"].as_str().map(str::to_owned));
+    host.wait_status("shop", "fails", "failed");
+    host.wait_log("shop/says", "said");
+    let get = |args: &[&str]| -> Value {
+        let ended = host.podspec(args);
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{args:?}: {ended}"))
+    };
+
+    let mut wrong = Vec::new();
+    let pod = described("inspect");
+    wrong.extend(compare(
+        "inspect",
+        &pod,
+        &[get(&["inspect", "shop"]), get(&["inspect", "broken"])],
+    ));
+    let container = below(&pod, "containers[].", "");
+    let containers =
+        ["web", "alone", "fails", "never"].map(|c| get(&["inspect", &format!("shop/{c}")]));
+    wrong.extend(compare("inspect POD/CONTAINER", &container, &containers));
+    let listed = below(&pod, "", "[].");
+    wrong.extend(compare("ps", &listed, &[get(&["ps", "--format", "json"])]));
+    let ports = below(&pod, "ports[].", "[].");
+    wrong.extend(compare("port", &ports, &[get(&["port", "shop", "--format", "json"])]));
+    wrong.extend(compare("top", &described("top"), &[get(&["top", "shop", "--format", "json"])]));
+
+    let mut stats = described("stats");
+    let of_container = below(&stats, "pods[].", "pods[].containers[].");
+    stats.extend(of_container.into_iter().filter(|(path, _)| !path.ends_with(".containers")));
+    // Only `alone` has a network of its own, and a mapped pressure is the machine's.
+    let sample = get(&["stats", "--no-stream", "--format", "json", "shop"]);
+    wrong.extend(compare("stats", &stats, &[sample]));
+
+    let logs = host.podspec(["logs", "--format", "json", "shop/says"]).success();
+    let lines: Vec<Value> = logs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    wrong.extend(compare("logs", &described("logs"), &lines));
+    let volume = described("volume ls");
+    let listed = get(&["volume", "ls", "--format", "json"]);
+    wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));
+    wrong.extend(compare("plan", &described("plan"), &[get(&["plan", "--format", "json", &file])]));
+    let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n");
+    let bad = bad.to_str().unwrap();
+    let problems = [get(&["validate", "--format", "json", bad, "/no/such.yaml"])];
+    wrong.extend(compare("validate", &described("validate"), &problems));
+
+    host.down("broken");
+    host.down("shop");
+    wrong.extend(compare("prune", &described("prune"), &[get(&["prune", "--format", "json"])]));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    host.assert_clean();
+}
+
+#[test]
+fn a_difference_is_found() {
+    let known = Fields::from([
+        ("a".to_owned(), BTreeSet::from(["integer".to_owned()])),
+        ("b".to_owned(), BTreeSet::from(["string".to_owned(), "null".to_owned()])),
+    ]);
+    assert_eq!(compare("x", &known, &[json!({ "a": 1, "b": null })]), Vec::<String>::new());
+    let wrong = |sample: Value| compare("x", &known, &[sample]).join("\n");
+    assert!(wrong(json!({ "a": 1, "b": "", "c": 2 })).contains("`c`"));
+    assert!(wrong(json!({ "a": "1", "b": "" })).contains("`a` is {\"string\"}"));
+    assert!(wrong(json!({ "a": 1 })).contains("`b` is described and never printed"));
+}
+
+#[test]
+fn every_command_with_a_json_format_has_its_section() {
+    let podspec = |args: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_podspec");
+        let output = std::process::Command::new(program).args(args).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let document = include_str!("../../docs/json.md");
+    let help = podspec(&[]);
+    let commands = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<&str> =
+        commands.filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    assert!(commands.contains(&"ps") && commands.contains(&"volume"), "{commands:?}");
+    for command in commands.into_iter().filter(|command| *command != "podspec") {
+        let help = podspec(&[command]);
+        if help.contains("--format") && help.contains("json") {
+            assert!(
+                document.contains(&format!("\n## {command}\n")),
+                "docs/json.md: no `{command}`"
+            );
+        }
+    }
+}
