@@ -6,7 +6,9 @@ mod board;
 mod boot;
 mod complete;
 mod completions;
+mod config;
 mod cp;
+mod docs;
 mod down;
 mod error;
 mod exec;
@@ -14,6 +16,7 @@ mod explain;
 mod file;
 mod graph;
 mod help;
+mod init;
 mod inspect;
 mod live;
 mod logs;
@@ -103,6 +106,9 @@ enum Command {
     Plan(plan::Plan),
     Graph(graph::Graph),
     Validate(validate::Validate),
+    Config(config::Config),
+    Init(init::Init),
+    Docs(docs::Docs),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
@@ -143,6 +149,9 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(&store),
         Command::Graph(command) => command.run(),
         Command::Validate(command) => command.run(),
+        Command::Config(command) => command.run(),
+        Command::Init(command) => command.run(),
+        Command::Docs(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),

@@ -75,9 +75,14 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), CliError> {
 
 /// Writes a value as JSON, readable and with a line feed.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    line(&json_text(value)?)
+}
+
+/// A value as JSON, readable, and safe to show.
+pub(super) fn json_text(value: &impl serde::Serialize) -> Result<String, CliError> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| CliError::host("cannot write JSON", &error))?;
-    line(&escape_json(text))
+    Ok(escape_json(text))
 }
 
 /// Writes a value as JSON on one line, for streams of them.

@@ -82,7 +82,7 @@ fn describe(field: &mut Map<String, Value>, types_with_snippets: &[String]) {
     let Some(text) = field.get("description").and_then(Value::as_str) else { return };
     let mut markdown = text.to_owned();
     if let Some(default) = field.get("default") {
-        markdown.push_str(&format!("\n\nDefault: `{}`", inline(default)));
+        markdown.push_str(&format!("\n\nDefault: `{}`", yaml::inline(default)));
     }
     let examples = field.get("examples").and_then(Value::as_array).cloned().unwrap_or_default();
     let (deep, plain): (Vec<Value>, Vec<Value>) = examples.into_iter().partition(is_deep);
@@ -119,17 +119,6 @@ fn is_deep(example: &Value) -> bool {
         Value::Object(_) => true,
         Value::Array(items) => items.iter().any(|item| item.is_object() || item.is_array()),
         _ => false,
-    }
-}
-
-/// As it stands in a pod file, in one line.
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod problem;
 pub mod publish;
 pub mod quantity;
 pub mod raw;
+mod reference;
 pub mod schema;
 pub mod share;
 pub mod signal;
@@ -23,6 +24,7 @@ pub mod tree;
 pub mod validate;
 pub mod volume;
 mod words;
+pub mod write;
 pub mod yaml;
 
 use crate::names::PodName;
@@ -32,6 +34,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tree::{Document, Kind, Node};
 
+pub use reference::reference;
 pub use schema::schema;
 
 /// What a file is read against.

@@ -115,7 +115,7 @@ fn describe_values(object: &mut Map<String, Value>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const WORDS: &[&str] = &[
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    fn is_in_file(path: &str, text: &str) {
+    pub(in crate::spec) fn is_in_file(path: &str, text: &str) {
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, text).unwrap();
         }

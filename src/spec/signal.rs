@@ -40,6 +40,12 @@ pub fn near(word: &str) -> Option<String> {
     did_you_mean(&word.to_uppercase(), SIGNALS.iter().map(|(name, _)| *name))
 }
 
+/// As `signal` reads it: by name, where it has one.
+pub fn name(number: i32) -> String {
+    let known = SIGNALS.iter().find(|(_, known)| *known == number);
+    known.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
 /// `SIGTERM`, `term`, `15`, `RTMIN+3`.
 pub fn signal(word: &str) -> Option<i32> {
     if word.bytes().all(|b| b.is_ascii_digit()) {

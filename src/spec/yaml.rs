@@ -9,3 +9,35 @@ pub fn text(value: &Value) -> String {
     options.compact_list_indent = false;
     serde_yaml::to_string_with_options(value, options).unwrap_or_default()
 }
+
+/// As it stands in a pod file, in one line.
+pub fn inline(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::tree::{self, Kind};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_text_comes_back_as_it_was(key in "[ -~é\u{4e2d}]{1,12}", word in "[ -~\n\té\u{1f600}]{0,40}") {
+            let document = Value::Object([(key.clone(), Value::from(word.clone()))].into_iter().collect());
+            let (documents, problems) = tree::parse(&text(&document));
+            prop_assert!(problems.is_empty(), "{problems:?}");
+            let Kind::Map(map) = &documents[0].root.kind else { panic!("no map") };
+            let value = &map[&key].value;
+            prop_assert_eq!(value.text(), Some(word.as_str()));
+            let is_quoted = value.boolean().is_none() && value.number().is_none() && !value.is_null();
+            prop_assert!(is_quoted, "{}", text(&document));
+        }
+    }
+}

@@ -7,6 +7,10 @@ mod completion;
 mod flags;
 // The manual pages.
 mod man;
+// The file as it is understood.
+mod config;
+// A first file.
+mod init;
 // Drawings, where nothing runs.
 mod picture;
 

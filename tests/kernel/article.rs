@@ -2,7 +2,8 @@
 //! are the article's own where podspec is not involved: `ip netns`, `ip a`, `curl`, `hostname`, `ps -ef`.
 
 use crate::host::{Host, http_wait};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// The IPv4 addresses of a named network namespace, `lo` left out: (link, address).
 fn addresses(host: &Host, netns: &str) -> Vec<(String, String)> {
@@ -39,6 +40,21 @@ fn hello_answers() {
     // The greeter listens on the pod's own 127.0.0.1 and nowhere else.
     host.sh("curl -sS --max-time 5 localhost:7000").fails(7);
     host.down("hello");
+    host.assert_clean();
+}
+
+/// What `podspec init` writes runs as it is.
+#[test]
+fn a_first_file_answers() {
+    let Some(host) = Host::new() else { return };
+    // So that leftovers of a pod of this name are noticed.
+    let here = Path::new(&host.pod(&json!({ "name": "first" }))).parent().unwrap().to_owned();
+    host.finish(host.start(host.command(["init", "first"]).current_dir(&here))).success();
+    host.podspec(["up", "-d", here.join("first.pod.yaml").to_str().unwrap()]).success();
+    http_wait("127.0.0.1:8080");
+    let body = host.sh("curl -sS --max-time 5 localhost:8080").success();
+    assert_eq!(body, "Hello from first\n");
+    host.podspec(["down", "--volumes", "first"]).success();
     host.assert_clean();
 }
 

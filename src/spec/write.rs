@@ -1,0 +1,252 @@
+//! A pod back into the words of a pod file: what was understood, defaults and all. It loads to the same
+//! `PodSpec` again, on any machine and in any directory: variables are replaced, paths are absolute.
+
+use super::model::*;
+use super::signal;
+use indexmap::IndexMap;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// The pod as a document of a pod file.
+pub fn document(spec: &PodSpec) -> Value {
+    // Without `..`: a new field must find its place here.
+    let PodSpec {
+        name,
+        labels,
+        hostname,
+        share,
+        network,
+        dns,
+        hosts,
+        ports,
+        sysctls,
+        shm_size,
+        volumes,
+        containers,
+    } = spec;
+    let mut pod = Map::new();
+    pod.insert("name".to_owned(), json!(name));
+    put(&mut pod, "labels", texts(labels));
+    if share.contains(&Shared::Uts) {
+        pod.insert("hostname".to_owned(), text(hostname));
+    }
+    pod.insert("share".to_owned(), if share.is_empty() { json!("none") } else { json!(share) });
+    pod.insert("network".to_owned(), json!(network));
+    put(&mut pod, "dns", dns_words(dns));
+    put(&mut pod, "hosts", json!(hosts));
+    put(&mut pod, "ports", ports.iter().map(port).collect());
+    put(&mut pod, "sysctls", texts(sysctls));
+    if share.contains(&Shared::Ipc) {
+        pod.insert("shmSize".to_owned(), size(*shm_size));
+    }
+    let named = volumes.iter().map(|(name, of)| (name.to_string(), volume(of)));
+    put(&mut pod, "volumes", Value::Object(named.collect()));
+    let named = containers.iter().map(|(name, of)| (name.to_string(), container(spec, of)));
+    pod.insert("containers".to_owned(), Value::Object(named.collect()));
+    Value::Object(pod)
+}
+
+/// What is empty is left out.
+fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
+    let empty = match &value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        value => value.is_null(),
+    };
+    if !empty {
+        map.insert(key.to_owned(), value);
+    }
+}
+
+fn container(spec: &PodSpec, container: &Container) -> Value {
+    let Container {
+        root,
+        argv,
+        working_dir,
+        user,
+        groups,
+        env,
+        mounts,
+        devices,
+        ulimits,
+        oom_score_adj,
+        hostname,
+        ports,
+        depends_on,
+        restart,
+        stop_signal,
+        stop_timeout,
+        namespaces,
+        logs,
+    } = container;
+    let mut map = Map::new();
+    let root = match root {
+        Root::Directory(at) => path(at),
+        Root::Host => json!("host"),
+    };
+    map.insert("rootfs".to_owned(), root);
+    put(&mut map, "command", argv.iter().map(|word| text(word)).collect());
+    map.insert("workingDir".to_owned(), path(working_dir));
+    map.insert("user".to_owned(), user_word(user));
+    put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
+    put(&mut map, "env", texts(env));
+    put(&mut map, "volumes", mounts.iter().map(mount).collect());
+    put(&mut map, "devices", devices.iter().map(device).collect());
+    let limits = ulimits.iter().map(|(kind, limit)| (kind.to_string(), json!(limit)));
+    put(&mut map, "ulimits", Value::Object(limits.collect()));
+    put(&mut map, "oomScoreAdj", json!(oom_score_adj));
+    if !spec.shares(container, Shared::Uts) {
+        map.insert("hostname".to_owned(), text(hostname));
+    }
+    put(&mut map, "ports", ports.iter().map(port).collect());
+    put(&mut map, "dependsOn", json!(depends_on));
+    map.insert("restart".to_owned(), json!(restart_word(*restart)));
+    map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
+    map.insert("stopTimeout".to_owned(), json!(span(*stop_timeout)));
+    put(&mut map, "namespaces", json!(namespaces));
+    let logs = json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files });
+    map.insert("logs".to_owned(), logs);
+    Value::Object(map)
+}
+
+/// A dollar that is meant as one.
+fn text(word: &str) -> Value {
+    Value::String(word.replace('$', "$$"))
+}
+
+fn path(path: &Path) -> Value {
+    text(&path.to_string_lossy())
+}
+
+fn texts(map: &IndexMap<String, String>) -> Value {
+    Value::Object(map.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+}
+
+fn dns_words(dns: &Dns) -> Value {
+    let Dns { servers, search, options } = dns;
+    let mut map = Map::new();
+    put(&mut map, "servers", json!(servers));
+    put(&mut map, "search", search.iter().map(|word| text(word)).collect());
+    put(&mut map, "options", options.iter().map(|word| text(word)).collect());
+    Value::Object(map)
+}
+
+fn port(port: &Port) -> Value {
+    let Port { address, host, container, count, protocol, name } = port;
+    let end = |first: u16| match count {
+        0 | 1 => json!(first),
+        count => json!(format!("{first}-{}", u32::from(first) + u32::from(*count) - 1)),
+    };
+    let mut map = Map::new();
+    map.insert("host".to_owned(), end(*host));
+    map.insert("container".to_owned(), end(*container));
+    put(&mut map, "address", json!(address));
+    map.insert("protocol".to_owned(), json!(protocol));
+    put(&mut map, "name", name.as_ref().map_or(Value::Null, |name| text(name)));
+    Value::Object(map)
+}
+
+fn volume(volume: &Volume) -> Value {
+    match volume {
+        Volume::Persistent => json!({}),
+        Volume::Tmpfs { size: bytes } => json!({ "tmpfs": size(*bytes) }),
+        Volume::EmptyDir => json!({ "emptyDir": {} }),
+        Volume::Files { files } => json!({ "files": texts(files) }),
+        Volume::Host { path: at, create } => json!({ "host": path(at), "create": create }),
+    }
+}
+
+fn mount(mount: &Mount) -> Value {
+    let Mount { source, target, read_only } = mount;
+    let mut map = Map::new();
+    match source {
+        MountSource::Volume { name, sub_path } => {
+            map.insert("source".to_owned(), json!(name));
+            map.insert("target".to_owned(), path(target));
+            put(&mut map, "subPath", sub_path.as_ref().map_or(Value::Null, |sub| path(sub)));
+        }
+        MountSource::Path(at) => {
+            map.insert("source".to_owned(), path(at));
+            map.insert("target".to_owned(), path(target));
+        }
+        MountSource::Tmpfs { size: bytes } => {
+            map.insert("type".to_owned(), json!("tmpfs"));
+            map.insert("target".to_owned(), path(target));
+            map.insert("size".to_owned(), size(*bytes));
+        }
+    }
+    map.insert("readOnly".to_owned(), json!(read_only));
+    Value::Object(map)
+}
+
+fn device(device: &Device) -> Value {
+    let Device { path: at, target } = device;
+    json!({ "path": path(at), "target": path(target) })
+}
+
+fn name_or_id(who: &NameOrId) -> String {
+    match who {
+        NameOrId::Id(id) => id.to_string(),
+        NameOrId::Name(name) => name.clone(),
+    }
+}
+
+fn user_word(user: &User) -> Value {
+    let group = user.group.as_ref().map(|group| format!(":{}", name_or_id(group)));
+    text(&format!("{}{}", name_or_id(&user.user), group.unwrap_or_default()))
+}
+
+fn restart_word(restart: Restart) -> String {
+    match restart {
+        Restart::No => "no".to_owned(),
+        Restart::OnFailure { most: None } => "on-failure".to_owned(),
+        Restart::OnFailure { most: Some(most) } => format!("on-failure:{most}"),
+        Restart::Always => "always".to_owned(),
+        Restart::UnlessStopped => "unless-stopped".to_owned(),
+    }
+}
+
+/// `64Mi` where it is a whole number of the largest unit that divides it.
+fn size(bytes: u64) -> Value {
+    for (unit, factor) in [("Gi", 1u64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        if bytes > 0 && bytes.is_multiple_of(factor) {
+            return json!(format!("{}{unit}", bytes / factor));
+        }
+    }
+    json!(bytes)
+}
+
+/// `1m30s`, exact to the nanosecond.
+fn span(span: Duration) -> String {
+    let (seconds, nanos) = (span.as_secs(), span.subsec_nanos());
+    let mut out = String::new();
+    for (unit, count) in [("h", seconds / 3600), ("m", seconds / 60 % 60), ("s", seconds % 60)] {
+        if count > 0 {
+            out.push_str(&format!("{count}{unit}"));
+        }
+    }
+    match nanos {
+        0 if out.is_empty() => "0s".to_owned(),
+        0 => out,
+        nanos if nanos.is_multiple_of(1_000_000) => format!("{out}{}ms", nanos / 1_000_000),
+        nanos => format!("{out}{}.{:06}ms", nanos / 1_000_000, nanos % 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::quantity;
+
+    #[test]
+    fn quantities_are_exact() {
+        for nanos in
+            [0, 1, 1_000_000, 1_500_000, 90_000_000_000, 3_600_000_000_000, 3_661_001_000_001]
+        {
+            let duration = Duration::from_nanos(nanos);
+            assert_eq!(quantity::duration(&span(duration)), Ok(duration), "{}", span(duration));
+        }
+        assert_eq!((size(64 << 20), size(4097)), (json!("64Mi"), json!(4097)));
+    }
+}
