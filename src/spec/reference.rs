@@ -14,7 +14,8 @@ from an `.env` beside the file; `$$` is a dollar. Top-level keys that begin with
 hold anchors. Several documents (`---`) are several pods. A relative path begins at the file.
 
 Sizes are numbers with `k M G` (1000) or `Ki Mi Gi` (1024), durations numbers with `ms s m h`: `1m30s`.
-Where a key takes *text*, numbers and booleans are taken as they are written.
+Where a key takes *text*, numbers and booleans are taken as they are written. What this version of podspec
+does not do yet is refused at its place (P0900), never ignored.
 ";
 
 /// The whole reference.
