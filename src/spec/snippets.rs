@@ -19,10 +19,6 @@ fn pods() -> Vec<(&'static str, Value)> {
         ("/properties/containers", json!([image_container("${1:web}")])),
         ("/properties/initContainers", json!([host_container("${1:migrate}")])),
         (
-            "/properties/ports",
-            json!([{ "label": "HOST:CONTAINER", "body": ["${1:8080}:${2:80}"] }]),
-        ),
-        (
             "/definitions/Port",
             json!([{
                 "label": "long form",

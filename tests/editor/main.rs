@@ -2,6 +2,8 @@
 //! Helix and Zed. The schema is the one that `podspec schema` prints.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+// A pod by completions alone.
+mod newcomer;
 mod server;
 
 use server::{Item, Server};
