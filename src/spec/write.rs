@@ -66,6 +66,8 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         working_dir,
         user,
         groups,
+        tty,
+        stdin,
         env,
         mounts,
         devices,
@@ -90,6 +92,8 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     map.insert("workingDir".to_owned(), path(working_dir));
     map.insert("user".to_owned(), user_word(user));
     put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
+    map.insert("tty".to_owned(), json!(tty));
+    map.insert("stdin".to_owned(), json!(stdin));
     put(&mut map, "env", texts(env));
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
     put(&mut map, "devices", devices.iter().map(device).collect());
