@@ -48,6 +48,14 @@ impl CliError {
         }
     }
 
+    /// What to do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } | Self::Host { hint, .. } => hint.clone(),
+            _ => None,
+        }
+    }
+
     /// What it came from.
     pub(super) fn causes(self) -> Vec<String> {
         match self {

@@ -1,7 +1,7 @@
 //! A failed start in the words of the file: the supervisor knows the plan, the file is ours.
 
 use super::file::PodFile;
-use super::report::position;
+use super::lines::Lines;
 use crate::names::ContainerName;
 use crate::spec::model::{Container, Root};
 use crate::spec::{self, problem};
@@ -19,7 +19,7 @@ pub(super) fn explain(file: &PodFile, pod: &spec::Pod, failure: &mut Failure) ->
     let cause = failure.causes.first()?.clone();
     let place = || {
         let place = pod.places.find(&format!("containers.{name}.command"));
-        let (line, column) = position(&file.text, place.unwrap_or_default().start);
+        let (line, column) = Lines::new(&file.text).position(place.unwrap_or_default().start);
         format!("`command` stands at {}:{line}:{column}", file.name)
     };
     if let Some(program) = cause.strip_prefix(NOT_FOUND) {

@@ -4,13 +4,13 @@ use super::error::{CliError, report_problems};
 use super::output;
 use crate::names::PodName;
 use crate::spec::problem::Problem;
-use crate::spec::{self, Context, Loaded};
+use crate::spec::{self, Context, Found, Loaded};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The most that a pod file or an env file may hold, bytes.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 4 << 20;
 
 /// A file as it was read.
 #[derive(Debug, Clone)]
@@ -33,6 +33,9 @@ impl PodFile {
         let unreadable = |error: io::Error| CliError::Usage {
             message: match error.kind() {
                 io::ErrorKind::NotFound => format!("there is no file {}", path.display()),
+                io::ErrorKind::IsADirectory => {
+                    format!("{} is a directory, and one pod file is wanted", path.display())
+                }
                 _ => format!("cannot read {}: {error}", path.display()),
             },
             hint: named.is_none().then(|| "name one, or `-` for standard input".to_owned()),
@@ -86,6 +89,10 @@ impl PodFile {
             default_name: self.default_name.clone(),
             env: &env,
             read: &|path| read_text(path),
+            look: &|path| {
+                let found = std::fs::metadata(path).ok()?;
+                Some(if found.is_dir() { Found::Directory } else { Found::File })
+            },
         })
     }
 }
@@ -95,7 +102,11 @@ fn read_text(path: &Path) -> io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let file: File =
         std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     bounded_text(file)
@@ -105,11 +116,14 @@ fn bounded_text(from: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     from.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::other("it is larger than 16 MiB"));
+        return Err(io::Error::other("it is larger than 4 MiB"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        io::Error::other(format!("line {line} is not UTF-8"))
+        let before = &error.as_bytes()[..at];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |byte| byte + 1);
+        let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+        io::Error::other(format!("it is not UTF-8 at line {line}, column {column}"))
     })
 }

@@ -227,6 +227,12 @@ pub(super) fn sanitize(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// As `sanitize`, for text of several lines.
+pub(super) fn harmless(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(sanitize).collect();
+    lines.join("\n")
+}
+
 pub(super) fn is_harmful(c: char) -> bool {
     (c.is_control() && c != '\t')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

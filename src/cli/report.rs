@@ -1,13 +1,15 @@
 //! Problems of a file as people read them: the file and line, the line itself, a label under the token,
 //! and the fix. It prints nothing; the text goes back to the command.
 
+use super::lines::Lines;
 use super::output::is_harmful;
 use crate::spec::problem::{Problem, Severity};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
-    MietteSpanContents, NamedSource, SourceCode, SourceSpan, SpanContents,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 use std::fmt;
+use std::ops::Range;
 
 /// Every problem drawn on the text, then their count.
 pub fn render_problems(
@@ -23,7 +25,8 @@ pub fn render_problems(
         .with_links(false)
         .with_context_lines(1)
         .tab_width(4);
-    let source = Source::new(file, text);
+    let drawn = drawable(text);
+    let source = Source { name: file, drawn: &drawn, lines: Lines::new(&drawn) };
     let mut page = String::new();
     for problem in problems {
         let one = One { problem, source: &source };
@@ -51,87 +54,86 @@ fn total(file: &str, problems: &[Problem]) -> String {
     }
 }
 
-/// The problems for a program: the list that `validate --format json` gives. Lines and columns count from
-/// 1, columns in characters; the end is the first character behind the place.
-pub fn json_problems(file: &str, text: &str, problems: &[Problem]) -> Vec<serde_json::Value> {
-    let one = |problem: &Problem| {
-        let (place, label) = problem.labels.first().cloned().unwrap_or_default();
-        let ((line, column), (end_line, end_column)) =
-            (position(text, place.start), position(text, place.end));
-        serde_json::json!({
-            "file": file,
-            "line": line,
-            "column": column,
-            "endLine": end_line,
-            "endColumn": end_column,
-            "severity": match problem.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
-            "code": problem.code,
-            "message": problem.message,
-            "label": label,
-            "help": problem.help,
-        })
-    };
-    problems.iter().map(one).collect()
-}
-
-/// Line and column of a byte.
-pub(super) fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let last = before.rsplit('\n').next().unwrap_or_default();
-    // A mark at the head of the file is no column.
-    (line, last.trim_start_matches('\u{feff}').chars().count() + 1)
-}
-
 /// The text as it can be drawn: what moves the cursor or is of no width is replaced by as many bytes.
-struct Source(NamedSource<String>);
+struct Source<'a> {
+    name: &'a str,
+    drawn: &'a str,
+    lines: Lines<'a>,
+}
 
-impl Source {
-    fn new(file: &str, text: &str) -> Self {
-        let mut drawn = String::with_capacity(text.len());
-        for c in text.chars() {
-            match c {
-                '\n' | '\t' => drawn.push(c),
-                // Three bytes for three: spans stay true.
-                '\u{feff}' => drawn.push_str("   "),
-                '\r' => drawn.push(' '),
-                c if is_harmful(c) => drawn.extend(std::iter::repeat_n('?', c.len_utf8())),
-                c => drawn.push(c),
-            }
+/// A line that is longer than this is drawn in part.
+const WIDE: usize = 400;
+/// How much of a long line stands on each side of a label, and how much of a long token is labelled.
+const BESIDE: usize = 60;
+/// The most labels of one problem: a round of a thousand containers is told by its first ones.
+const LABELS: usize = 12;
+
+fn drawable(text: &str) -> String {
+    let mut drawn = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => drawn.push(c),
+            // Three bytes for three: spans stay true.
+            '\u{feff}' => drawn.push_str("   "),
+            '\r' => drawn.push(' '),
+            c if is_harmful(c) => drawn.extend(std::iter::repeat_n('?', c.len_utf8())),
+            c => drawn.push(c),
         }
-        Self(NamedSource::new(file, drawn))
+    }
+    drawn
+}
+
+/// The nearest boundary of a character at or before this byte.
+fn boundary(text: &str, byte: usize) -> usize {
+    let byte = byte.min(text.len());
+    (0..=byte).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+impl Source<'_> {
+    /// The part of a place that a label can stand under: of one line, and not without end.
+    fn token(&self, place: &Range<usize>) -> Range<usize> {
+        let start = boundary(self.drawn, place.start);
+        let line = self.lines.range(self.lines.line(start));
+        let end = place.end.clamp(start, line.end.max(start));
+        start..boundary(self.drawn, end.min(start + 2 * BESIDE)).max(start)
+    }
+
+    fn is_wide(&self, byte: usize) -> bool {
+        self.lines.range(self.lines.line(byte)).len() > WIDE
     }
 }
 
-impl SourceCode for Source {
-    /// The whole lines of the span: miette's own context is lines around, or a piece of the line.
+impl SourceCode for Source<'_> {
+    /// The whole lines of the span, long ones in part: miette's own context is lines around.
     fn read_span<'a>(
         &'a self,
         span: &SourceSpan,
-        before: usize,
-        after: usize,
+        _before: usize,
+        _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let text = self.0.inner();
         let (from, to) = (span.offset(), span.offset() + span.len());
-        if before + after == 0 || text.get(from..to).is_none() {
-            return self.0.read_span(span, 0, 0);
-        }
-        let start = text[..from].rfind('\n').map_or(0, |index| index + 1);
         // A span that ends with its line's newline does not have the next line too.
-        let inside = if to > from && text[..to].ends_with('\n') { to - 1 } else { to };
-        let end = text[inside..].find('\n').map_or(text.len(), |index| inside + index);
-        let line = text[..start].matches('\n').count();
-        let count = text[start..end].matches('\n').count() + 1;
+        let inside = if to > from && self.drawn[..to].ends_with('\n') { to - 1 } else { to };
+        let (first, last) = (self.lines.line(from), self.lines.line(inside));
+        let (mut start, mut end) = (self.lines.range(first).start, self.lines.range(last).end);
+        if self.is_wide(from) && from - start > BESIDE {
+            start = boundary(self.drawn, from - BESIDE);
+        }
+        if self.is_wide(inside) && end - to.min(end) > BESIDE {
+            end = boundary(self.drawn, to + BESIDE).max(to);
+        }
+        if end - start > 20 * WIDE {
+            // Two labels too far apart for one picture: miette makes two.
+            return Err(MietteError::OutOfBounds);
+        }
+        let (line, column) = self.lines.position(from);
         Ok(Box::new(MietteSpanContents::new_named(
-            self.0.name().to_owned(),
-            &text.as_bytes()[start..end],
+            self.name.to_owned(),
+            &self.drawn.as_bytes()[start..end],
             (start, end - start).into(),
-            line,
-            0,
-            count,
+            line - 1,
+            column - 1,
+            last - first + 1,
         )))
     }
 }
@@ -148,10 +150,10 @@ fn visible(text: &str) -> String {
 #[derive(Debug)]
 struct One<'a> {
     problem: &'a Problem,
-    source: &'a Source,
+    source: &'a Source<'a>,
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Source")
     }
@@ -186,16 +188,23 @@ impl Diagnostic for One<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let labels = self.problem.labels.iter().enumerate().map(|(index, (place, label))| {
+        let first = self.problem.labels.first().map_or(0, |(place, _)| place.start);
+        // Of a line that is drawn in part, the part is the first label's.
+        let is_drawn = move |at: usize| {
+            let lines = &self.source.lines;
+            at == first || !self.source.is_wide(at) || lines.line(at) != lines.line(first)
+        };
+        let labels = self.problem.labels.iter().enumerate().take(LABELS);
+        let labels = labels.filter(move |(_, (place, _))| is_drawn(place.start));
+        Some(Box::new(labels.map(|(index, (place, label))| {
             let label = Some(visible(label)).filter(|label| !label.is_empty());
-            let place = place.clone();
+            let place = self.source.token(place);
             if index == 0 {
                 LabeledSpan::new_primary_with_span(label, place)
             } else {
                 LabeledSpan::new_with_span(label, place)
             }
-        });
-        Some(Box::new(labels))
+        })))
     }
 }
 
@@ -238,17 +247,28 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_lines_and_columns() {
-        let text = "\u{feff}a: 1\nж: token\n";
-        let at = text.find("token").unwrap();
-        let problem = Problem::error("P0000", "message", at..at + 5, "label").help("help");
-        let found = &json_problems("pod.yaml", text, &[problem])[0];
-        let number = |key: &str| found[key].as_u64().unwrap();
-        assert_eq!((number("line"), number("column")), (2, 4));
-        assert_eq!((number("endLine"), number("endColumn")), (2, 9));
-        assert_eq!(found["severity"], "error");
-        assert_eq!(position(text, 3), (1, 1));
-        assert_eq!(position(text, 999), (3, 1));
+    fn a_long_line_is_drawn_in_part() {
+        let text = format!("{}token{}\n", "ж".repeat(10_000), " x".repeat(10_000));
+        let start = text.find("token").unwrap();
+        let problem = Problem::error("P0000", "message", start..start + 5, "label")
+            .also(0..text.len() - 1, "all of it")
+            .also(start + 40..text.len(), "much");
+        let page = render_problems("pod.yaml", &text, &[problem], false, 80);
+        assert!(page.len() < 2_000 && page.contains("1:10001"), "{page}");
+        let problem = Problem::error("P0000", "message", 0..text.len() - 1, "all of it");
+        assert!(render_problems("pod.yaml", &text, &[problem], false, 80).len() < 2_000);
+    }
+
+    #[test]
+    fn labels_anywhere_never_panic() {
+        let text = format!("a\n{}\n\u{feff}b\r\n{}\n\n", "ж ".repeat(300), "c".repeat(1_000));
+        let ends = [0, 1, 2, 5, 302, 602, 603, 604, 609, 900, text.len() - 1, text.len()];
+        for (one, two) in ends.iter().flat_map(|one| ends.iter().map(move |two| (*one, *two))) {
+            let problem = Problem::error("P0000", "message", one..one.max(two), "label")
+                .also(two..two + 30, "other")
+                .also(0..text.len(), "");
+            render_problems("f", &text, &[problem], false, 80);
+        }
     }
 
     #[test]

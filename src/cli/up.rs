@@ -16,7 +16,7 @@ use crate::plan::step::{Connection, Plan, Protocol, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
 use crate::spec;
 use crate::spec::model::PodSpec;
-use crate::spec::problem::{Problem, Severity};
+use crate::spec::problem::Problem;
 use crate::state::journal::Header;
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{
@@ -444,9 +444,7 @@ pub(super) fn plan_error(
             code,
         };
     };
-    let labels = vec![(span, "here".to_owned())];
-    let severity = Severity::Error;
-    let problem = Problem { code: "P0800", severity, message, labels, help };
+    let problem = Problem::error("P0800", message, span, "here").maybe_help(help);
     CliError::Place { at: Box::new((file.clone(), problem)), code }
 }
 

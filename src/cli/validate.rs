@@ -1,10 +1,11 @@
-//! `podspec validate`: every problem of pod files, and nothing of the machine touched.
+//! `podspec validate`: every problem of pod files, and nothing of the machine touched but files, where
+//! `--fix` says so.
 
 use super::error::{CliError, report_problems};
 use super::file::PodFile;
-use super::report::json_problems;
-use super::{Format, output};
-use serde_json::{Value, json};
+use super::machine::{self, Found};
+use super::{fix, output};
+use crate::spec::problem::{Problem, Severity};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,79 +14,175 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec validate                        ./pod.yaml
-  podspec validate pods/*.yaml
-  podspec validate --format json a.yaml   a list of problems, for an editor or for CI
+  podspec validate pods/ a.yaml           each pod.yaml and *.pod.yaml below pods, and a.yaml
+  podspec validate --fix                  mend what can be mended surely, and show the changes
+  podspec validate --format json -        a list of problems of standard input, for an editor
+  podspec validate --format sarif .       for code scanning; `github` annotates a pull request
 
 Exit code: 0 where all files are well (warnings or not), 2 where one is not.")]
 pub(super) struct Validate {
-    /// Pod files, `-` for standard input; ./pod.yaml where none is named
+    /// Pod files or directories, `-` for standard input; ./pod.yaml where none is named
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// How to report
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
-    format: Format,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Reporting::Human)]
+    format: Reporting,
+    /// Take warnings for errors
+    #[arg(long, value_name = "WHAT")]
+    deny: Option<Denied>,
+    /// Mend the files where it is sure what was meant; comments and layout stay
+    #[arg(long)]
+    fix: bool,
+}
+
+/// How problems are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Reporting {
+    // Not doc comments: clap would make a page of the two.
+    Human,
+    Json,
+    Sarif,
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Denied {
+    Warnings,
 }
 
 impl Validate {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let named: Vec<Option<&Path>> = match self.files.as_slice() {
-            [] => vec![None],
-            files => files.iter().map(|file| Some(file.as_path())).collect(),
-        };
-        let mut all_well = true;
-        let mut list = Vec::new();
-        for path in named {
-            all_well &= match self.format {
-                Format::Human => show(path)?,
-                Format::Json => collect(path, &mut list),
-            };
+        if self.fix && self.files.iter().any(|file| file == Path::new("-")) {
+            return Err(CliError::usage("standard input cannot be mended: name a file"));
         }
-        if self.format == Format::Json {
-            output::json(&list)?;
+        let mut files = Vec::new();
+        if self.files.is_empty() {
+            files.push(None);
+        }
+        for named in &self.files {
+            if named.is_dir() {
+                files.extend(pod_files(named)?.into_iter().map(Some));
+            } else {
+                files.push(Some(named.clone()));
+            }
+        }
+        let mut all_well = true;
+        let mut found = Vec::new();
+        for path in &files {
+            all_well &= self.one(path.as_deref(), &mut found)?;
+        }
+        match self.format {
+            Reporting::Human => {}
+            Reporting::Json => output::json(&machine::list(&found))?,
+            Reporting::Sarif => {
+                output::json(&machine::sarif(&found, str::to_owned))?;
+            }
+            Reporting::Github => {
+                for one in &found {
+                    output::line(&machine::github(one))?;
+                }
+            }
         }
         Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(2) })
     }
+
+    /// Judges one file; whether it is well.
+    fn one(&self, path: Option<&Path>, found: &mut Vec<Found>) -> Result<bool, CliError> {
+        let mut file = match PodFile::read(path) {
+            Ok(file) => file,
+            Err(error) if self.format == Reporting::Human => {
+                error.report();
+                return Ok(false);
+            }
+            Err(error) => {
+                let name = path.unwrap_or(Path::new("pod.yaml")).display().to_string();
+                found.push(machine::unreadable(&name, error.message(), error.hint()));
+                return Ok(false);
+            }
+        };
+        if self.fix {
+            self.mend(&mut file, path.unwrap_or(Path::new("pod.yaml")))?;
+        }
+        let judged = file.judge();
+        let (mut problems, names): (Vec<Problem>, Vec<String>) = match judged {
+            Ok(loaded) => {
+                let names = loaded.pods.iter().map(|pod| pod.spec.name.to_string()).collect();
+                (loaded.warnings, names)
+            }
+            Err(problems) => (problems, Vec::new()),
+        };
+        if self.deny == Some(Denied::Warnings) {
+            problems.iter_mut().for_each(|problem| problem.severity = Severity::Error);
+        }
+        let is_well = problems.iter().all(|problem| problem.severity == Severity::Warning);
+        if self.format != Reporting::Human {
+            found.append(&mut machine::found(&file.name, &file.text, &problems));
+            return Ok(is_well);
+        }
+        if !problems.is_empty() {
+            output::error_text(&report_problems(&file, &problems));
+        }
+        if is_well {
+            output::line(&format!("{}: ok ({})", file.name, names.join(", ")))?;
+        } else if !self.fix && problems.iter().any(|problem| !problem.fix.is_empty()) {
+            let count = problems.iter().filter(|problem| !problem.fix.is_empty()).count();
+            output::error_line(&format!("`podspec validate --fix` mends {count} of them"));
+        }
+        Ok(is_well)
+    }
+
+    /// Writes what can be mended, and shows it.
+    fn mend(&self, file: &mut PodFile, path: &Path) -> Result<(), CliError> {
+        let (text, count) = fix::mend(file);
+        if text == file.text {
+            return Ok(());
+        }
+        fix::replace(path, &text)
+            .map_err(|error| CliError::host(format!("cannot write {}", file.name), &error))?;
+        if self.format == Reporting::Human {
+            let diff = fix::diff(&file.name, &file.text, &text);
+            output::raw(output::harmless(&diff).as_bytes())?;
+            let many = if count == 1 { "problem" } else { "problems" };
+            output::line(&format!("{}: {count} {many} mended", file.name))?;
+        }
+        file.text = text;
+        Ok(())
+    }
 }
 
-/// Shows what is wrong with a file; whether it is well.
-fn show(path: Option<&Path>) -> Result<bool, CliError> {
-    let file = match PodFile::read(path) {
-        Ok(file) => file,
-        Err(error) => {
-            error.report();
-            return Ok(false);
-        }
+/// The pod files below a directory, by the names that editors know: `pod.yaml`, `*.pod.yaml`, and the
+/// same with `.yml`. Hidden directories and links are not followed.
+fn pod_files(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let is_pod_file = |name: &str| {
+        let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
+        stem.is_some_and(|stem| stem == "pod" || stem.ends_with(".pod"))
     };
-    let judged = file.judge();
-    let problems = match &judged {
-        Ok(loaded) => &loaded.warnings,
-        Err(problems) => problems,
-    };
-    if !problems.is_empty() {
-        output::error_text(&report_problems(&file, problems));
-    }
-    if let Ok(loaded) = &judged {
-        let names: Vec<&str> = loaded.pods.iter().map(|pod| pod.spec.name.as_str()).collect();
-        output::line(&format!("{}: ok ({})", file.name, names.join(", ")))?;
-    }
-    Ok(judged.is_ok())
-}
-
-fn collect(path: Option<&Path>, list: &mut Vec<Value>) -> bool {
-    match PodFile::read(path) {
-        Ok(file) => {
-            let judged = file.judge();
-            let is_well = judged.is_ok();
-            let problems = judged.map_or_else(|problems| problems, |loaded| loaded.warnings);
-            list.extend(json_problems(&file.name, &file.text, &problems));
-            is_well
-        }
-        Err(error) => {
-            // A file that cannot be read has no lines.
-            let name = path.unwrap_or(Path::new("pod.yaml")).display().to_string();
-            let message = error.message();
-            list.push(json!({ "file": name, "severity": "error", "message": message }));
-            false
+    let (mut files, mut directories) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = directories.pop() {
+        let entries = std::fs::read_dir(&directory).map_err(|error| {
+            CliError::usage(format!("cannot read the directory {}: {error}", directory.display()))
+        })?;
+        for entry in entries.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !name.starts_with('.') => directories.push(path),
+                Ok(kind) if kind.is_file() && is_pod_file(&name) => files.push(path),
+                _ => {}
+            }
         }
     }
+    if files.is_empty() {
+        return Err(CliError::Usage {
+            message: format!("there is no pod file in {}", directory.display()),
+            hint: Some(
+                "a pod file is named `pod.yaml` or `NAME.pod.yaml`; name others one by one"
+                    .to_owned(),
+            ),
+        });
+    }
+    files.sort();
+    // What is below `.` is named as one would type it.
+    let short = |path: PathBuf| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
+    Ok(files.into_iter().map(short).collect())
 }

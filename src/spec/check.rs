@@ -2,18 +2,56 @@
 //! good part comes out as typed JSON. What is wrong is cut from the tree (its key noted in `lost`), so
 //! that the checks of meaning go on with the rest and never complain of what is already reported.
 
-use super::problem::{Problem, did_you_mean, nearest};
+use super::problem::{Edit, Problem, Problems, did_you_mean, nearest, surely};
 use super::tree::{Kind, Node, Style};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
 
-/// Typed JSON of a document that fits the schema where it is not cut.
-pub fn check(schema: &Value, root: &mut Node, problems: &mut Vec<Problem>) -> Option<Value> {
-    Judge { root: schema, problems }.judge(schema, root, "")
+/// Typed JSON of a document that fits the schema where it is not cut; `text` is the file.
+pub fn check(
+    schema: &Value,
+    root: &mut Node,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Value> {
+    let mut judge = Judge { root: schema, text, problems, forms: HashMap::new() };
+    judge.judge(schema, root, &Place::Root)
 }
 
 struct Judge<'a> {
     root: &'a Value,
-    problems: &'a mut Vec<Problem>,
+    text: &'a str,
+    problems: &'a mut Problems,
+    /// The forms of every schema that was asked for, by its address.
+    forms: HashMap<*const Value, Rc<[&'a Value]>>,
+}
+
+/// A place in the words of the file: `containers.web.ports[0]`; made to text only for a problem.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Root,
+    Key(&'a Self, &'a str),
+    Item(&'a Self, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Self::Root, key) => f.write_str(key),
+            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn subject(&self) -> String {
+        if matches!(self, Self::Root) { "a pod".to_owned() } else { format!("`{self}`") }
+    }
 }
 
 fn form(schema: &Value) -> &str {
@@ -26,15 +64,6 @@ fn has_type(schema: &Value, name: &str) -> bool {
         Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == name),
         _ => false,
     }
-}
-
-/// A place in the words of the file: `containers.web.ports[0]`.
-fn below(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-fn subject(path: &str) -> String {
-    if path.is_empty() { "a pod".to_owned() } else { format!("`{path}`") }
 }
 
 impl<'a> Judge<'a> {
@@ -51,15 +80,22 @@ impl<'a> Judge<'a> {
     }
 
     /// The forms that a value may have; a union's are never unions themselves.
-    fn forms(&self, schema: &'a Value) -> Vec<&'a Value> {
-        let schema = self.resolve(schema);
-        match schema.get("anyOf").and_then(Value::as_array) {
-            Some(branches) => branches.iter().flat_map(|branch| self.forms(branch)).collect(),
-            None => vec![schema],
+    fn forms(&mut self, schema: &'a Value) -> Rc<[&'a Value]> {
+        if let Some(forms) = self.forms.get(&std::ptr::from_ref(schema)) {
+            return Rc::clone(forms);
         }
+        let resolved = self.resolve(schema);
+        let forms: Rc<[&'a Value]> = match resolved.get("anyOf").and_then(Value::as_array) {
+            Some(branches) => {
+                branches.iter().flat_map(|branch| self.forms(branch).to_vec()).collect()
+            }
+            None => Rc::new([resolved]),
+        };
+        self.forms.insert(std::ptr::from_ref(schema), Rc::clone(&forms));
+        forms
     }
 
-    fn judge(&mut self, schema: &'a Value, node: &mut Node, path: &str) -> Option<Value> {
+    fn judge(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Option<Value> {
         let forms = self.forms(schema);
         if node.is_null() {
             if forms.iter().any(|form| has_type(form, "null")) {
@@ -68,7 +104,7 @@ impl<'a> Judge<'a> {
             return self.null(&forms, node, path);
         }
         if forms.iter().any(|leaf| form(leaf) == "port")
-            && let Some(problem) = port_mistake(node, path)
+            && let Some(problem) = port_mistake(node, path, self.text)
         {
             return self.report(problem);
         }
@@ -85,6 +121,7 @@ impl<'a> Judge<'a> {
         match &node.kind {
             Kind::Map(_) => Some(self.map(wanted, node, path)),
             Kind::List(_) => Some(self.list(wanted, node, path)),
+            Kind::Scalar { .. } if form(wanted) == "text" => Some(Value::String(node.take_text())),
             Kind::Scalar { .. } => self.scalar(wanted, &forms, node, path),
         }
     }
@@ -94,19 +131,40 @@ impl<'a> Judge<'a> {
         None
     }
 
-    fn map(&mut self, schema: &'a Value, node: &mut Node, path: &str) -> Value {
+    /// The word of this scalar in the place of the one that is there.
+    fn reword(&self, node: &Node, new: &str) -> Option<Edit> {
+        Edit::of_word(self.text, &node.span, node.text()?, new)
+    }
+
+    /// A text that is no word in the place of a scalar whose source is as it reads.
+    fn rewrite(&self, node: &Node, new: String) -> Option<Edit> {
+        Edit::of_word(self.text, &node.span, node.text()?, "")?;
+        Some(Edit { place: node.span.clone(), text: new })
+    }
+
+    fn map(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Value {
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let head = node.head();
         let Kind::Map(map) = &mut node.kind else { return Value::Null };
+        let find = |key: &str| properties.and_then(|known| known.get(key)).or(others);
+        let all = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+        let (present, free): (Vec<&str>, Vec<&str>) =
+            match map.keys().all(|key| find(key).is_some()) {
+                true => (Vec::new(), Vec::new()),
+                false => all.partition(|key| map.contains_key(*key)),
+            };
         let mut typed = Map::with_capacity(map.len());
-        let present: Vec<String> = map.keys().cloned().collect();
         let mut lost = Vec::new();
         map.retain(|key, entry| {
-            let known = properties.and_then(|properties| properties.get(key)).or(others);
-            let value = match known {
-                Some(known) => self.judge(known, &mut entry.value, &below(path, key)),
-                None => self.unknown_key((key, entry.key.clone()), path, properties, &present),
+            let place = Place::Key(path, key);
+            let value = match find(key) {
+                Some(known) => self.judge(known, &mut entry.value, &place),
+                None => {
+                    // What is probably meant is not missing too.
+                    lost.extend(self.unknown_key((key, &entry.key), path, &present, &free));
+                    None
+                }
             };
             match value {
                 Some(value) => typed.insert(key.clone(), value),
@@ -118,63 +176,72 @@ impl<'a> Judge<'a> {
             true
         });
         for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-            let Some(key) = required.as_str().filter(|key| !present.iter().any(|p| p == key))
-            else {
+            let Some(key) = required.as_str() else { continue };
+            if typed.contains_key(key) || lost.iter().any(|lost| lost == key) {
                 continue;
-            };
-            let message = format!("{} has no `{key}`", subject(path));
+            }
+            let message = format!("{} has no `{key}`", path.subject());
             let label = format!("`{key}` is missing here");
-            self.problems.push(Problem::error("P0204", message, head.clone(), label));
+            let problem = Problem::error("P0204", message, head.clone(), label);
+            self.problems.push(problem.help(format!("add `{key}: …`")));
             lost.push(key.to_owned());
         }
-        node.lost = lost;
+        node.lost = lost.into();
         Value::Object(typed)
     }
 
+    /// Reports a key that there is not; the key that was probably meant.
     fn unknown_key(
         &mut self,
-        (key, place): (&str, std::ops::Range<usize>),
-        path: &str,
-        known: Option<&Map<String, Value>>,
-        present: &[String],
-    ) -> Option<Value> {
-        let all: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        let here = |word: &str| present.iter().any(|key| key == word);
-        let free: Vec<&str> = all.iter().copied().filter(|word| !here(word)).collect();
+        (key, place): (&str, &Range<usize>),
+        path: &Place<'_>,
+        present: &[&str],
+        free: &[&str],
+    ) -> Option<String> {
         let message = format!("unknown key `{key}`");
-        let label = format!("not a key of {}", subject(path));
+        let label = format!("not a key of {}", path.subject());
+        let problem = Problem::error("P0200", message, place.clone(), label);
+        if self.problems.is_full() {
+            self.report(problem);
+            return None;
+        }
+        if let Some((meant, help)) = foreign(key, path) {
+            let renamed = free.contains(&meant) && help.starts_with("did you mean");
+            let edit = renamed.then(|| Edit::of_word(self.text, place, key, meant));
+            self.report(problem.help(help).maybe_fix(edit.flatten()));
+            return Some(meant.to_owned());
+        }
+        let meant = nearest(key, free.iter().copied()).map(str::to_owned);
         let help = did_you_mean(key, free.iter().copied()).or_else(|| {
-            let twice = nearest(key, all.iter().copied())
+            let twice = nearest(key, present.iter().copied())
                 .map(|word| format!("did you mean `{word}`, which is here already?"));
-            let elsewhere = (path.is_empty()
-                && ["image", "rootfs", "command", "env"].contains(&key))
-            .then(|| {
-                format!("`{key}` belongs to a container: `containers: {{ NAME: {{ {key}: … }} }}`")
-            });
             let list = || {
                 (free.len() <= 12 && !free.is_empty())
                     .then(|| format!("what there is: {}", free.join(", ")))
             };
-            twice.or(elsewhere).or_else(list)
+            twice.or_else(list)
         });
-        self.report(Problem::error("P0200", message, place, label).maybe_help(help))
+        let edit = surely(key, free.iter().copied())
+            .and_then(|meant| Edit::of_word(self.text, place, key, meant));
+        self.report(problem.maybe_help(help).maybe_fix(edit));
+        meant
     }
 
-    fn list(&mut self, schema: &'a Value, node: &mut Node, path: &str) -> Value {
+    fn list(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Value {
         let Kind::List(items) = &mut node.kind else { return Value::Null };
         let Some(item) = schema.get("items") else { return Value::Array(Vec::new()) };
         let mut typed = Vec::with_capacity(items.len());
         let mut index = 0;
         let before = items.len();
         items.retain_mut(|node| {
-            let value = self.judge(item, node, &format!("{path}[{index}]"));
+            let value = self.judge(item, node, &Place::Item(path, index));
             index += 1;
             let good = value.is_some();
             typed.extend(value);
             good
         });
         if items.len() < before {
-            node.lost.push("item".to_owned());
+            node.lost = [String::from("item")].into();
         }
         Value::Array(typed)
     }
@@ -184,7 +251,7 @@ impl<'a> Judge<'a> {
         schema: &'a Value,
         forms: &[&'a Value],
         node: &Node,
-        path: &str,
+        path: &Place<'_>,
     ) -> Option<Value> {
         let text = node.text()?;
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
@@ -218,89 +285,213 @@ impl<'a> Judge<'a> {
         self.wrong_kind(forms, node, path)
     }
 
-    fn choice(&mut self, values: &[Value], node: &Node, text: &str, path: &str) -> Option<Value> {
+    fn choice(
+        &mut self,
+        values: &[Value],
+        node: &Node,
+        text: &str,
+        path: &Place<'_>,
+    ) -> Option<Value> {
         if values.iter().any(|value| value == text) {
             return Some(Value::String(text.to_owned()));
         }
         let words: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
         let message = format!("`{text}` is no value of `{path}`");
         let label = format!("one of: {}", words.join(", "));
-        let help = did_you_mean(text, words.iter().copied());
-        self.report(Problem::error("P0202", message, node.span.clone(), label).maybe_help(help))
+        let problem = Problem::error("P0202", message, node.span.clone(), label);
+        let edit = surely(text, words.iter().copied()).and_then(|meant| self.reword(node, meant));
+        self.report(problem.maybe_help(did_you_mean(text, words)).maybe_fix(edit))
     }
 
-    fn range(&mut self, schema: &Value, node: &Node, value: i64, path: &str) -> Option<Value> {
+    fn range(
+        &mut self,
+        schema: &Value,
+        node: &Node,
+        value: i64,
+        path: &Place<'_>,
+    ) -> Option<Value> {
         let bound = |key| schema.get(key).and_then(Value::as_f64);
         let (low, high) = (bound("minimum"), bound("maximum"));
         if low.is_none_or(|low| value as f64 >= low) && high.is_none_or(|high| value as f64 <= high)
         {
             return Some(Value::from(value));
         }
-        let message = match (low, high) {
-            (Some(low), Some(high)) => format!("`{path}` is a number from {low} to {high}"),
-            (Some(low), None) => format!("`{path}` is at least {low}"),
-            _ => format!("`{path}` is at most {}", high.unwrap_or_default()),
+        let (message, nearest) = match (low, high) {
+            (Some(low), Some(high)) => (
+                format!("`{path}` is a number from {low} to {high}"),
+                if (value as f64) < low { low } else { high },
+            ),
+            (Some(low), None) => (format!("`{path}` is at least {low}"), low),
+            _ => {
+                let high = high.unwrap_or_default();
+                (format!("`{path}` is at most {high}"), high)
+            }
         };
         let label = format!("{value} is outside");
-        self.report(Problem::error("P0203", message, node.span.clone(), label))
+        let problem = Problem::error("P0203", message, node.span.clone(), label);
+        self.report(problem.help(format!("the nearest that is allowed is {nearest}")))
     }
 
     /// YAML sees a number or a boolean where the language wants a string.
-    fn not_quoted(&mut self, schema: &Value, node: &Node, text: &str, path: &str) -> Option<Value> {
+    fn not_quoted(
+        &mut self,
+        schema: &Value,
+        node: &Node,
+        text: &str,
+        path: &Place<'_>,
+    ) -> Option<Value> {
         let place = node.span.clone();
         let label = format!("YAML reads this as {}", node.noun());
         let problem = match form(schema) {
-            "duration" => Problem::error("P0410", format!("`{path}` needs a unit"), place, label)
-                .help(format!("for {text} seconds write `{text}s`; there is also ms, m, h")),
+            "duration" => {
+                let edit = self.rewrite(node, format!("{text}s"));
+                Problem::error("P0410", format!("`{path}` needs a unit"), place, label)
+                    .help(format!("for {text} seconds write `{text}s`; there is also ms, m, h"))
+                    .maybe_fix(edit.filter(|_| node.integer().is_some_and(|number| number >= 0)))
+            }
             _ => Problem::error("P0206", format!("`{path}` must be a string"), place, label)
-                .help(format!("put it in quotes: `\"{text}\"`")),
+                .help(format!("put it in quotes: `\"{text}\"`"))
+                .maybe_fix(self.rewrite(node, format!("\"{text}\""))),
         };
         self.report(problem)
     }
 
-    fn null(&mut self, forms: &[&Value], node: &Node, path: &str) -> Option<Value> {
+    fn null(&mut self, forms: &[&Value], node: &Node, path: &Place<'_>) -> Option<Value> {
         let text = forms.iter().any(|leaf| form(leaf) == "text");
         let help = if text {
             "write '' for an empty text".to_owned()
         } else {
             format!("give it {}, or leave the key out", wants(forms))
         };
-        let message = format!("{} has no value", subject(path));
+        let message = format!("{} has no value", path.subject());
         // An empty value has no bytes of its own.
         self.report(Problem::error("P0205", message, node.span.clone(), "nothing here").help(help))
     }
 
-    fn wrong_kind(&mut self, forms: &[&'a Value], node: &Node, path: &str) -> Option<Value> {
-        let message = format!("{} must be {}", subject(path), wants(forms));
+    fn wrong_kind(&mut self, forms: &[&'a Value], node: &Node, path: &Place<'_>) -> Option<Value> {
+        let message = format!("{} must be {}", path.subject(), wants(forms));
         let label = format!("this is {}", node.noun());
         let problem = Problem::error("P0201", message, node.head(), label);
-        let list = forms.iter().find(|form| has_type(form, "array"));
-        let help = match (list, node.text()) {
-            (Some(leaf), Some(text)) if form(leaf) == "command" => {
-                Some(format!("write a list: `{}`", command_list(text)))
-            }
-            (Some(leaf), Some(_)) if leaf.get("items").is_some_and(|item| form(item) == "text") => {
-                None
-            }
-            (Some(_), Some(text)) => Some(format!("write a list: `[{text}]`")),
-            _ if has_type(forms.first().copied().unwrap_or(&Value::Null), "boolean") => {
-                match node.text() {
-                    Some("yes" | "on" | "Yes" | "On" | "YES" | "ON") => {
-                        Some("write `true`".to_owned())
-                    }
-                    Some("no" | "off" | "No" | "Off" | "NO" | "OFF") => {
-                        Some("write `false`".to_owned())
-                    }
-                    _ => None,
+        let problem = match node.text() {
+            Some(text) => match self.mended(forms, node, text) {
+                Some((new, true)) => {
+                    let edit = self.rewrite(node, new.clone());
+                    problem.help(format!("write `{new}`")).maybe_fix(edit)
                 }
-            }
-            (None, Some(_)) if matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. }) => {
-                (node.text().is_some_and(|text| text.parse::<f64>().is_ok()))
-                    .then(|| "write it without quotes".to_owned())
-            }
-            _ => None,
+                Some((new, false)) => problem.help(format!("write `{new}`")),
+                None => problem,
+            },
+            None => problem.maybe_help(collection_help(forms, node)),
         };
-        self.report(problem.maybe_help(help))
+        self.report(problem)
+    }
+
+    /// What a scalar of the wrong kind probably means, and whether that is sure.
+    fn mended(&self, forms: &[&Value], node: &Node, text: &str) -> Option<(String, bool)> {
+        let first = forms.first().copied().unwrap_or(&Value::Null);
+        if has_type(first, "boolean") {
+            return match text.to_ascii_lowercase().as_str() {
+                "yes" | "on" | "true" | "y" => Some(("true".to_owned(), true)),
+                "no" | "off" | "false" | "n" => Some(("false".to_owned(), true)),
+                _ => None,
+            };
+        }
+        let quoted = matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. });
+        if let Some(list) = forms.iter().find(|form| has_type(form, "array")) {
+            if form(list) == "command" {
+                let simple = !text.contains(SHELL) && !text.trim().is_empty();
+                return Some((command_list(text), simple));
+            }
+            if list.get("items").is_some_and(|item| form(item) == "text") {
+                return text.contains('=').then(|| (format!("[{}]", item(text)), true));
+            }
+            let many = text.contains([',', ' ']);
+            return Some((format!("[{}]", item(text)), !many));
+        }
+        let number = has_type(first, "integer") || has_type(first, "number");
+        (quoted && number && text.parse::<f64>().is_ok()).then(|| (text.to_owned(), true))
+    }
+}
+
+/// A key of podman, compose or Kubernetes in the words of the pod file.
+fn foreign(key: &str, path: &Place<'_>) -> Option<(&'static str, String)> {
+    let container = matches!(path, Place::Key(Place::Key(Place::Root, "containers"), _));
+    let plain = |meant: &'static str| Some((meant, format!("did you mean `{meant}`?")));
+    match (key, path) {
+        ("image" | "rootfs" | "command" | "env" | "args" | "user", Place::Root) => Some((
+            "containers",
+            format!("`{key}` belongs to a container: `containers: {{ NAME: {{ {key}: … }} }}`"),
+        )),
+        ("services", Place::Root) => {
+            Some(("containers", "what compose calls `services` is `containers` here".to_owned()))
+        }
+        ("metadata" | "spec" | "apiVersion" | "kind", Place::Root) => Some((
+            "containers",
+            "this is a Kubernetes manifest: `name`, `labels` and `containers` (a map) stand at the top here"
+                .to_owned(),
+        )),
+        ("version", Place::Root) => {
+            Some(("version", "the file has no version: leave it out".to_owned()))
+        }
+        ("environment", _) if container => plain("env"),
+        ("depends_on", _) if container => plain("dependsOn"),
+        ("env_file", _) if container => plain("envFile"),
+        ("working_dir", _) if container => plain("workingDir"),
+        ("stop_grace_period" | "terminationGracePeriodSeconds", _) if container => plain("stopTimeout"),
+        ("restartPolicy", _) => plain("restart"),
+        ("volumeMounts", _) if container => plain("volumes"),
+        ("securityContext", _) if container => plain("security"),
+        ("healthcheck", _) if container => plain("readinessProbe"),
+        ("imagePullPolicy" | "pull_policy", _) if container => plain("pullPolicy"),
+        ("cap_add" | "cap_drop" | "privileged" | "read_only" | "security_opt", _) if container => Some((
+            "security",
+            "rights stand under `security`, such as `security: { capabilities: { add: [NET_ADMIN] } }`"
+                .to_owned(),
+        )),
+        ("limits", _) | ("mem_limit" | "memory" | "cpus" | "pids_limit", _) if container => Some((
+            "resources",
+            "limits stand under `resources`, such as `resources: { memory: 256Mi }`".to_owned(),
+        )),
+        ("name", _) if container => {
+            Some(("name", "a container's name is its key under `containers`".to_owned()))
+        }
+        ("entrypoint", _) if container => Some((
+            "command",
+            "`command` replaces the image's entrypoint, `args` its command".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+/// A list or a map that stands where it cannot.
+fn collection_help(forms: &[&Value], node: &Node) -> Option<String> {
+    let takes = |kind: &str| forms.iter().any(|form| has_type(form, kind));
+    match &node.kind {
+        Kind::List(items) if takes("object") => {
+            let named = items.iter().any(|item| item.get("name").is_some());
+            Some(if named {
+                "it is a map from name to value, not a list: `NAME: { … }`".to_owned()
+            } else {
+                "write `key: value` without the `-`".to_owned()
+            })
+        }
+        Kind::List(items) => match items.as_slice() {
+            [one] => one.text().map(|text| format!("write `{text}`, without brackets or `-`")),
+            _ => None,
+        },
+        Kind::Map(map) if takes("array") => {
+            let (key, entry) = map.first()?;
+            let value = entry.value.text()?;
+            let port = forms.iter().any(|leaf| {
+                leaf.pointer("/items/anyOf/0/x-form").is_some_and(|form| form == "port")
+            });
+            Some(if port {
+                format!("write a list: `[\"{key}:{value}\"]`")
+            } else {
+                format!("write a list, each item with a `-`: `- {key}`")
+            })
+        }
+        _ => None,
     }
 }
 
@@ -329,37 +520,49 @@ fn wants(forms: &[&Value]) -> String {
     }
 }
 
+/// Characters that a shell does something about.
+const SHELL: [char; 12] = ['|', '&', ';', '<', '>', '$', '`', '"', '\'', '(', '*', '\n'];
+
 /// A command as one string, rewritten as the list that it means.
 fn command_list(text: &str) -> String {
-    let quoted = |word: &str| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""));
-    if text.contains(['|', '&', ';', '<', '>', '$', '`', '"', '\'', '(', '*', '\n']) {
+    if text.contains(SHELL) {
         return format!("[/bin/sh, -c, {}]", quoted(text));
     }
-    let plain = |word: &&str| {
-        word.parse::<f64>().is_err()
-            && word.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.'))
-            && !word.contains(['#', ':', ',', '[', ']', '{', '}'])
-            && !matches!(*word, "true" | "false" | "null")
-    };
-    let words: Vec<String> = text
-        .split_whitespace()
-        .map(|word| if plain(&word) { word.to_owned() } else { quoted(word) })
-        .collect();
+    let words: Vec<String> = text.split_whitespace().map(item).collect();
     format!("[{}]", words.join(", "))
 }
 
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A text as an item of a list in brackets.
+fn item(word: &str) -> String {
+    let plain = word.parse::<f64>().is_err()
+        && word.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.'))
+        && !word.contains(['#', ':', ',', '[', ']', '{', '}', '"', '\'', '\\', '\n'])
+        && !matches!(word, "true" | "false" | "null");
+    if plain { word.to_owned() } else { quoted(word) }
+}
+
 /// Port forms that YAML itself reads as something else.
-fn port_mistake(node: &Node, path: &str) -> Option<Problem> {
+fn port_mistake(node: &Node, path: &Place<'_>, text: &str) -> Option<Problem> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match &node.kind {
         Kind::Map(map) if map.len() == 1 => {
             let (key, entry) = map.first()?;
-            let value = entry.value.text()?;
+            let value = entry.value.text().filter(|_| number(key))?;
+            let place = entry.key.start..entry.value.span.end;
             let message = format!("`{path}` is a map because of the space after the colon");
-            number(key).then(|| {
-                Problem::error("P0420", message, entry.key.start..entry.value.span.end, "a map")
-                    .help(format!("write `{key}:{value}`"))
-            })
+            let whole = format!("{key}:{value}");
+            let as_it_reads =
+                text.get(place.clone()).is_some_and(|source| source.replace(' ', "") == whole);
+            let edit = as_it_reads.then(|| Edit { place: place.clone(), text: whole.clone() });
+            Some(
+                Problem::error("P0420", message, place, "a map")
+                    .help(format!("write `{whole}`"))
+                    .maybe_fix(edit),
+            )
         }
         Kind::List(items) => {
             let address = items.first().and_then(Node::text).unwrap_or("::1");
@@ -388,8 +591,9 @@ mod tests {
 
     fn problems(text: &str) -> Vec<(String, String)> {
         let mut root = tree::parse(text).0.remove(0).root;
-        let mut found = Vec::new();
-        check(schema::shape(), &mut root, &mut found);
+        let mut found = Problems::default();
+        check(schema::shape(), &mut root, text, &mut found);
+        let found = found.in_order();
         let place = |problem: &Problem| text[problem.labels[0].0.clone()].to_owned();
         found
             .iter()
@@ -405,7 +609,7 @@ mod tests {
     fn the_place_is_the_token_and_the_help_is_the_fix() {
         one("containers: {}\nhostnme: a", "hostnme", "did you mean `hostname`?");
         one("containers: {}\nhostname: 80", "80", "put it in quotes: `\"80\"`");
-        one("containers: {w: {command: sleep 10}}", "sleep 10", "write a list: `[sleep, \"10\"]`");
+        one("containers: {w: {command: sleep 10}}", "sleep 10", "write `[sleep, \"10\"]`");
         one(
             "containers: {w: {stopTimeout: 10}}",
             "10",
@@ -430,7 +634,7 @@ mod tests {
     fn texts_keep_their_source() {
         let mut root =
             tree::parse("containers: {w: {env: {A: 1.10, B: true, C: 0x1F}}}").0.remove(0).root;
-        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, "", &mut Problems::default()).unwrap();
         assert_eq!(
             value["containers"]["w"]["env"],
             serde_json::json!({"A": "1.10", "B": "true", "C": "0x1F"})
@@ -440,8 +644,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_cut_and_noted() {
         let mut root = tree::parse("containers: {w: {rootfs: 1, user: 5}}").0.remove(0).root;
-        let value = check(schema::shape(), &mut root, &mut Vec::new()).unwrap();
+        let value = check(schema::shape(), &mut root, "", &mut Problems::default()).unwrap();
         assert_eq!(value["containers"]["w"], serde_json::json!({"user": "5"}));
-        assert_eq!(root.get("containers").unwrap().get("w").unwrap().lost, ["rootfs"]);
+        assert_eq!(root.get("containers").unwrap().get("w").unwrap().lost[..], ["rootfs"]);
     }
 }

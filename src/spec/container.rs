@@ -11,6 +11,7 @@ use super::validate::{self, Checks};
 use super::{depends, device, limits, publish, quantity, signal, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub(super) fn containers(
 }
 
 /// Which containers are started again however they end, by their words.
-fn restarts(raw: &RawPod, pod: Restart) -> Vec<&str> {
+fn restarts(raw: &RawPod, pod: Restart) -> HashSet<&str> {
     let always = |container: &RawContainer| match container.restart.as_deref() {
         Some(word) => matches!(word, "always" | "unless-stopped"),
         None => matches!(pod, Restart::Always | Restart::UnlessStopped),
@@ -78,7 +79,7 @@ impl One<'_> {
     }
 
     fn lost(&self, key: &str) -> bool {
-        self.node.lost.iter().any(|lost| lost == key)
+        self.node.has_lost(key)
     }
 
     fn build(

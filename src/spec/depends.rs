@@ -8,13 +8,14 @@ use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Resolves `dependsOn` of every container, and looks for rounds.
 pub(super) fn dependencies(
     raw: &RawPod,
     node: &Node,
-    restarts: &[&str],
+    restarts: &HashSet<&str>,
     checks: &mut Checks<'_>,
     result: &mut IndexMap<ContainerName, Container>,
 ) {
@@ -35,7 +36,7 @@ pub(super) fn dependencies(
                 unknown(word, other, at, &known, checks);
                 continue;
             };
-            if condition == Condition::Completed && restarts.contains(&other) {
+            if condition == Condition::Completed && restarts.contains(other) {
                 let message =
                     format!("`{word}` waits for the end of `{other}`, which is always restarted");
                 let problem = Problem::error("P0522", message, at.clone(), "never completes");
@@ -63,17 +64,19 @@ fn wanted<'a>(
     checks: &mut Checks<'_>,
 ) -> Vec<(&'a str, Condition, Range<usize>)> {
     let mut result: Vec<(&str, Condition, Range<usize>)> = Vec::new();
+    let mut seen: HashMap<&str, Range<usize>> = HashMap::new();
     match &raw.depends_on {
         Some(Either::Short(names)) => {
             for (index, name) in names.iter().enumerate() {
                 let at = list.item(index).map_or_else(|| list.head(), |item| item.span.clone());
-                if let Some((_, _, first)) = result.iter().find(|(known, _, _)| known == name) {
+                if let Some(first) = seen.get(name.as_str()) {
                     let message = format!("`{name}` is in `dependsOn` twice");
                     checks.report(
                         Problem::error("P0523", message, at, "again").also(first.clone(), "first"),
                     );
                     continue;
                 }
+                seen.insert(name, at.clone());
                 result.push((name, Condition::Started, at));
             }
         }
@@ -116,23 +119,33 @@ fn condition(
 
 fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks: &mut Checks<'_>) {
     let message = format!("`{word}` depends on `{other}`, which is no container of this pod");
+    if checks.problems.is_full() {
+        return checks.report(Problem::error("P0524", message, place, "no such container"));
+    }
     let others: Vec<&str> = known.iter().copied().filter(|name| *name != word).collect();
     let help = did_you_mean(other, others.iter().copied()).or_else(|| {
         (!others.is_empty() && others.len() < 12)
             .then(|| format!("there is: {}", others.join(", ")))
     });
-    checks.report(Problem::error("P0524", message, place, "no such container").maybe_help(help));
+    let problem = Problem::error("P0524", message, place, "no such container").maybe_help(help);
+    checks.report(checks.with_known(problem, other, others.iter().copied()));
 }
+
+/// Of a longer round the first members are told.
+const SHOWN: usize = 12;
 
 /// Reports every round in `dependsOn`, with each edge of it labelled.
 fn rounds(names: &[&str], edges: &[Vec<(usize, Range<usize>)>], checks: &mut Checks<'_>) {
     let plain: Vec<Vec<usize>> =
         edges.iter().map(|edges| edges.iter().map(|(to, _)| *to).collect()).collect();
     for cycle in order::cycles(&plain) {
-        let mut drawn: Vec<&str> = cycle.iter().map(|index| names[*index]).collect();
-        drawn.push(drawn[0]);
+        let mut drawn: Vec<&str> = cycle.iter().take(SHOWN).map(|index| names[*index]).collect();
+        if cycle.len() > SHOWN {
+            drawn.push("\u{2026}");
+        }
+        drawn.push(names[cycle[0]]);
         let mut labels = Vec::new();
-        for (place, index) in cycle.iter().enumerate() {
+        for (place, index) in cycle.iter().enumerate().take(SHOWN) {
             let next = cycle[(place + 1) % cycle.len()];
             if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
                 labels.push((
@@ -141,9 +154,15 @@ fn rounds(names: &[&str], edges: &[Vec<(usize, Range<usize>)>], checks: &mut Che
                 ));
             }
         }
-        let message = format!("`dependsOn` goes round: {}", drawn.join(" -> "));
+        let (message, help) = match cycle.as_slice() {
+            [one] => (format!("`{}` waits for itself", names[*one]), "take it out of its own list"),
+            _ => (
+                format!("`dependsOn` goes round: {}", drawn.join(" -> ")),
+                "none of these could ever start; take one of the edges away",
+            ),
+        };
         let mut problem = Problem::error("P0520", message, 0..0, "");
         problem.labels = labels;
-        checks.report(problem.help("none of these could ever start; take one of the edges away"));
+        checks.report(problem.help(help));
     }
 }

@@ -1,7 +1,7 @@
 //! `${VAR}` in values. Only `${VAR}`, `${VAR:-default}`, `${VAR:?message}` and `$$` are special; the
 //! result is text and is never read as YAML again.
 
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::tree::{Kind, Node, Style};
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub fn interpolate(
     node: &mut Node,
     text: &str,
     lookup: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) {
     match &mut node.kind {
         Kind::Map(map) => {
@@ -53,7 +53,7 @@ impl Scalar<'_> {
     fn expand(
         &mut self,
         lookup: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
-        problems: &mut Vec<Problem>,
+        problems: &mut Problems,
     ) -> (String, bool) {
         let mut result = String::with_capacity(self.value.len());
         let mut changed = false;
@@ -201,7 +201,7 @@ mod tests {
 
     fn expand(text: &str) -> Result<String, Vec<(String, String)>> {
         let mut node = tree::parse(text).0.remove(0).root;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut lookup = |name: &str| {
             Ok(match name {
                 "A" => Some("one: [two]".to_owned()),
@@ -214,6 +214,7 @@ mod tests {
             return Ok(node.text().unwrap().to_owned());
         }
         Err(problems
+            .in_order()
             .into_iter()
             .map(|p| (text[p.labels[0].0.clone()].to_owned(), p.message))
             .collect())

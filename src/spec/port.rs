@@ -34,7 +34,7 @@ impl From<WordProtocol> for Option<Protocol> {
 const FORM: &str = "a port is [ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp], such as `8080:80`";
 
 fn mistake(message: impl Into<String>, help: impl Into<String>) -> Mistake {
-    Mistake { message: message.into(), help: help.into() }
+    Mistake { message: message.into(), help: help.into(), fix: None }
 }
 
 /// The short form.
@@ -106,7 +106,8 @@ fn protocol(word: &str, rest: &str, name: &str) -> Result<WordProtocol, Mistake>
             Err(mistake(
                 format!("`{word}`: `{name}` is not a protocol"),
                 format!("there is tcp, udp and sctp; write `{rest}/{near}`"),
-            ))
+            )
+            .fixed(format!("{rest}/{near}")))
         }
     }
 }
@@ -150,11 +151,13 @@ fn split_address<'a>(word: &str, rest: &'a str) -> Result<(Option<IpAddr>, &'a s
         Err(_) if first == "localhost" => Err(mistake(
             format!("`{word}`: an address is a number, not a name"),
             format!("write `127.0.0.1:{ports}`"),
-        )),
+        )
+        .fixed(word.replacen(first, "127.0.0.1", 1))),
         Err(_) if first == "*" => Err(mistake(
             format!("`{word}`: `*` is not an address"),
             format!("write `{ports}` for every address"),
-        )),
+        )
+        .fixed(word.trim_start_matches("*:"))),
         Err(_)
             if parts.len() == 2
                 && parts[1].parse::<u16>().is_ok()

@@ -2,10 +2,11 @@
 
 use super::model::{NetworkMode, Port, Protocol, Shared};
 use super::port::{self, PortWord, WordProtocol};
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
 use super::raw::{self, Either, RawPod};
 use super::tree::Node;
 use super::validate::Checks;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -135,27 +136,43 @@ pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Chec
 }
 
 /// Two ports that want the same door of the host.
-pub(super) fn conflicts(mut ports: Ports, problems: &mut Vec<Problem>) {
-    ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
-    let last = |port: &Port| u32::from(port.host) + u32::from(port.count);
+pub(super) fn conflicts(mut ports: Ports, problems: &mut Problems) {
     // Host port 0 is a free one, chosen at `up`.
     ports.retain(|(port, _)| port.host != 0);
-    for (index, (one, first)) in ports.iter().enumerate() {
-        let near = ports[index + 1..].iter().take_while(|(other, _)| {
-            other.protocol == one.protocol && u32::from(other.host) < last(one)
-        });
-        let meets = |other: &Port| {
-            other.address.is_none() || one.address.is_none() || other.address == one.address
-        };
-        // One report for each port is enough, however many others it meets.
-        if let Some((other, second)) = near.into_iter().find(|(other, _)| meets(other)) {
-            let (early, late) =
-                if first.start <= second.start { (first, second) } else { (second, first) };
-            let message = format!("host port {} is published twice", other.host);
-            problems.push(
-                Problem::error("P0512", message, late.clone(), "here again")
-                    .also(early.clone(), "first here"),
-            );
+    ports.sort_by_key(|(port, place)| (port.protocol, port.host, place.start));
+    let end = |port: &Port| u32::from(port.host) + u32::from(port.count);
+    for one_protocol in ports.chunk_by(|(one, _), (other, _)| one.protocol == other.protocol) {
+        // By address, the port of those so far that reaches furthest; that of any address too.
+        let mut furthest: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        let mut any: Option<usize> = None;
+        for (index, (port, place)) in one_protocol.iter().enumerate() {
+            let address = port.address.map(IpAddr::from);
+            let reach = |index: usize| end(&one_protocol[index].0);
+            let rival = match address {
+                None => any,
+                Some(_) => {
+                    let both = [furthest.get(&address), furthest.get(&None)];
+                    both.into_iter().flatten().copied().max_by_key(|index| reach(*index))
+                }
+            };
+            let further = |known: Option<usize>| match known {
+                Some(known) if reach(known) >= end(port) => known,
+                _ => index,
+            };
+            any = Some(further(any));
+            let own = further(furthest.get(&address).copied());
+            furthest.insert(address, own);
+            if let Some(rival) = rival.filter(|rival| reach(*rival) > u32::from(port.host)) {
+                let other = &one_protocol[rival].1;
+                let (early, late) =
+                    if other.start <= place.start { (other, place) } else { (place, other) };
+                let message = format!("host port {} is published twice", port.host);
+                problems.push(
+                    Problem::error("P0512", message, late.clone(), "here again")
+                        .also(early.clone(), "first here")
+                        .help("publish one of them on another host port, or on another address"),
+                );
+            }
         }
     }
 }

@@ -7,11 +7,18 @@ use std::time::Duration;
 pub struct Mistake {
     pub message: String,
     pub help: String,
+    /// The word that was surely meant.
+    pub fix: Option<String>,
 }
 
 impl Mistake {
+    pub fn fixed(mut self, word: impl Into<String>) -> Self {
+        self.fix = Some(word.into());
+        self
+    }
+
     fn new<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Self> {
-        Err(Self { message: message.into(), help: help.into() })
+        Err(Self { message: message.into(), help: help.into(), fix: None })
     }
 }
 
@@ -80,8 +87,14 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
         _ => return Mistake::new(format!("`{unit}` is not a unit of size"), FORMS),
     };
     let decimal = likely.trim_end_matches('i').replace('K', "k");
+    let message = format!("`{}` is not a unit of size", unit.trim());
+    if unit.len() == 3 {
+        // `MiB` has one meaning.
+        return Mistake::new(message, format!("write `{digits}{likely}`"))
+            .map_err(|mistake| mistake.fixed(format!("{digits}{likely}")));
+    }
     let help = format!("write `{digits}{likely}` (1024) or `{digits}{decimal}` (1000)");
-    Mistake::new(format!("`{unit}` is not a unit of size"), help)
+    Mistake::new(message, help)
 }
 
 const SPAN_UNITS: &[(&str, u64)] =
@@ -91,8 +104,11 @@ const SPAN_UNITS: &[(&str, u64)] =
 pub fn duration(word: &str) -> Result<Duration, Mistake> {
     const FORMS: &str =
         "a duration is a number with ms, s, m or h, such as `500ms`, `10s`, `1m30s`";
-    let wrong =
-        || Mistake { message: format!("`{word}` is not a duration"), help: FORMS.to_owned() };
+    let wrong = || Mistake {
+        message: format!("`{word}` is not a duration"),
+        help: FORMS.to_owned(),
+        fix: None,
+    };
     let (mut rest, mut nanos, mut last) = (word, 0u64, u64::MAX);
     if rest.is_empty() || rest.starts_with('-') {
         return Err(wrong());
@@ -108,7 +124,8 @@ pub fn duration(word: &str) -> Result<Duration, Mistake> {
             return Mistake::new(
                 format!("`{word}` needs a unit"),
                 format!("for seconds write `{word}s`; there is also ms, m, h"),
-            );
+            )
+            .map_err(|mistake| mistake.fixed(format!("{word}s")));
         }
         let Some((_, factor)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
             return Mistake::new(format!("`{unit}` is not a unit of time"), FORMS);

@@ -1,16 +1,22 @@
 //! `share`: which namespaces the containers of a pod have in common.
 
 use super::model::Shared;
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::raw::{Either, RawPod};
 use super::tree::Node;
 use indexmap::{IndexMap, IndexSet};
 use std::ops::Range;
 
+const ALL: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "cgroup", "time"];
 const DEFAULT_SHARE: [Shared; 3] = [Shared::Net, Shared::Uts, Shared::Ipc];
 
 /// The kinds of the file, or the default.
-pub(super) fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> IndexSet<Shared> {
+pub(super) fn share(
+    raw: &RawPod,
+    node: &Node,
+    text: &str,
+    problems: &mut Problems,
+) -> IndexSet<Shared> {
     let default = || IndexSet::from(DEFAULT_SHARE);
     let (Some(share), Some(place)) = (&raw.share, node.get("share")) else { return default() };
     let words = match share {
@@ -23,7 +29,11 @@ pub(super) fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> I
                 parts.iter().map(|part| format!("{plus}{part}")).collect::<Vec<_>>().join(", ");
             let message = "`share` is a list, or the word `none`";
             let problem = Problem::error("P0430", message, place.span.clone(), "this is neither");
-            problems.push(problem.help(format!("write `share: [{list}]`")));
+            let known = parts.iter().all(|part| ALL.contains(part)) && !parts.is_empty();
+            let source = text.get(place.span.clone()).unwrap_or_default();
+            let edit = (known && source.trim_matches(['"', '\'']) == word.as_str())
+                .then(|| Edit { place: place.span.clone(), text: format!("[{list}]") });
+            problems.push(problem.help(format!("write `share: [{list}]`")).maybe_fix(edit));
             return default();
         }
         Either::Long(words) => words,
@@ -54,14 +64,18 @@ pub(super) fn share(raw: &RawPod, node: &Node, problems: &mut Vec<Problem>) -> I
             continue;
         }
         seen.insert(bare, at.clone());
-        kinds.extend(shared(bare, at, problems));
+        kinds.extend(shared((word.as_str(), bare), at, text, problems));
     }
     kinds.sort();
     kinds
 }
 
-fn shared(word: &str, place: Range<usize>, problems: &mut Vec<Problem>) -> Option<Shared> {
-    const ALL: [&str; 7] = ["net", "uts", "ipc", "pid", "user", "cgroup", "time"];
+fn shared(
+    (written, word): (&str, &str),
+    place: Range<usize>,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Shared> {
     let problem = match word {
         "net" => return Some(Shared::Net),
         "uts" => return Some(Shared::Uts),
@@ -78,13 +92,14 @@ fn shared(word: &str, place: Range<usize>, problems: &mut Vec<Problem>) -> Optio
             Problem::error("P0430", format!("`{word}` is one item"), place, "here")
                 .help(format!("write `[{}]`", parts.join(", ")))
         }
-        _ => Problem::error(
-            "P0434",
-            format!("`{word}` is no kind of namespace"),
-            place,
-            format!("one of: {}", ALL.join(", ")),
-        )
-        .maybe_help(did_you_mean(word, ALL)),
+        _ => {
+            let meant = surely(word, ALL).map(|known| written.replace(word, known));
+            let edit = meant.and_then(|meant| Edit::of_word(text, &place, written, &meant));
+            let label = format!("one of: {}", ALL.join(", "));
+            Problem::error("P0434", format!("`{word}` is no kind of namespace"), place, label)
+                .maybe_help(did_you_mean(word, ALL))
+                .maybe_fix(edit)
+        }
     };
     problems.push(problem);
     None

@@ -277,6 +277,7 @@ mod tests {
             default_name: None,
             env: &|_| None,
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            look: &|_| Some(super::super::Found::Directory),
         };
         let list = whole_pods();
         for snippet in list.as_array().unwrap() {

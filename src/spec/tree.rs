@@ -2,7 +2,8 @@
 //! keys, aliases, merge keys, tags, documents, limits. What the nodes mean is for others.
 //! Every limit is there so that recursion over a tree, and its memory, are bounded.
 
-use super::problem::Problem;
+use super::problem::{Problem, Problems};
+use super::syntax;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span, Tag};
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -12,6 +13,10 @@ use std::ops::Range;
 const DEPTH: usize = 48;
 /// Nodes that all aliases of a file may copy.
 const COPIES: usize = 10_000;
+/// Nodes of a file, with what its anchors keep; what takes more memory counts more.
+const NODES: usize = 250_000;
+const MAP: usize = 2;
+const DOCUMENT: usize = 7;
 /// Bytes of a file.
 const LENGTH: usize = 4 << 20;
 
@@ -20,14 +25,18 @@ pub struct Node {
     pub span: Range<usize>,
     pub kind: Kind,
     /// Keys of this map whose values were wrong and are gone: what misses them must not complain.
-    pub lost: Vec<String>,
+    pub lost: Box<[String]>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    Scalar { text: String, style: Style },
+    Scalar {
+        text: String,
+        style: Style,
+    },
     List(Vec<Node>),
-    Map(IndexMap<String, Entry>),
+    /// In a box, for most nodes are scalars and memory is bounded.
+    Map(Box<IndexMap<String, Entry>>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,27 +55,39 @@ pub struct Entry {
     pub value: Node,
 }
 
-/// One document; `broken` where the text ended in a syntax error.
+/// One document.
 #[derive(Debug)]
 pub struct Document {
     pub root: Node,
-    pub broken: bool,
+    /// Where reading it ended in a syntax error: what stands before the line of this byte was read.
+    pub broken: Option<usize>,
 }
 
 impl Node {
     /// A map of nothing.
     pub fn empty() -> Self {
-        Self::new(0..0, Kind::Map(IndexMap::new()))
+        Self::new(0..0, Kind::Map(Box::default()))
     }
 
     fn new(span: Range<usize>, kind: Kind) -> Self {
-        Self { span, kind, lost: Vec::new() }
+        Self { span, kind, lost: Box::default() }
     }
 
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
+        }
+    }
+
+    /// Moves the text out, for one that is asked for no more: of such a file may consist.
+    pub(super) fn take_text(&mut self) -> String {
+        match &mut self.kind {
+            Kind::Scalar { text, style } => {
+                *style = Style::Quoted;
+                std::mem::take(text)
+            }
+            _ => String::new(),
         }
     }
 
@@ -86,6 +107,11 @@ impl Node {
             Kind::List(items) => items.get(index),
             _ => None,
         }
+    }
+
+    /// Whether the value of this key was wrong and is gone.
+    pub fn has_lost(&self, key: &str) -> bool {
+        self.lost.iter().any(|lost| lost == key)
     }
 
     /// The place to label: the node itself, or the first token of a collection.
@@ -199,69 +225,82 @@ struct Anchored {
 
 struct Builder<'a> {
     text: &'a str,
+    /// Where the part of the text begins that is being parsed.
+    base: usize,
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
+    nodes: usize,
     copied: usize,
     documents: Vec<Document>,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 /// Every document of the text, and what is wrong with it as YAML.
-pub fn parse(text: &str) -> (Vec<Document>, Vec<Problem>) {
+pub fn parse(text: &str) -> (Vec<Document>, Problems) {
     let mut builder = Builder {
         text,
+        base: 0,
         open: Vec::new(),
         anchors: HashMap::new(),
+        nodes: 0,
         copied: 0,
         documents: Vec::new(),
-        problems: Vec::new(),
+        problems: Problems::default(),
     };
     if text.len() > LENGTH {
-        builder.problems.push(Problem::error(
-            "P0101",
-            format!("the file has {} bytes; a pod file has at most {LENGTH}", text.len()),
-            0..0,
-            "too long",
-        ));
+        let message = format!("the file has {} bytes; a pod file has at most {LENGTH}", text.len());
+        builder.problems.push(Problem::error("P0101", message, 0..0, "too long"));
         return (Vec::new(), builder.problems);
     }
-    if builder.run().is_none() {
-        builder.give_up();
+    while let Err(at) = builder.run() {
+        builder.give_up(at);
+        // What a mistake makes of the lines after it means nothing; the next document is another matter.
+        match syntax::next_document(text, at.max(builder.base + 1)) {
+            Some(next) => builder.base = next,
+            None => break,
+        }
     }
     (builder.documents, builder.problems)
 }
 
+/// Where the text cannot be read further; the problem is reported.
+type Stop = usize;
+
 impl Builder<'_> {
-    /// None where the text cannot be read further.
-    fn run(&mut self) -> Option<()> {
+    fn run(&mut self) -> Result<(), Stop> {
         let options = granit_parser::options! {
             flow_nesting_limit: DEPTH,
             block_nesting_limit: DEPTH,
         };
-        let mut parser = Parser::new_from_str_with_options(self.text, options);
+        let mut parser = Parser::new_from_str_with_options(&self.text[self.base..], options);
         while let Some(event) = parser.next_event() {
             match event {
-                Ok((event, span)) => self.event(event, self.place(span))?,
+                Ok((event, span)) => {
+                    let place = self.place(span);
+                    self.event(event, place)?;
+                }
                 Err(error) => {
-                    let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
+                    let at = self.base + error.marker().byte_offset().unwrap_or(0);
+                    let at = at.min(self.text.len());
                     if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
                         return self.too_deep(at..at);
                     }
-                    self.syntax(at, &error.info());
-                    return None;
+                    let begins = self.open.last().map(|open| open.node.head());
+                    self.problems.push(syntax::problem(self.text, at, error.kind(), begins));
+                    return Err(at);
                 }
             }
         }
-        Some(())
+        Ok(())
     }
 
     fn place(&self, span: Span) -> Range<usize> {
         let range = span.byte_range().unwrap_or(0..0);
-        let end = range.end.min(self.text.len());
-        range.start.min(end)..end
+        let end = (self.base + range.end).min(self.text.len());
+        (self.base + range.start).min(end)..end
     }
 
-    fn event(&mut self, event: Event<'_>, place: Range<usize>) -> Option<()> {
+    fn event(&mut self, event: Event<'_>, place: Range<usize>) -> Result<(), Stop> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let mut style =
@@ -269,8 +308,9 @@ impl Builder<'_> {
                 if self.tag(tag.as_deref(), "str", &place) {
                     style = Style::Quoted;
                 }
+                self.count(1, &place)?;
                 let kind = Kind::Scalar { text: text.into_owned(), style };
-                self.close(Node::new(place, kind), anchor);
+                self.close(Node::new(place, kind), anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.tag(tag.as_deref(), "seq", &place);
@@ -278,13 +318,31 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.tag(tag.as_deref(), "map", &place);
-                self.begin(Node::new(place, Kind::Map(IndexMap::new())), anchor)?;
+                self.begin(Node::new(place, Kind::Map(Box::default())), anchor)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end(place.end),
+            Event::SequenceEnd | Event::MappingEnd => self.end(place.end)?,
             Event::Alias(id) => self.alias(id, place)?,
+            Event::DocumentStart(..) => {
+                self.anchors.clear();
+                self.count(DOCUMENT, &place)?;
+            }
             _ => {}
         }
-        Some(())
+        Ok(())
+    }
+
+    /// So many nodes more are kept in memory.
+    fn count(&mut self, nodes: usize, place: &Range<usize>) -> Result<(), Stop> {
+        self.nodes += nodes;
+        if self.nodes <= NODES {
+            return Ok(());
+        }
+        let message = format!("the file has more than {NODES} values");
+        self.problems.push(
+            Problem::error("P0112", message, place.clone(), "this is one too many")
+                .help("no machine runs a pod of that size; make several files of it"),
+        );
+        Err(self.text.len())
     }
 
     /// Whether the node has the one tag that is allowed on it; any other is a problem.
@@ -302,29 +360,35 @@ impl Builder<'_> {
         false
     }
 
-    fn begin(&mut self, node: Node, anchor: usize) -> Option<()> {
+    fn begin(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         if self.open.len() >= DEPTH {
             return self.too_deep(node.span);
         }
+        let weight = if matches!(node.kind, Kind::Map(_)) { MAP } else { 1 };
+        self.count(weight, &node.span)?;
         self.open.push(Open { node, anchor, key: None, merges: Vec::new() });
-        Some(())
+        Ok(())
     }
 
-    fn too_deep(&mut self, place: Range<usize>) -> Option<()> {
+    fn too_deep(&mut self, place: Range<usize>) -> Result<(), Stop> {
         let message = format!("lists and maps are nested more than {DEPTH} deep");
-        self.problems.push(Problem::error("P0103", message, place, "here"));
-        None
+        let at = place.start;
+        self.problems.push(
+            Problem::error("P0103", message, place, "one level too many")
+                .help("a pod needs 8 levels; is a bracket or a brace left open?"),
+        );
+        Err(at)
     }
 
-    fn end(&mut self, at: usize) {
-        let Some(mut open) = self.open.pop() else { return };
+    fn end(&mut self, at: usize) -> Result<(), Stop> {
+        let Some(mut open) = self.open.pop() else { return Ok(()) };
         open.node.span.end = self.trim(open.node.span.start, at);
         if let Kind::Map(map) = &mut open.node.kind {
             for (place, source) in std::mem::take(&mut open.merges) {
                 merge(map, source, &place, &mut self.problems);
             }
         }
-        self.close(open.node, open.anchor);
+        self.close(open.node, open.anchor)
     }
 
     /// A block collection ends where the next token begins; its last character is what people see.
@@ -333,101 +397,79 @@ impl Builder<'_> {
         start + self.text.get(start..end).map_or(end - start, |text| text.trim_end().len())
     }
 
-    fn alias(&mut self, id: usize, place: Range<usize>) -> Option<()> {
+    fn alias(&mut self, id: usize, place: Range<usize>) -> Result<(), Stop> {
         let Some(anchored) = self.anchors.get(&id) else {
-            let message = "an alias inside its own anchor has no end";
-            self.problems.push(Problem::error("P0105", message, place, "this alias"));
-            return None;
+            let (message, at) = ("an alias inside its own anchor has no end", place.start);
+            self.problems.push(
+                Problem::error("P0105", message, place, "this alias")
+                    .help("it stands for what contains it; write the value out"),
+            );
+            return Err(at);
         };
         if self.open.len() + anchored.depth > DEPTH {
             return self.too_deep(place);
         }
-        self.copied += anchored.count;
+        let count = anchored.count;
+        self.copied += count;
         if self.copied > COPIES {
+            let at = place.start;
             let message = format!("the aliases of this file stand for more than {COPIES} values");
             self.problems.push(
                 Problem::error("P0104", message, place, "with this one")
                     .help("aliases of aliases multiply; write the value out, or use fewer"),
             );
-            return None;
+            return Err(at);
         }
         let mut node = anchored.node.clone();
+        self.count(count, &place)?;
         node.span = place;
-        self.close(node, 0);
-        Some(())
+        self.close(node, 0)
     }
 
     /// Gives a finished node to what contains it.
-    fn close(&mut self, node: Node, anchor: usize) {
+    fn close(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         if anchor != 0 {
             let (count, depth) = node.weigh();
+            self.count(count, &node.span)?;
             self.anchors.insert(anchor, Anchored { node: node.clone(), count, depth });
         }
         let Some(open) = self.open.last_mut() else {
-            self.documents.push(Document { root: node, broken: false });
-            return;
+            self.documents.push(Document { root: node, broken: None });
+            return Ok(());
         };
         match &mut open.node.kind {
             Kind::List(items) => items.push(node),
             Kind::Map(map) => match open.key.take() {
-                None => open.key = Some(node),
+                None => {
+                    // A key is no node of the tree.
+                    self.nodes = self.nodes.saturating_sub(1);
+                    open.key = Some(node);
+                }
                 Some(key) if key.plain() == Some("<<") => open.merges.push((key.span, node)),
                 Some(key) => insert(map, key, node, &mut self.problems),
             },
             Kind::Scalar { .. } => {}
         }
+        Ok(())
     }
 
-    /// What was read of the last document before it broke.
-    fn give_up(&mut self) {
+    /// Keeps what was read of a document before it broke at this byte.
+    fn give_up(&mut self, at: usize) {
+        let before = self.documents.len();
         while !self.open.is_empty() {
-            self.end(self.text.len());
+            // Nothing is lost by an anchor that cannot be kept.
+            let _ = self.end(at);
         }
-        if let Some(last) = self.documents.last_mut() {
-            last.broken = true;
-        }
-    }
-
-    fn syntax(&mut self, at: usize, info: &str) {
-        let line_start = self.text[..at].rfind('\n').map_or(0, |index| index + 1);
-        let line = self.text[line_start..].lines().next().unwrap_or("");
-        let length = self.text[at..].chars().next().map_or(0, char::len_utf8);
-        let length = if self.text[at..].starts_with(['\n', '\r']) { 0 } else { length };
-        let mut problem =
-            Problem::error("P0102", format!("not YAML: {info}"), at..at + length, "here");
-        if let Some((place, port)) = bracket_port(self.text, line_start, line) {
-            problem.message = "an address in brackets must be in quotes".to_owned();
-            problem.labels = vec![(place, "YAML reads this as the start of a list".to_owned())];
-            problem.help = Some(format!("write `- \"{port}\"`"));
-        } else if self.text[at..].starts_with('{') && self.text[..at].ends_with('$') {
-            problem.help = Some("inside `{ }` and `[ ]` put `${…}` in quotes".to_owned());
-        } else if line.starts_with(|c: char| c.is_whitespace())
-            && line.trim_start_matches(' ').starts_with('\t')
+        self.anchors.clear();
+        if self.documents.len() > before
+            && let Some(last) = self.documents.last_mut()
         {
-            problem.help = Some("YAML is indented by spaces, never by tabs".to_owned());
+            last.broken = Some(at);
         }
-        self.problems.push(problem);
     }
 }
 
-/// `- [::1]:8053:53`, which YAML takes for a list and what follows for a mistake.
-fn bracket_port<'a>(text: &'a str, start: usize, line: &'a str) -> Option<(Range<usize>, &'a str)> {
-    // The parser may notice the mistake on the line after.
-    let before = text[..start].trim_end_matches(['\n', '\r']);
-    let previous_start = before.rfind('\n').map_or(0, |index| index + 1);
-    for (start, line) in [(start, line), (previous_start, &before[previous_start..])] {
-        let value = line.trim_start().trim_start_matches('-').trim_start();
-        let value = value.split(" #").next().unwrap_or(value).trim_end();
-        let inside = value.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
-        if inside.is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok()) {
-            let offset = line.find('[')?;
-            return Some((start + offset..start + offset + value.len(), value));
-        }
-    }
-    None
-}
-
-fn insert(map: &mut IndexMap<String, Entry>, key: Node, value: Node, problems: &mut Vec<Problem>) {
+fn insert(map: &mut IndexMap<String, Entry>, key: Node, value: Node, problems: &mut Problems) {
     let Kind::Scalar { text, .. } = key.kind else {
         let message = "a key is a word, not a list or a map";
         problems.push(Problem::error("P0107", message, key.span, "this key"));
@@ -436,7 +478,8 @@ fn insert(map: &mut IndexMap<String, Entry>, key: Node, value: Node, problems: &
     if let Some(first) = map.get(&text) {
         let message = format!("the key `{text}` is here twice");
         let problem = Problem::error("P0108", message, key.span, "again here")
-            .also(first.key.clone(), "first here");
+            .also(first.key.clone(), "first here")
+            .help("a key stands once; put what both say under one of them");
         problems.push(problem);
         return;
     }
@@ -448,7 +491,7 @@ fn merge(
     map: &mut IndexMap<String, Entry>,
     source: Node,
     place: &Range<usize>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) {
     let sources = match source.kind {
         Kind::List(items) => items,
@@ -462,7 +505,7 @@ fn merge(
                 .push(Problem::error("P0109", message, source.span, label).also(place.clone(), ""));
             continue;
         };
-        for (key, entry) in entries {
+        for (key, entry) in *entries {
             map.entry(key).or_insert(entry);
         }
     }
@@ -474,13 +517,13 @@ mod tests {
 
     fn one(text: &str) -> Node {
         let (mut documents, problems) = parse(text);
-        assert_eq!(problems, []);
+        assert_eq!(problems.in_order(), []);
         assert_eq!(documents.len(), 1);
         documents.remove(0).root
     }
 
     fn codes(text: &str) -> Vec<&'static str> {
-        parse(text).1.iter().map(|problem| problem.code).collect()
+        parse(text).1.in_order().iter().map(|problem| problem.code).collect()
     }
 
     #[test]
@@ -531,7 +574,7 @@ mod tests {
     #[test]
     fn duplicate_keys_label_both_places() {
         let text = "name: a\nname: b\n";
-        let problems = parse(text).1;
+        let problems = parse(text).1.in_order();
         assert_eq!(problems[0].labels[0].0, 8..12);
         assert_eq!(problems[0].labels[1].0, 0..4);
     }
@@ -540,7 +583,7 @@ mod tests {
     fn a_broken_document_keeps_what_came_before() {
         let (documents, problems) = parse("name: shop\ncontainers:\n  web: [\n");
         assert_eq!(problems.len(), 1);
-        assert!(documents[0].broken);
+        assert_eq!(documents[0].broken, Some(30));
         assert_eq!(documents[0].root.get("name").and_then(Node::text), Some("shop"));
         assert_eq!(parse("---\nname: a\n---\nname: b\n").0.len(), 2);
     }

@@ -2,7 +2,7 @@
 //! of meaning reported at its place. What the schema said already is not asked again here.
 
 use super::model::{Dns, NetworkMode, PodSpec, Shared, Volume};
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{self, Either, RawPod};
@@ -10,16 +10,19 @@ use super::tree::{Kind, Node};
 use super::{Context, Pod, container, limits, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
 /// What the checks of a pod have in common.
 pub(super) struct Checks<'a> {
+    /// The file.
+    pub text: &'a str,
     pub context: &'a Context<'a>,
-    pub problems: &'a mut Vec<Problem>,
+    pub problems: &'a mut Problems,
     pub share: IndexSet<Shared>,
     pub network: NetworkMode,
-    pub volumes: Vec<&'a str>,
+    pub volumes: IndexSet<&'a str>,
     /// Every published port of the pod with its place.
     pub ports: Ports,
 }
@@ -27,6 +30,18 @@ pub(super) struct Checks<'a> {
 impl Checks<'_> {
     pub(super) fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// The problem with the only word that can have been meant.
+    pub(super) fn with_known<'w>(
+        &self,
+        problem: Problem,
+        word: &str,
+        known: impl IntoIterator<Item = &'w str> + Clone,
+    ) -> Problem {
+        let place = problem.labels.first().map_or(0..0, |(place, _)| place.clone());
+        let meant = surely(word, known);
+        problem.maybe_fix(meant.and_then(|known| Edit::of_word(self.text, &place, word, known)))
     }
 
     /// The value, or nothing and a problem at this place.
@@ -38,8 +53,13 @@ impl Checks<'_> {
     ) -> Option<T> {
         value
             .map_err(|mistake| {
+                let source = self.text.get(place.clone()).unwrap_or_default();
+                let word = source.trim_matches(['"', '\'']);
+                let edit = mistake.fix.and_then(|new| Edit::of_word(self.text, &place, word, &new));
+                // The source is the word, unless a variable or an escape made it.
+                let edit = edit.filter(|_| !word.contains(['$', '\\', '\n']));
                 let problem = Problem::error(code, mistake.message, place, "here");
-                self.report(problem.help(mistake.help));
+                self.report(problem.help(mistake.help).maybe_fix(edit));
             })
             .ok()
     }
@@ -109,14 +129,15 @@ impl Checks<'_> {
 pub(super) fn pod(
     raw: &RawPod,
     node: &Node,
-    context: &Context<'_>,
+    (text, context): (&str, &Context<'_>),
     default: Option<&str>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) -> (Option<PodSpec>, Ports) {
     let name = name(raw.name.as_deref(), node, default, problems);
-    let share = share::share(raw, node, problems);
+    let share = share::share(raw, node, text, problems);
     let declared = raw.volumes.iter().flat_map(|volumes| volumes.keys()).map(String::as_str);
     let mut checks = Checks {
+        text,
         context,
         problems,
         share: share.clone(),
@@ -124,7 +145,7 @@ pub(super) fn pod(
         volumes: declared.collect(),
         ports: Vec::new(),
     };
-    let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost);
+    let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
     checks.volumes.extend(lost.iter().map(String::as_str));
     checks.later(node, &["userns", "time", "secrets", "initContainers", "resources"]);
     if let (Some(policy), Some(place)) = (raw.exit_policy, node.get("exitPolicy"))
@@ -166,9 +187,9 @@ pub(super) fn name(
     word: Option<&str>,
     node: &Node,
     default: Option<&str>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) -> Option<PodName> {
-    if node.lost.iter().any(|key| key == "name") {
+    if node.has_lost("name") {
         return None;
     }
     let Some(word) = word.or(default) else {
@@ -224,8 +245,10 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
         Some(word) => {
             let message = format!("`{word}` is no network");
             let label = "one of: bridge, host, none, ns:/path";
-            let help = did_you_mean(word, ["bridge", "host", "none"]);
-            checks.report(Problem::error("P0435", message, at, label).maybe_help(help));
+            let known = ["bridge", "host", "none"];
+            let problem = Problem::error("P0435", message, at, label);
+            let problem = problem.maybe_help(did_you_mean(word, known));
+            checks.report(checks.with_known(problem, word, known));
             NetworkMode::Bridge
         }
     }
@@ -322,15 +345,17 @@ fn volumes(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<Volum
 }
 
 /// What the pods of one file cannot have in common.
-pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Vec<Problem>) {
-    for (index, pod) in pods.iter().enumerate() {
-        let at = |path: &str| pod.places.find(path).unwrap_or(0..0);
-        if let Some(first) = pods[..index].iter().find(|other| other.spec.name == pod.spec.name) {
+pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Problems) {
+    let mut seen: HashMap<&PodName, &Pod> = HashMap::new();
+    for pod in pods {
+        let at = |pod: &Pod| pod.places.find("name").unwrap_or(0..0);
+        if let Some(first) = seen.get(&pod.spec.name) {
             let message = format!("two pods of this file are named `{}`", pod.spec.name);
-            let first = first.places.find("name").unwrap_or(0..0);
-            problems
-                .push(Problem::error("P0502", message, at("name"), "again").also(first, "first"));
+            let problem = Problem::error("P0502", message, at(pod), "again");
+            problems.push(problem.also(at(first), "first").help("name one of them otherwise"));
+            continue;
         }
+        seen.insert(&pod.spec.name, pod);
     }
     publish::conflicts(ports, problems);
 }

@@ -221,7 +221,7 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
         };
         match &raw.source {
             Some(source) => source_of(source, sub_path, &at("source"), checks),
-            None if node.lost.iter().any(|key| key == "source") => None,
+            None if node.has_lost("source") => None,
             None => {
                 let message = "this volume has no `source`";
                 let problem = Problem::error("P0449", message, node.head(), "in this");
@@ -268,7 +268,7 @@ fn source_of(
         }
         return Some(MountSource::Path(path));
     }
-    if !checks.volumes.contains(&word) {
+    if !checks.volumes.contains(word) {
         let message = format!("no volume of this pod is named `{word}`");
         let path = || {
             format!(
@@ -277,7 +277,8 @@ fn source_of(
         };
         let help = did_you_mean(word, checks.volumes.iter().copied()).unwrap_or_else(path);
         let help = if word.is_empty() { "write `NAME:/target`".to_owned() } else { help };
-        checks.report(Problem::error("P0521", message, place.clone(), "not declared").help(help));
+        let problem = Problem::error("P0521", message, place.clone(), "not declared").help(help);
+        checks.report(checks.with_known(problem, word, checks.volumes.iter().copied()));
         return None;
     }
     let name = VolumeName::try_from(word).ok()?;

@@ -20,8 +20,11 @@ mod target;
 // Loader and schema, case by case.
 mod judge;
 
+// The command itself, as a process.
+mod validate;
+
 use podspec::cli::report::render_problems;
-use podspec::spec::{self, Context};
+use podspec::spec::{self, Context, Found};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +45,14 @@ fn load(case: &Path, text: &str) -> Result<spec::Loaded, Vec<spec::problem::Prob
         fs::read_to_string(case.join(inside.map_err(|_| std::io::ErrorKind::NotFound)?))
     };
     let default_name = spec::default_name(&base.join("pod.yaml"));
-    spec::load(text, &Context { base: base.clone(), default_name, env: &env, read: &read })
+    // Whatever a case does not call missing is there.
+    let look = |path: &Path| {
+        let is_file = path.extension().is_some();
+        let found = if is_file { Found::File } else { Found::Directory };
+        (!path.to_string_lossy().contains("missing")).then_some(found)
+    };
+    let context = Context { base: base.clone(), default_name, env: &env, read: &read, look: &look };
+    spec::load(text, &context)
 }
 
 fn cases() -> Vec<PathBuf> {

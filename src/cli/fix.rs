@@ -1,0 +1,158 @@
+//! `validate --fix`: the sure fixes of a file's problems, as edits of its bytes. Comments and layout stay,
+//! for nothing else is touched.
+
+use super::file::PodFile;
+use crate::spec::problem::{Edit, Problem};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// One fix may bring the next problem to light: a file is mended so often at most.
+const ROUNDS: usize = 10;
+
+/// The text with every sure fix, and how many problems that mended.
+pub(super) fn mend(file: &PodFile) -> (String, usize) {
+    let (mut mended, mut count) = (file.clone(), 0);
+    let mut problems = problems(&mended);
+    for _ in 0..ROUNDS {
+        let fixes = compatible(&problems);
+        if fixes.is_empty() {
+            break;
+        }
+        let mut next = mended.clone();
+        next.text = apply(&mended.text, &fixes);
+        let left = self::problems(&next);
+        // What was YAML must still be.
+        if is_broken(&left) && !is_broken(&problems) {
+            break;
+        }
+        count += fixes.len();
+        (mended, problems) = (next, left);
+    }
+    (mended.text, count)
+}
+
+fn problems(file: &PodFile) -> Vec<Problem> {
+    file.judge().map_or_else(|problems| problems, |loaded| loaded.warnings)
+}
+
+fn is_broken(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.code == "P0102")
+}
+
+/// The fixes that do not meet another: the first of two, the other comes in the next round.
+fn compatible(problems: &[Problem]) -> Vec<&[Edit]> {
+    let mut taken: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut fixes = Vec::new();
+    for fix in problems.iter().map(|problem| problem.fix.as_slice()) {
+        // Two insertions at one byte meet too.
+        let meets = |edit: &Edit| {
+            taken.iter().any(|other| edit.place.start <= other.end && other.start <= edit.place.end)
+        };
+        if fix.is_empty() || fix.iter().any(meets) {
+            continue;
+        }
+        taken.extend(fix.iter().map(|edit| edit.place.clone()));
+        fixes.push(fix);
+    }
+    fixes
+}
+
+fn apply(text: &str, fixes: &[&[Edit]]) -> String {
+    let mut edits: Vec<&Edit> = fixes.iter().flat_map(|fix| fix.iter()).collect();
+    edits.sort_by_key(|edit| edit.place.start);
+    let (mut result, mut at) = (String::with_capacity(text.len()), 0);
+    for edit in edits {
+        result.push_str(text.get(at..edit.place.start).unwrap_or_default());
+        result.push_str(&edit.text);
+        at = edit.place.end;
+    }
+    result.push_str(text.get(at..).unwrap_or_default());
+    result
+}
+
+/// The changed lines, as diff(1) has them without lines around.
+pub(super) fn diff(name: &str, old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let mut page = format!("--- {name}\n+++ {name}\n");
+    // Fixes change lines, and never add or take away one.
+    let mut index = 0;
+    while index < old.len().max(new.len()) {
+        let differs = |index: &usize| old.get(*index) != new.get(*index);
+        let run = (index..old.len().max(new.len())).take_while(differs).count();
+        if run > 0 {
+            let range = index..index + run;
+            page.push_str(&format!("@@ -{0},{run} +{0},{run} @@\n", index + 1));
+            let side = |sign: char, lines: &[&str]| -> String {
+                let part = lines.get(range.start..range.end.min(lines.len())).unwrap_or_default();
+                part.iter().map(|line| format!("{sign}{line}\n")).collect()
+            };
+            page.push_str(&side('-', &old));
+            page.push_str(&side('+', &new));
+        }
+        index += run.max(1);
+    }
+    page
+}
+
+/// Puts a new file in the place of the old one in one step; mode and owner stay, a link stays a link.
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+    let path = path.canonicalize()?;
+    let old = std::fs::metadata(&path)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut beside = std::ffi::OsString::from(".");
+    beside.push(name);
+    beside.push(format!(".podspec-{}", std::process::id()));
+    let beside = path.with_file_name(beside);
+    let write = || {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        if file.metadata()?.uid() != old.uid() || file.metadata()?.gid() != old.gid() {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(&beside);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_that_meet_wait_for_the_next_round() {
+        let one = |place: std::ops::Range<usize>, text: &str| {
+            Problem::error("P0000", "", place.clone(), "").fix(place, text)
+        };
+        let problems = [one(0..2, "A"), one(1..3, "B"), one(4..5, "C"), one(8..8, "D")];
+        let fixes = compatible(&problems);
+        assert_eq!(apply("abcdefgh", &fixes), "AcdCfghD");
+    }
+
+    #[test]
+    fn a_diff_is_the_lines_that_changed() {
+        assert_eq!(diff("f", "a\nb\nc\n", "a\nB\nc\n"), "--- f\n+++ f\n@@ -2,1 +2,1 @@\n-b\n+B\n");
+    }
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_through_links() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = std::env::temp_dir().join(format!("podspec-fix-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, link) = (dir.join("pod.yaml"), dir.join("link.yaml"));
+        std::fs::write(&file, "old").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("pod.yaml", &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,333 @@
+//! Text that is no YAML: which mistake it probably is, and where the next document begins. The parser
+//! says what it expected; a person wants to know what to type.
+
+use super::problem::Problem;
+use granit_parser::ErrorKind;
+use std::ops::Range;
+
+/// The next `---` at the head of a line, at or after this byte.
+pub(super) fn next_document(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = match bytes.get(..from) {
+        Some([.., b'\n']) | Some([]) => from,
+        _ => from + text.get(from..)?.find('\n')? + 1,
+    };
+    loop {
+        let line = bytes.get(at..)?;
+        if line.starts_with(b"---") && line.get(3).is_none_or(u8::is_ascii_whitespace) {
+            return Some(at);
+        }
+        at += line.iter().position(|byte| *byte == b'\n')? + 1;
+    }
+}
+
+/// The line of a byte: where it begins, and its text without the end.
+fn line_of(text: &str, at: usize) -> (usize, &str) {
+    let start = text[..at].rfind('\n').map_or(0, |index| index + 1);
+    (start, text[start..].lines().next().unwrap_or(""))
+}
+
+/// The character at a byte; nothing at the end of a line.
+fn one(text: &str, at: usize) -> Range<usize> {
+    let next = text[at..].chars().next().filter(|c| !matches!(c, '\n' | '\r'));
+    at..at + next.map_or(0, char::len_utf8)
+}
+
+/// From a byte to the end of its word.
+fn word(text: &str, at: usize) -> Range<usize> {
+    let end = text[at..].find(|c: char| c.is_whitespace()).unwrap_or(text.len() - at);
+    if end == 0 { one(text, at) } else { at..at + end }
+}
+
+/// A mistake of the parser in the words of a pod file; `begins`: the list or map that was open.
+pub(super) fn problem(
+    text: &str,
+    at: usize,
+    kind: &ErrorKind,
+    begins: Option<Range<usize>>,
+) -> Problem {
+    if let Some(problem) = bracket_port(text, at).or_else(|| indented_by_tab(text, at)) {
+        return problem;
+    }
+    match kind {
+        ErrorKind::InvalidColonPlacement
+        | ErrorKind::ExpectedFlowMappingSeparator
+        | ErrorKind::ExpectedFlowSequenceSeparator
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofFlowSequence => in_flow(text, at, begins),
+        ErrorKind::MappingValueNotAllowed => value_not_allowed(text, at, line_of(text, at)),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart
+        | ErrorKind::InvalidIndentation => indentation(text, at, begins),
+        ErrorKind::SimpleKeyExpected
+        | ErrorKind::UnknownAnchor
+        | ErrorKind::InvalidTrailingDoubleQuotedScalar
+        | ErrorKind::InvalidTrailingSingleQuotedScalar => of_word(text, at, kind),
+        _ => of_character(text, at, kind),
+    }
+}
+
+/// Mistakes that a word shows.
+fn of_word(text: &str, at: usize, kind: &ErrorKind) -> Problem {
+    let place = word(text, at);
+    let word = text[place.clone()].to_owned();
+    let say = |message: &str, label: &str| Problem::error("P0102", message, place.clone(), label);
+    match kind {
+        ErrorKind::SimpleKeyExpected => {
+            say(&format!("`{word}` stands alone where a key belongs"), "no `:` after it")
+                .help(format!("write `{word}: …`; a text of several lines is indented"))
+        }
+        ErrorKind::UnknownAnchor => {
+            let name = word.trim_start_matches('*').trim_end_matches([',', ']', '}']);
+            say(&format!("no anchor is named `{name}`"), "this alias").help(format!(
+                "`&{name}` must come before it in the same document; a text that begins with `*` is quoted"
+            ))
+        }
+        kind => {
+            let single = matches!(kind, ErrorKind::InvalidTrailingSingleQuotedScalar);
+            let mark = if single { "''" } else { "\\\"" };
+            say("something follows the end of a quoted text", "this").help(format!(
+                "quotes go around the whole text; a quote inside it is written `{mark}`"
+            ))
+        }
+    }
+}
+
+/// Mistakes that a character shows.
+fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
+    let place = one(text, at);
+    let found = text[place.clone()].to_owned();
+    let say = |message: &str, label: &str, help: &str| {
+        Problem::error("P0102", message, place.clone(), label).help(help)
+    };
+    match kind {
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
+            let help = format!("write a second `{found}` where the text ends");
+            say("a quoted text is not closed", "opened here", &help)
+        }
+        ErrorKind::UnclosedFlowCollection { open }
+        | ErrorKind::MismatchedFlowCollectionEnd { open, .. } => {
+            let close = if *open == '[' { ']' } else { '}' };
+            let help = format!("write `{close}` where it ends");
+            say(&format!("`{open}` is not closed by `{close}`"), "opened here", &help)
+        }
+        ErrorKind::MisplacedFlowCollectionEnd => {
+            let help = "take it away, or put the text in quotes";
+            say(&format!("`{found}` closes nothing"), "opened nowhere", help)
+        }
+        ErrorKind::UnexpectedEofImplicitFlowMapping => say(
+            "an item is missing before this comma",
+            "nothing before it",
+            "take one of the commas away",
+        ),
+        ErrorKind::UnexpectedCharacter { character } => {
+            let rest = text[at..].lines().next().unwrap_or("").trim_end();
+            let help = format!("put it in quotes: {}", quoted(rest));
+            say(&format!("a text cannot begin with `{character}`"), "here", &help)
+        }
+        ErrorKind::UnknownQuotedScalarEscape => say(
+            "a backslash in double quotes begins an escape, and this one is none",
+            "in this text",
+            "write `\\\\` for a backslash, or use single quotes",
+        ),
+        ErrorKind::BlockSequenceEntryNotAllowed => say(
+            "a list of `- ` items begins on a line of its own",
+            "here",
+            "put the items below the key, or write `[item, item]`",
+        ),
+        ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabNotAllowed
+        | ErrorKind::TabAtBlockScalarStart => say(
+            "a tab stands where YAML wants spaces",
+            "here",
+            "YAML is indented by spaces, never by tabs",
+        ),
+        ErrorKind::CommentInterceptedScalar => say(
+            "a comment interrupts a text of several lines",
+            "this comment",
+            "is the next line indented too far? else put the text in quotes",
+        ),
+        ErrorKind::BomInsideDocument => say(
+            "a byte order mark stands inside the file",
+            "here",
+            "two files were joined: take the invisible character away",
+        ),
+        other => Problem::error("P0102", format!("not YAML: {other}"), place, "here"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("`\"{}\"`", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A list or map in brackets ends early, or never.
+fn in_flow(text: &str, at: usize, begins: Option<Range<usize>>) -> Problem {
+    if text[at..].starts_with('{') && text[..at].ends_with('$') {
+        let rest = &text[at - 1..];
+        let end = rest.find('}').map_or(2, |end| end + 1);
+        let place = at - 1..at - 1 + end;
+        let variable = text[place.clone()].to_owned();
+        let begins_value = text[..at - 1].ends_with([' ', ',', '[', ':']);
+        let ends_value = rest[end..].starts_with([',', ' ', ']', '}']);
+        let problem = Problem::error(
+            "P0102",
+            "inside `{ }` and `[ ]` a variable must be in quotes",
+            place.clone(),
+            "YAML takes this `{` for a map",
+        )
+        .help(format!("write {}, the quotes around the whole value", quoted(&variable)));
+        let fits = begins_value && ends_value && variable.ends_with('}');
+        return if fits && !variable.contains(['"', '\\']) {
+            problem.fix(place, format!("\"{variable}\""))
+        } else {
+            problem
+        };
+    }
+    let open = begins.map(|place| {
+        let before = text[..place.start].trim_end();
+        let bracket = before.len().saturating_sub(1);
+        if before.ends_with(['[', '{']) { bracket..bracket + 1 } else { place }
+    });
+    let problem = Problem::error(
+        "P0102",
+        "a `,` is missing, or the bracket that ends this",
+        one(text, at),
+        "not expected here",
+    )
+    .help("items stand between `,`, and each `[` and `{` is closed; quote a text with `: ` in it");
+    match open {
+        Some(open) => problem.also(open, "inside this"),
+        None => problem,
+    }
+}
+
+/// `a: b: c`, `name:shop`, a value and keys below it.
+fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Problem {
+    let head = &text[start..at];
+    if let Some(colon) = head.find(": ") {
+        let value = start + colon + 2..start + line.len();
+        let words = text[value.clone()].trim();
+        return Problem::error(
+            "P0102",
+            "a second `:` on the line, where YAML expects text",
+            one(text, at),
+            "this one",
+        )
+        .help(format!("put a text with `: ` in it in quotes: {}", quoted(words)));
+    }
+    // The key is right and what stands above it took it for its own text.
+    let above = text[..start].trim_end();
+    let (above_start, above_line) = line_of(text, above.len());
+    let trimmed = above_line.trim();
+    let place = above_start + (above_line.len() - above_line.trim_start().len());
+    let place = place..place + trimmed.len();
+    if let Some((key, value)) = trimmed.trim_start_matches("- ").split_once(':')
+        && !value.starts_with(' ')
+        && !value.is_empty()
+    {
+        let colon = place.start + trimmed.find(':').unwrap_or(0) + 1;
+        return Problem::error("P0102", "a space is missing after `:`", place, "a text, not a key")
+            .help(format!("write `{key}: {value}`"))
+            .fix(colon..colon, " ");
+    }
+    let key = line_of(text, at).1.trim();
+    let own = start + (line.len() - line.trim_start().len())..at;
+    let problem = Problem::error(
+        "P0102",
+        "a key stands below a value",
+        own,
+        "a key here would belong to the line above",
+    );
+    let problem =
+        if trimmed.is_empty() { problem } else { problem.also(place, "which has a value") };
+    problem.help(format!(
+        "indent `{key}` as the keys beside it, or leave the line above without a value"
+    ))
+}
+
+/// A line that fits to nothing above it.
+fn indentation(text: &str, at: usize, begins: Option<Range<usize>>) -> Problem {
+    let (start, line) = line_of(text, at);
+    let trimmed = line.trim_start();
+    if text[..at].ends_with("- ") || trimmed.starts_with("- ") && at <= start + line.len() {
+        let place = start + (line.len() - trimmed.len())..start + line.len();
+        let problem =
+            Problem::error("P0102", "a list item among the keys of a map", place, "this item");
+        let problem = match begins {
+            Some(place) => problem.also(place, "the map begins here"),
+            None => problem,
+        };
+        return problem.help("indent the items below the key that they belong to");
+    }
+    let problem = Problem::error(
+        "P0102",
+        "this is indented as nothing above it",
+        word(text, at),
+        "begins in a column of its own",
+    );
+    let problem = match begins {
+        Some(place) => problem.also(place, "what it should be in line with"),
+        None => problem,
+    };
+    problem.help("keys of one map, and items of one list, begin in the same column")
+}
+
+fn indented_by_tab(text: &str, at: usize) -> Option<Problem> {
+    let (start, line) = line_of(text, at);
+    let indent = line.len() - line.trim_start().len();
+    let tabs = line[..indent].find('\t')?;
+    let place = start + tabs..start + indent;
+    let spaces = line[..indent].replace('\t', "  ");
+    Some(
+        Problem::error("P0102", "a line is indented by a tab", place.clone(), "this is a tab")
+            .help("YAML is indented by spaces, never by tabs")
+            .fix(start..start + indent, spaces),
+    )
+}
+
+/// `- [::1]:8053:53`, which YAML takes for a list and what follows for a mistake.
+fn bracket_port(text: &str, at: usize) -> Option<Problem> {
+    // The parser may notice the mistake on the line after.
+    let (start, line) = line_of(text, at);
+    let before = text[..start].trim_end_matches(['\n', '\r']);
+    let (previous_start, _) = line_of(text, before.len());
+    for (start, line) in
+        [(start, line), (previous_start, &before[previous_start.min(before.len())..])]
+    {
+        let value = line.trim_start().trim_start_matches('-').trim_start();
+        let value = value.split(" #").next().unwrap_or(value).trim_end();
+        let inside = value.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+        if inside.is_some_and(|(address, _)| address.parse::<std::net::Ipv6Addr>().is_ok()) {
+            let offset = start + line.find('[')?;
+            let place = offset..offset + value.len();
+            let message = "an address in brackets must be in quotes";
+            return Some(
+                Problem::error(
+                    "P0102",
+                    message,
+                    place.clone(),
+                    "YAML reads this as the start of a list",
+                )
+                .help(format!("write `- \"{value}\"`"))
+                .fix(place, format!("\"{value}\"")),
+            );
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_document_is_a_line_of_its_own() {
+        let text = "a: [\nb\n ---\n----\n--- # c\nd: e\n";
+        assert_eq!(next_document(text, 2).map(|at| &text[at..at + 5]), Some("--- #"));
+        assert_eq!(next_document(text, text.find("--- #").unwrap()), text.find("--- #"));
+        assert_eq!(next_document(text, text.len() - 2), None);
+        assert_eq!(next_document("---", 0), Some(0));
+    }
+}
