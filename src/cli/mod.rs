@@ -5,6 +5,7 @@ mod attach;
 mod board;
 mod boot;
 mod complete;
+mod codes;
 mod completions;
 mod config;
 mod cp;
@@ -112,6 +113,7 @@ enum Command {
     Config(config::Config),
     Init(init::Init),
     Docs(docs::Docs),
+    Explain(codes::Explain),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
@@ -155,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Docs(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),

@@ -5,6 +5,7 @@ use super::error::{CliError, report_problems};
 use super::file::PodFile;
 use super::machine::{self, Found};
 use super::{fix, output};
+use crate::spec::pages;
 use crate::spec::problem::{Problem, Severity};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +20,8 @@ Examples:
   podspec validate --format json -        a list of problems of standard input, for an editor
   podspec validate --format sarif .       for code scanning; `github` annotates a pull request
 
-Exit code: 0 where all files are well (warnings or not), 2 where one is not.")]
+Exit code: 0 where all files are well (warnings or not), 2 where one is not.
+`podspec explain CODE` tells more of a problem.")]
 pub(super) struct Validate {
     /// Pod files or directories, `-` for standard input; ./pod.yaml where none is named
     #[arg(value_name = "FILE")]
@@ -75,7 +77,9 @@ impl Validate {
             Reporting::Human => {}
             Reporting::Json => output::json(&machine::list(&found))?,
             Reporting::Sarif => {
-                output::json(&machine::sarif(&found, str::to_owned))?;
+                let title =
+                    |code: &str| pages::find(code).map_or(code, |page| page.title).to_owned();
+                output::json(&machine::sarif(&found, title))?;
             }
             Reporting::Github => {
                 for one in &found {

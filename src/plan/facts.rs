@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
     pub directories: Directories,
     pub network: NetworkFacts,
@@ -25,7 +25,7 @@ pub struct HostFacts {
 }
 
 /// The two directories that everything of podspec's lies under, and where named netns are pinned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directories {
     /// Gone after a boot; /run/podspec.
     pub run: PathBuf,

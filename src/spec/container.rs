@@ -8,7 +8,7 @@ use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
-use super::{depends, device, limits, publish, quantity, signal, volume};
+use super::{depends, device, limits, probes, publish, quantity, rights, signal, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -34,7 +34,10 @@ pub(super) fn containers(
     };
     if raw.containers.as_ref().is_some_and(IndexMap::is_empty) && list.lost.is_empty() {
         let message = "this pod has no container";
-        checks.report(Problem::error("P0503", message, list.span.clone(), "nothing in here"));
+        checks
+            .report(Problem::error("P0503", message, list.span.clone(), "nothing in here").help(
+                "add one: `containers: { web: { rootfs: host, command: [sleep, \"10\"] } }`",
+            ));
     }
     let restarts = restarts(raw, pod_restart);
     for (word, raw) in raw.containers.iter().flatten() {
@@ -141,8 +144,11 @@ impl One<'_> {
         })
     }
 
-    /// Fields of the language whose mechanism is a later version's.
+    /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
+        probes::check(self.raw, self.node, checks);
+        probes::resources(self.raw.resources.as_ref(), self.node, checks);
+        rights::security(self.word, self.raw, self.node, checks);
         checks.later(
             self.node,
             &[
@@ -171,14 +177,20 @@ impl One<'_> {
                 let (image, rootfs) = (self.node.entry("image")?, self.node.entry("rootfs")?);
                 let message = format!("`{}` has both an `image` and a `rootfs`", self.word);
                 let problem = Problem::error("P0505", message, rootfs.key.clone(), "this or");
-                checks.report(problem.also(image.key.clone(), "that"));
+                checks.report(
+                    problem
+                        .also(image.key.clone(), "that")
+                        .help("a container has one root: take one of them away"),
+                );
                 None
             }
             // Refused as not supported yet.
             (Some(_), None) => None,
             (None, Some(word)) if word == "host" => Some(Root::Host),
             (None, Some(word)) => {
-                volume::host_path(word, &self.at("rootfs"), checks).map(Root::Directory)
+                let path = volume::host_path(word, &self.at("rootfs"), checks)?;
+                volume::is_there(word, &path, true, &self.at("rootfs"), checks);
+                Some(Root::Directory(path))
             }
             (None, None) => {
                 if !self.lost("image") && !self.lost("rootfs") {
@@ -216,7 +228,10 @@ impl One<'_> {
             checks.report(problem.help(help));
         } else if argv.first().is_some_and(String::is_empty) && !unknown {
             let message = "the program has an empty name";
-            checks.report(Problem::error("P0407", message, self.item("command", 0), "here"));
+            checks
+                .report(Problem::error("P0407", message, self.item("command", 0), "here").help(
+                    "the first item is the program, such as `command: [/bin/sleep, \"10\"]`",
+                ));
         }
         argv
     }
@@ -307,7 +322,9 @@ impl One<'_> {
             if let Some(first) = seen.get(key) {
                 let message = format!("the variable `{key}` is here twice");
                 checks.report(
-                    Problem::error("P0455", message, place, "again").also(first.clone(), "first"),
+                    Problem::error("P0455", message, place, "again")
+                        .also(first.clone(), "first")
+                        .help("keep one of the two"),
                 );
                 continue;
             }
@@ -333,7 +350,7 @@ impl One<'_> {
         };
         match pairs {
             Ok(pairs) => env.extend(pairs),
-            Err(message) => checks.report(Problem::error("P0456", message, place, "named here")),
+            Err(message) => checks.report(Problem::error("P0456", message, place, "named here").help("a path is relative to the pod file; each line of it is KEY=VALUE or begins with `#`")),
         }
     }
 
@@ -353,7 +370,10 @@ impl One<'_> {
             let (Some(word), Some(place)) = (word, node.get(key)) else { continue };
             match word.as_str() {
                 "private" => drop(result.insert(kind, Scope::Private)),
-                "host" => drop(result.insert(kind, Scope::Host)),
+                "host" => {
+                    rights::of_the_machine(key, self.word, place, checks);
+                    result.insert(kind, Scope::Host);
+                }
                 path if path.starts_with("ns:") => {
                     checks.not_yet("a namespace by path".to_owned(), place.span.clone());
                 }
@@ -392,7 +412,14 @@ impl One<'_> {
     }
 
     fn ports(&self, namespaces: &IndexMap<Shared, Scope>, checks: &mut Checks<'_>) -> Vec<Port> {
+        let first = checks.ports.len();
         let ports = publish::ports(self.raw.ports.as_ref(), self.node, checks);
+        if checks.share.contains(&Shared::Net) && !namespaces.contains_key(&Shared::Net) {
+            let own = checks.ports[first..].iter();
+            let own: Vec<_> =
+                own.map(|(port, at)| (port.clone(), at.clone(), self.word.to_owned())).collect();
+            checks.listeners.extend(own);
+        }
         if namespaces.get(&Shared::Net) == Some(&Scope::Host)
             && checks.network == NetworkMode::Bridge
             && let Some(entry) = self.node.entry("ports").filter(|_| !ports.is_empty())
@@ -440,7 +467,10 @@ fn env_key(key: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> bool {
     if !is_env_key(key) && checks.one_line(key, place) {
         let message = format!("`{key}` cannot be the name of a variable");
         let label = "empty, or with a space or `=`";
-        checks.report(Problem::error("P0458", message, place.clone(), label));
+        checks.report(
+            Problem::error("P0458", message, place.clone(), label)
+                .help("write `NAME: value`, the name of letters, digits and `_`"),
+        );
     }
     is_env_key(key)
 }
@@ -451,7 +481,10 @@ fn name_or_id(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Opti
         let id = word.parse::<u32>().ok().filter(|id| *id < 1 << 31);
         if id.is_none() {
             let message = format!("the id {word} is too large");
-            checks.report(Problem::error("P0459", message, place.clone(), "at most 2147483647"));
+            checks.report(
+                Problem::error("P0459", message, place.clone(), "at most 2147483647")
+                    .help("write a smaller id, such as `1000`"),
+            );
         }
         return id.map(NameOrId::Id);
     }

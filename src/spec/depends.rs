@@ -72,7 +72,9 @@ fn wanted<'a>(
                 if let Some(first) = seen.get(name.as_str()) {
                     let message = format!("`{name}` is in `dependsOn` twice");
                     checks.report(
-                        Problem::error("P0523", message, at, "again").also(first.clone(), "first"),
+                        Problem::error("P0523", message, at, "again")
+                            .also(first.clone(), "first")
+                            .help("once is enough"),
                     );
                     continue;
                 }

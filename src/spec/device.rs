@@ -31,7 +31,7 @@ pub(super) fn devices(
         if let Some(first) = seen.get(&device.target) {
             let message = format!("two devices are at `{}`", device.target.display());
             let problem = Problem::error("P0472", message, place.head(), "again");
-            checks.report(problem.also(first.clone(), "first"));
+            checks.report(problem.also(first.clone(), "first").help("keep one of the two"));
             continue;
         }
         seen.insert(device.target.clone(), place.head());

@@ -34,7 +34,10 @@ pub fn interpolate(
             }
             if value.contains('\0') {
                 let message = "a text with a NUL character cannot be given to any program";
-                problems.push(Problem::error("P0305", message, node.span.clone(), "this text"));
+                problems.push(
+                    Problem::error("P0305", message, node.span.clone(), "this text")
+                        .help("take the `\\0` away"),
+                );
             }
         }
     }

@@ -46,7 +46,8 @@ pub(super) fn ulimits(
         if soft.cast_unsigned() > hard.cast_unsigned() {
             let message = format!("the soft limit of `{word}` is above its hard limit");
             let problem = Problem::error("P0462", message, place("soft"), "more than");
-            checks.report(problem.also(place("hard"), "this"));
+            checks
+                .report(problem.also(place("hard"), "this").help("raise `hard`, or lower `soft`"));
             continue;
         }
         ulimits.insert(*kind, Ulimit { soft, hard });
@@ -128,14 +129,19 @@ pub(super) fn sysctls(
         if let Some(first) = seen.get(&name) {
             let message = format!("the sysctl `{word}` is here twice");
             checks.report(
-                Problem::error("P0465", message, key, "again").also(first.clone(), "first"),
+                Problem::error("P0465", message, key, "again")
+                    .also(first.clone(), "first")
+                    .help("keep one of the two"),
             );
             continue;
         }
         seen.insert(name.clone(), key.clone());
         if value.0.trim().is_empty() {
             let message = format!("the sysctl `{word}` has no value");
-            checks.report(Problem::error("P0466", message, place, "empty"));
+            checks.report(
+                Problem::error("P0466", message, place, "empty")
+                    .help("write its value, such as `1024`"),
+            );
         } else if checks.one_line(&value.0, &place) && owned(&name, node, key, checks) {
             sysctls.insert(name, value.0.clone());
         }

@@ -10,12 +10,15 @@ pub mod interpolate;
 mod limits;
 pub mod model;
 pub mod order;
+pub mod pages;
 pub mod port;
+mod probes;
 pub mod problem;
 pub mod publish;
 pub mod quantity;
 pub mod raw;
 mod reference;
+mod rights;
 pub mod schema;
 pub mod share;
 pub mod signal;
@@ -411,7 +414,9 @@ mod tests {
     #[test]
     fn big_files_are_judged_in_bounded_time() {
         let containers: String = (0..500)
-            .map(|i| format!("  c{i}: {{ rootfs: host, command: [a], ports: ['{}:1'] }}\n", i + 1))
+            .map(|i| {
+                format!("  c{i}: {{ rootfs: host, command: [a], ports: ['{0}:{0}'] }}\n", i + 1)
+            })
             .collect();
         assert_eq!(one(&format!("containers:\n{containers}")).containers.len(), 500);
         let keys: String = (0..2_000).map(|i| format!("k{i}: 1\n")).collect();

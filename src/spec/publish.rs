@@ -135,6 +135,40 @@ pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Chec
     checks.report(problem.help("`net` is not shared: put `ports` on the container that listens"));
 }
 
+/// Two containers that listen on one port of the namespace that they share.
+pub(super) fn listeners(checks: &mut Checks<'_>) {
+    let mut all = std::mem::take(&mut checks.listeners);
+    all.sort_by_key(|(port, place, _)| (port.protocol, port.container, place.start));
+    let end = |port: &Port| u32::from(port.container) + u32::from(port.count);
+    let mut furthest: Option<usize> = None;
+    for (index, (port, place, word)) in all.iter().enumerate() {
+        if let Some((other, first, its)) = furthest.map(|index| &all[index])
+            && other.protocol == port.protocol
+            && end(other) > u32::from(port.container)
+            && its != word
+        {
+            let message = format!(
+                "`{its}` and `{word}` both listen on port {}, and share `net`",
+                port.container
+            );
+            let (early, late) =
+                if first.start <= place.start { (first, place) } else { (place, first) };
+            let problem = Problem::error("P0517", message, late.clone(), "here too");
+            checks.report(
+                problem.also(early.clone(), "taken here").help(
+                    "let one listen on another port, or give it `namespaces: { net: private }`",
+                ),
+            );
+        }
+        let further = furthest.is_none_or(|known| {
+            all[known].0.protocol != port.protocol || end(&all[known].0) < end(port)
+        });
+        if further {
+            furthest = Some(index);
+        }
+    }
+}
+
 /// Two ports that want the same door of the host.
 pub(super) fn conflicts(mut ports: Ports, problems: &mut Problems) {
     // Host port 0 is a free one, chosen at `up`.

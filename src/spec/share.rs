@@ -59,8 +59,11 @@ pub(super) fn share(
         let bare = word.strip_prefix('+').unwrap_or(word);
         if let Some(first) = seen.get(bare) {
             let message = format!("`{bare}` is in `share` twice");
-            problems
-                .push(Problem::error("P0432", message, at, "again").also(first.clone(), "first"));
+            problems.push(
+                Problem::error("P0432", message, at, "again")
+                    .also(first.clone(), "first")
+                    .help("once is enough"),
+            );
             continue;
         }
         seen.insert(bare, at.clone());

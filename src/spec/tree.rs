@@ -351,12 +351,15 @@ impl Builder<'_> {
         if tag.core_suffix() == Some(allowed) {
             return true;
         }
-        self.problems.push(Problem::error(
-            "P0106",
-            format!("the tag `{}` means nothing in a pod file", tag.original()),
-            place.clone(),
-            "of this value",
-        ));
+        self.problems.push(
+            Problem::error(
+                "P0106",
+                format!("the tag `{}` means nothing in a pod file", tag.original()),
+                place.clone(),
+                "of this value",
+            )
+            .help("take the tag away; for a text in any case write quotes or `!!str`"),
+        );
         false
     }
 
@@ -472,7 +475,10 @@ impl Builder<'_> {
 fn insert(map: &mut IndexMap<String, Entry>, key: Node, value: Node, problems: &mut Problems) {
     let Kind::Scalar { text, .. } = key.kind else {
         let message = "a key is a word, not a list or a map";
-        problems.push(Problem::error("P0107", message, key.span, "this key"));
+        problems.push(
+            Problem::error("P0107", message, key.span, "this key")
+                .help("write `name: value`; a text with `[` or `{` in it is quoted"),
+        );
         return;
     };
     if let Some(first) = map.get(&text) {

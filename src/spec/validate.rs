@@ -1,16 +1,16 @@
 //! Raw to model: every value typed, every default filled in, every reference resolved, and every mistake
 //! of meaning reported at its place. What the schema said already is not asked again here.
 
-use super::model::{Dns, NetworkMode, PodSpec, Shared, Volume};
+use super::model::{Dns, NetworkMode, PodSpec, Port, Shared, Volume};
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{self, Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, limits, share, volume};
+use super::{Context, Pod, container, limits, probes, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -23,6 +23,11 @@ pub(super) struct Checks<'a> {
     pub share: IndexSet<Shared>,
     pub network: NetworkMode,
     pub volumes: IndexSet<&'a str>,
+    /// Volumes that a container mounts, and whether some mount was not understood.
+    pub used: HashSet<String>,
+    pub lost_mounts: bool,
+    /// Ports that containers of the pod's `net` listen on, each with its place and its container.
+    pub listeners: Vec<(Port, Range<usize>, String)>,
     /// Every published port of the pod with its place.
     pub ports: Ports,
 }
@@ -90,7 +95,10 @@ impl Checks<'_> {
         let bad = text.bytes().find(|byte| *byte < 0x20 || *byte == 0x7f);
         if let Some(byte) = bad {
             let message = format!("a control character (0x{byte:02x}) cannot stand here");
-            self.report(Problem::error("P0401", message, place.clone(), "in this"));
+            self.report(
+                Problem::error("P0401", message, place.clone(), "in this")
+                    .help("take it away: this is one line, for a file or a terminal"),
+            );
         }
         bad.is_none()
     }
@@ -118,7 +126,10 @@ impl Checks<'_> {
         let address = text.parse().ok();
         if address.is_none() {
             let message = format!("`{text}` is not an IP address");
-            self.report(Problem::error("P0403", message, place.clone(), "here"));
+            self.report(
+                Problem::error("P0403", message, place.clone(), "here")
+                    .help("an address is numbers, such as `127.0.0.1` or `fd00::1`"),
+            );
         }
         address
     }
@@ -143,6 +154,9 @@ pub(super) fn pod(
         share: share.clone(),
         network: NetworkMode::Bridge,
         volumes: declared.collect(),
+        used: HashSet::new(),
+        lost_mounts: false,
+        listeners: Vec::new(),
         ports: Vec::new(),
     };
     let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
@@ -164,6 +178,9 @@ pub(super) fn pod(
     let volumes = volumes(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
     publish::warn_of_refused_ports(raw, node, &mut checks);
+    probes::resources(raw.resources.as_ref(), node, &mut checks);
+    unused(raw, node, &mut checks);
+    publish::listeners(&mut checks);
     let (network, published) = (checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
         hostname: hostname.unwrap_or_else(|| name.to_string()),
@@ -180,6 +197,33 @@ pub(super) fn pod(
         containers,
     });
     (spec, published)
+}
+
+/// Warns of volumes that no container sees, where every mount was understood.
+fn unused(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
+    let (Some(volumes), Some(containers)) = (node.get("volumes"), node.get("containers")) else {
+        return;
+    };
+    let is_whole = |node: &Node| {
+        node.lost.is_empty() && node.get("volumes").is_none_or(|list| list.lost.is_empty())
+    };
+    let Kind::Map(map) = &containers.kind else { return };
+    if !is_whole(containers) || !map.values().all(|entry| is_whole(&entry.value)) {
+        return;
+    }
+    // Init containers mount them too.
+    if raw.init_containers.is_some() || checks.lost_mounts {
+        return;
+    }
+    for word in raw.volumes.iter().flat_map(IndexMap::keys) {
+        if let Some(entry) = volumes.entry(word).filter(|_| !checks.used.contains(word)) {
+            let message = format!("no container mounts the volume `{word}`");
+            let problem = Problem::error("P0551", message, entry.key.clone(), "not used").warning();
+            checks.report(problem.help(format!(
+                "add `{word}:/target` to the `volumes` of a container, or take it away"
+            )));
+        }
+    }
 }
 
 /// The pod's name, of the file or by default.
@@ -275,7 +319,10 @@ fn labels(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<String
         let place = node.get("labels").and_then(|labels| labels.entry(key));
         let place = place.map_or_else(|| node.head(), |entry| entry.key.clone());
         if key.is_empty() {
-            checks.report(Problem::error("P0405", "a label has an empty name", place, "here"));
+            checks.report(
+                Problem::error("P0405", "a label has an empty name", place, "here")
+                    .help("write `name: value`, such as `app: shop`"),
+            );
         } else if checks.one_line(key, &place) {
             labels.insert(key.clone(), value.0.clone());
         }
@@ -302,7 +349,10 @@ fn dns(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Dns {
         let place = at("options", index);
         if option.is_empty() || option.contains(' ') {
             let message = format!("`{option}` is not one option of a resolver");
-            checks.report(Problem::error("P0406", message, place, "here"));
+            checks.report(
+                Problem::error("P0406", message, place, "here")
+                    .help("each option is an item of its own, without spaces"),
+            );
         } else if checks.one_line(option, &place) {
             result.options.push(option.clone());
         }

@@ -6,7 +6,7 @@ use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either};
 use super::tree::{Entry, Node};
 use super::validate::Checks;
-use super::{quantity, tree};
+use super::{Found, quantity, tree};
 use crate::names::VolumeName;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -28,12 +28,15 @@ pub(super) fn declared(
     if let [(one, first), (two, second), ..] = kinds.as_slice() {
         let message = format!("a volume is of one kind, and this is `{one}` and `{two}`");
         let problem = Problem::error("P0440", message, second.key.clone(), "this or");
-        checks.report(problem.also(first.key.clone(), "that"));
+        checks.report(problem.also(first.key.clone(), "that").help("take one of them away"));
         return None;
     }
     if let (None, Some(create)) = (node.entry("host"), node.entry("create")) {
         let message = "`create` belongs to `host`";
-        checks.report(Problem::error("P0441", message, create.key.clone(), "creates what?"));
+        checks.report(
+            Problem::error("P0441", message, create.key.clone(), "creates what?")
+                .help("name the directory: `host: ./path`; or leave `create` out"),
+        );
         return None;
     }
     let place = |key: &str| node.get(key).map_or_else(|| node.head(), |value| value.span.clone());
@@ -62,7 +65,10 @@ pub(super) fn declared(
 fn file_name(name: &str, place: &Range<usize>, checks: &mut Checks<'_>) {
     if name.is_empty() || name == "." || name == ".." || name.contains('/') || name.len() > 255 {
         let message = format!("`{name}` cannot be the name of a file");
-        checks.report(Problem::error("P0442", message, place.clone(), "one name, without `/`"));
+        checks.report(
+            Problem::error("P0442", message, place.clone(), "one name, without `/`")
+                .help("write a plain name, such as `app.conf`; all files lie in one directory"),
+        );
     } else {
         checks.one_line(name, place);
     }
@@ -78,7 +84,10 @@ pub(super) fn host_path(
         return None;
     }
     if word.is_empty() {
-        checks.report(Problem::error("P0443", "a path cannot be empty", place.clone(), "here"));
+        checks.report(
+            Problem::error("P0443", "a path cannot be empty", place.clone(), "here")
+                .help("write the path, such as `./data`; or leave the key out"),
+        );
         return None;
     }
     if word == "~" || word.starts_with("~/") {
@@ -88,6 +97,29 @@ pub(super) fn host_path(
         return None;
     }
     Some(normal(&checks.context.base.join(word)))
+}
+
+/// What a file brings along must be there; an absolute path may be of the machine that runs the pod.
+pub(super) fn is_there(
+    word: &str,
+    path: &Path,
+    as_directory: bool,
+    place: &Range<usize>,
+    checks: &mut Checks<'_>,
+) {
+    let (message, label) = match (checks.context.look)(path) {
+        Some(Found::File) if as_directory => {
+            (format!("`{word}` is a file, and a root is a directory"), "a file")
+        }
+        Some(_) => return,
+        None => (format!("there is nothing at `{word}`"), "does not exist"),
+    };
+    let problem = Problem::error("P0525", message, place.clone(), label);
+    checks.report(if word.starts_with('/') {
+        problem.warning().help("on this machine; `up` needs it where the pod runs")
+    } else {
+        problem.help(format!("relative to the pod file it is {}", path.display()))
+    });
 }
 
 /// Without `.` and `..`, by the words alone.
@@ -123,13 +155,17 @@ pub(super) fn mounts(
             place.get("target").map_or_else(|| place.span.clone(), |target| target.span.clone());
         if let Some(first) = targets.get(&mount.target) {
             let message = format!("two volumes are mounted at `{}`", mount.target.display());
-            checks
-                .report(Problem::error("P0445", message, at, "again").also(first.clone(), "first"));
+            checks.report(
+                Problem::error("P0445", message, at, "again")
+                    .also(first.clone(), "first")
+                    .help("mount one of them elsewhere"),
+            );
             continue;
         }
         targets.insert(mount.target.clone(), at);
         mounts.push(mount);
     }
+    checks.lost_mounts |= mounts.len() < raw.len();
     mounts
 }
 
@@ -202,7 +238,10 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
         for key in ["source", "subPath"] {
             if let Some(entry) = node.entry(key) {
                 let message = format!("a tmpfs has no `{key}`");
-                checks.report(Problem::error("P0448", message, entry.key.clone(), "of what?"));
+                checks.report(
+                    Problem::error("P0448", message, entry.key.clone(), "of what?")
+                        .help("leave it out, or leave `type: tmpfs` out"),
+                );
             }
         }
         let size = match &raw.size {
@@ -260,6 +299,7 @@ fn source_of(
         || word.starts_with("~/");
     if is_path {
         let path = host_path(word, place, checks)?;
+        is_there(word, &path, false, place, checks);
         if let Some((_, place)) = sub_path {
             let message = "a path of the host has no `subPath`";
             let problem = Problem::error("P0451", message, place, "here");
@@ -282,13 +322,15 @@ fn source_of(
         return None;
     }
     let name = VolumeName::try_from(word).ok()?;
+    checks.used.insert(word.to_owned());
     Some(MountSource::Volume { name, sub_path: sub_path.map(|(path, _)| path) })
 }
 
 /// Where a container may see a volume.
 fn target(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {
     let refuse = |message: String, help: Option<String>, checks: &mut Checks<'_>| {
-        let problem = Problem::error("P0452", message, place.clone(), "this target");
+        let problem = Problem::error("P0452", message, place.clone(), "this target")
+            .help("a target is an absolute path such as `/data`");
         checks.report(problem.maybe_help(help));
         None
     };

@@ -22,6 +22,10 @@ mod judge;
 
 // The command itself, as a process.
 mod validate;
+// What every code means.
+mod explain;
+// Texts of all kinds.
+mod fuzz;
 
 use podspec::cli::report::render_problems;
 use podspec::spec::{self, Context, Found};
