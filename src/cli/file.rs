@@ -21,9 +21,17 @@ pub(super) struct PodFile {
     /// Relative host paths begin here.
     base: PathBuf,
     default_name: Option<String>,
+    /// Whether the paths that it names are looked up on this machine.
+    looks: bool,
 }
 
 impl PodFile {
+    /// The file alone counts: what it says of this machine is not asked.
+    pub(super) fn alone(mut self) -> Self {
+        self.looks = false;
+        self
+    }
+
     /// Reads `path`, ./pod.yaml where none is given, standard input for `-`.
     pub(super) fn read(named: Option<&Path>) -> Result<Self, CliError> {
         let path = named.unwrap_or(Path::new("pod.yaml"));
@@ -47,6 +55,7 @@ impl PodFile {
             text: read_text(path).map_err(unreadable)?,
             base,
             default_name: spec::default_name(&full),
+            looks: true,
         })
     }
 
@@ -56,7 +65,7 @@ impl PodFile {
         };
         let text = bounded_text(io::stdin().lock()).map_err(unreadable)?;
         let base = std::env::current_dir().map_err(unreadable)?;
-        Ok(Self { name: "<stdin>".to_owned(), text, base, default_name: None })
+        Ok(Self { name: "<stdin>".to_owned(), text, base, default_name: None, looks: true })
     }
 
     /// Every pod of the file, or every problem of it. Warnings are printed.
@@ -90,6 +99,9 @@ impl PodFile {
             env: &env,
             read: &|path| read_text(path),
             look: &|path| {
+                if !self.looks {
+                    return Some(Found::Directory);
+                }
                 let found = std::fs::metadata(path).ok()?;
                 Some(if found.is_dir() { Found::Directory } else { Found::File })
             },

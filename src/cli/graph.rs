@@ -53,7 +53,7 @@ impl Drawing {
 
 impl Graph {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let file = PodFile::read(self.file.as_deref())?;
+        let file = PodFile::read(self.file.as_deref())?.alone();
         let loaded = file.load()?;
         let [pod] = loaded.pods.as_slice() else { return Err(several(&file, loaded.pods.len())) };
         let drawn = self.format.draw(&draw::containers(&pod.spec));

@@ -11,7 +11,7 @@ fn pod(text: &str) -> PodSpec {
         default_name: None,
         env: &|_| None,
         read: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        look: &|_| None,
+        look: &|_| Some(crate::spec::Found::Directory),
     };
     load(text, &context).unwrap().pods.remove(0).spec
 }
