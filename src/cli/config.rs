@@ -36,7 +36,7 @@ enum Written {
 
 impl Config {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
-        let file = PodFile::read(self.file.as_deref())?;
+        let file = PodFile::read(self.file.as_deref())?.alone();
         let loaded = file.load()?;
         let pods: Vec<Value> = loaded.pods.iter().map(|pod| write::document(&pod.spec)).collect();
         match (self.format, pods.as_slice()) {

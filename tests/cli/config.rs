@@ -11,6 +11,7 @@ fn what_is_written_loads_to_the_same_pod() {
         default_name: Some("another".to_owned()),
         env: &|_| None,
         read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        look: &|_| Some(podspec::spec::Found::Directory),
     };
     let mut good = 0;
     for case in cases() {

@@ -115,6 +115,7 @@ fn accepted(server: &mut Server, text: &str) {
         default_name: None,
         env: &|_| None,
         read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        look: &|_| Some(podspec::spec::Found::Directory),
     };
     let loaded = podspec::spec::load(text, &context).unwrap_or_else(|e| panic!("{e:#?}\n{text}"));
     let pod = &loaded.pods[0].spec;
