@@ -113,7 +113,11 @@ fn mutate(text: &mut String, others: &[String], random: &mut Random) {
     let other = &others[random.below(others.len())];
     match random.below(8) {
         0 => text.insert_str(one, WORDS[random.below(WORDS.len())]),
-        1 => text.replace_range(one.min(two)..one.max(two).min(one.min(two) + 8), ""),
+        1 => {
+            let (start, end) = (one.min(two), one.max(two).min(one.min(two) + 8));
+            let end = (start..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(start);
+            text.replace_range(start..end, "");
+        }
         2 => drop(text.drain(random.line(text))),
         3 => {
             let line = other[random.line(other)].to_owned();
