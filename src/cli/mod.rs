@@ -183,11 +183,11 @@ fn parse() -> Cli {
 
 /// The other life of this program. It has no terminal: what goes wrong goes to its clients, or nowhere.
 fn supervise() -> ExitCode {
-    let Ok(channel) = crate::supervise::spawn::channel() else {
+    let Ok(inherited) = crate::supervise::spawn::inherited() else {
         // A user who tries the hidden word; nothing is touched.
         return ExitCode::from(2);
     };
-    match crate::supervise::main(channel) {
+    match crate::supervise::main(inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

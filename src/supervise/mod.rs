@@ -34,8 +34,8 @@ use crate::state::StateError;
 use crate::state::lock::Locks;
 use pod::{Pod, Received, Verdict};
 use protocol::{Event, Failure, Handover, chain};
+use spawn::Inherited;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use wire::Wire;
 
@@ -59,13 +59,14 @@ pub enum SuperviseError {
     Exec(#[from] ExecError),
 }
 
-/// The supervisor's whole life. `channel` leads to the client that made it; when the client goes away
+/// The supervisor's whole life. Its channel leads to the client that made it; when the client goes away
 /// without a plan, nothing was touched.
-pub fn main(channel: OwnedFd) -> Result<(), SuperviseError> {
+pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
     let client = |source| SuperviseError::Client { source };
     let signals = pod::take_signals()?;
     // Each container costs seven descriptors.
     crate::sys::descriptors::raise_open_files();
+    let Inherited { channel, program: _program } = inherited;
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;
     while let Some((json, lock)) = channel.receive_with().map_err(client)? {

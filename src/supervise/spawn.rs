@@ -4,7 +4,7 @@
 //! write through /proc/PID/exe.
 
 use crate::cgroup::{CgroupError, Hierarchy};
-use crate::sys::{clone, descriptors, program};
+use crate::sys::{clone, cpus, descriptors, program};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +17,9 @@ const CGROUP: &str = "podspec/supervisors";
 pub const ARGUMENT: &str = "__supervise";
 /// Where the supervisor finds its channel.
 const CHANNEL: i32 = 3;
+/// Where it finds its own program. It holds it as long as it lives: whoever is the last to let go of a
+/// detached mount waits for the kernel's readers (`synchronize_rcu_expedited`), 1 ms in the middle of exec.
+const PROGRAM: i32 = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -44,7 +47,10 @@ pub fn spawn() -> Result<Supervisor, SpawnError> {
     let (ours, theirs) = UnixStream::pair().map_err(|source| SpawnError::Channel { source })?;
     let binary = program::sealed_copy().map_err(start)?;
     match clone::clone3(0, Some(cgroup.fd())).map_err(start)? {
-        clone::Cloned::Parent { pid, pidfd } => Ok(Supervisor { channel: ours, pid, pidfd }),
+        clone::Cloned::Parent { pid, pidfd } => {
+            cpus::spread(pid);
+            Ok(Supervisor { channel: ours, pid, pidfd })
+        }
         clone::Cloned::Child => become_supervisor(&binary, &theirs.into()),
     }
 }
@@ -69,11 +75,22 @@ fn place_descriptors(channel: &OwnedFd, binary: &OwnedFd) -> io::Result<Vec<Owne
     let kept = descriptors::keep_only([nowhere; 3], &[channel.as_fd(), binary.as_fd()])?;
     // `null` was closed with everything else.
     std::mem::forget(null);
-    rustix::io::fcntl_setfd(&kept[0], rustix::io::FdFlags::empty())?;
+    for fd in &kept {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+    }
     Ok(kept)
 }
 
-/// The channel, in a process that was started as a supervisor.
-pub fn channel() -> io::Result<OwnedFd> {
-    descriptors::inherited(CHANNEL)
+/// What a process holds that was started as a supervisor.
+#[derive(Debug)]
+pub struct Inherited {
+    pub channel: OwnedFd,
+    /// Only to be held.
+    pub program: OwnedFd,
+}
+
+/// Takes over what `spawn` left; an error in a process that it did not start.
+pub fn inherited() -> io::Result<Inherited> {
+    let program = descriptors::inherited(PROGRAM)?;
+    Ok(Inherited { channel: descriptors::inherited(CHANNEL)?, program })
 }

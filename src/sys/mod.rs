@@ -2,6 +2,7 @@
 //! function one call with a safe signature. No policy here, and nothing of podspec's own words.
 
 pub mod clone;
+pub mod cpus;
 pub mod descriptors;
 pub mod identity;
 pub mod mounts;
