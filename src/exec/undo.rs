@@ -71,9 +71,8 @@ impl Remains {
                 VolumeContent::Persistent | VolumeContent::Files { .. } | VolumeContent::Host => {}
             },
             Step::MakeLayers { overlays, .. } => {
-                // An overlay's two directories have one of their own.
-                let parents = overlays.iter().filter_map(|overlay| overlay.upper.parent());
-                self.directories.extend(parents.map(Path::to_owned));
+                let layers = overlays.iter().flat_map(|overlay| [&overlay.work, &overlay.upper]);
+                self.directories.extend(layers.cloned());
             }
         }
     }
@@ -96,7 +95,7 @@ impl Remains {
             attempt(unmount(at));
         }
         for directory in &self.directories {
-            attempt(remove_layers(directory).map_err(ExecError::from));
+            attempt(remove_layer(directory).map_err(ExecError::from));
             remove_empty_parents(directory);
         }
         attempt(self.await_links(watch));
@@ -125,10 +124,11 @@ impl Remains {
     }
 }
 
-/// What an overlay left. Most of its directories are empty, and a tree is walked at ten times the cost.
-fn remove_layers(directory: &Path) -> Result<(), StateError> {
-    for empty in ["work/work", "work", "upper"] {
-        let _ = std::fs::remove_dir(directory.join(empty));
+/// One directory of an overlay. Most are empty, but for the `work` that overlayfs makes in the work
+/// directory, and a tree is walked at ten times the cost.
+fn remove_layer(directory: &Path) -> Result<(), StateError> {
+    if directory.extension().is_some_and(|kind| kind == "work") {
+        let _ = std::fs::remove_dir(directory.join("work"));
     }
     match std::fs::remove_dir(directory) {
         Ok(()) => Ok(()),

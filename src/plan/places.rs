@@ -86,10 +86,11 @@ impl<'a> Places<'a> {
         self.directories.run.join("net/ip_forward")
     }
 
-    /// What a container writes over its `n`-th overlay: (upper, work).
+    /// What a container writes over its `n`-th overlay: (upper, work). Side by side, for on a disk each
+    /// directory costs as much as a system call of the network. No container's name has a dot.
     pub(super) fn layer(&self, container: &ContainerName, n: usize) -> (PathBuf, PathBuf) {
-        let layer = self.layers().join(format!("{container}/{n}"));
-        (layer.join("upper"), layer.join("work"))
+        let layer = |kind: &str| self.layers().join(format!("{container}.{n}.{kind}"));
+        (layer("upper"), layer("work"))
     }
 
     /// A volume in memory: gone with the pod's tmpfs.

@@ -352,6 +352,6 @@ mod tests {
         let at: Vec<_> = root.overlays.iter().map(|o| o.at.to_str().unwrap()).collect();
         assert_eq!(at, ["/", "/usr", "/usr/local", "/var"]);
         let n: Vec<_> = root.overlays.iter().map(|o| o.upper.display().to_string()).collect();
-        assert!(n[3].ends_with("/web/3/upper"), "{n:?}");
+        assert!(n[3].ends_with("/web.3.upper"), "{n:?}");
     }
 }
