@@ -9,7 +9,9 @@ use crate::plan::facts::{
     Listener, NetworkFacts, Subnet,
 };
 use crate::plan::step::{Forward, Protocol};
-use crate::spec::model::{Container, MountSource, NetworkMode, PodSpec, Rlimit, Root, Volume};
+use crate::spec::model::{
+    self, Container, MountSource, NetworkMode, PodSpec, Port, Rlimit, Root, Volume,
+};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 pub const BRIDGE: &str = "podspec0";
 /// The most that is read of an /etc/passwd or /etc/group, bytes.
 const ACCOUNTS_MAX: u64 = 1 << 20;
+/// So many ports are tried one by one.
+const TRIED_MOST: u32 = 64;
 /// Where a disk mount gets an overlay of its own under `rootfs: host` (SPEC).
 const OVERLAID: [&str; 6] = ["/usr", "/etc", "/opt", "/srv", "/nix", "/var"];
 
@@ -40,8 +44,10 @@ pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostE
     let network = if pod.network == NetworkMode::Bridge {
         let mut network = network_facts(&directories.run)?;
         let containers = pod.containers.values().flat_map(|container| &container.ports);
-        if pod.ports.iter().chain(containers).any(|port| port.host == 0) {
-            network.listeners = sockets::bound()?.iter().map(listener).collect();
+        let ports: Vec<&Port> = pod.ports.iter().chain(containers).collect();
+        let wants_free = ports.iter().any(|port| port.host == 0);
+        network.listeners = listeners(&ports, wants_free)?;
+        if wants_free {
             network.local_ports = read_ports("ip_local_port_range")?.first().copied();
             network.reserved_ports = read_ports("ip_local_reserved_ports")?;
         }
@@ -64,7 +70,6 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
     let bridge = IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?;
     let survey = survey::survey(&bridge)?;
     let rules = firewall::read()?;
-    let listeners = sockets::listening()?;
     let mut foreign_drops = Vec::new();
     for chain in rules.foreign_drops {
         if !firewall::names_link(&chain, &bridge)? {
@@ -82,7 +87,6 @@ fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
         leases: leases(&run.join("net/leases"))?,
         released: released(&run.join("net/released")),
         forwards: rules.forwards.iter().filter_map(forward).collect(),
-        listeners: listeners.iter().map(listener).collect(),
         generation: rules.generation,
         ..NetworkFacts::default()
     })
@@ -170,6 +174,31 @@ fn forward((tag, forward): &(String, firewall::Forward)) -> Option<(PodId, Forwa
         target_port: forward.target_port,
     };
     Some((PodId::try_from(tag.clone()).ok()?, forward))
+}
+
+/// Sockets in the way of what the pod publishes; where a free port is wanted, all. To ask who holds what
+/// costs the kernel 0.4 ms, for it looks through a table sized for the whole machine; to try whether few
+/// ports can be taken costs next to nothing, and only a refusal is a reason to ask.
+fn listeners(ports: &[&Port], wants_free: bool) -> Result<Vec<Listener>, HostError> {
+    let few = ports.iter().map(|port| u32::from(port.count)).sum::<u32>() <= TRIED_MOST;
+    let sockets = if wants_free {
+        sockets::bound()?
+    } else if few && ports.iter().all(|port| is_free(port)) {
+        Vec::new()
+    } else {
+        sockets::listening()?
+    };
+    Ok(sockets.iter().map(listener).collect())
+}
+
+fn is_free(port: &Port) -> bool {
+    let protocol = match port.protocol {
+        model::Protocol::Tcp => firewall::Protocol::Tcp,
+        model::Protocol::Udp => firewall::Protocol::Udp,
+    };
+    (0..port.count).all(|nth| {
+        sockets::reserve((port.address, protocol, port.host.saturating_add(nth))).is_ok()
+    })
 }
 
 fn listener(bound: &sockets::Bound) -> Listener {
