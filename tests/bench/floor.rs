@@ -39,7 +39,7 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 1);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 2);
 const CHANNEL: i32 = 3;
 /// As tests/bench/run has it for the others.
-const PROGRAM: [&str; 3] = ["/bin/sh", "-c", "trap exit TERM; sleep 1000000 & wait"];
+const PROGRAM: [&str; 1] = ["/bin/pause"];
 
 fn main() -> Outcome {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -191,10 +191,8 @@ fn make_directories(count: usize, layers: &Path) -> Outcome {
         fs::write(files.join("hosts"), "127.0.0.1\tlocalhost\n10.89.0.2\tfloor\n")?;
         fs::write(files.join("hostname"), "floor\n")?;
         fs::write(files.join("resolv.conf"), "nameserver 192.0.2.1\n")?;
-        let own = layers.join(number.to_string());
-        fs::create_dir(&own)?;
-        fs::create_dir(own.join("upper"))?;
-        fs::create_dir(own.join("work"))?;
+        fs::create_dir(layers.join(format!("{number}.upper")))?;
+        fs::create_dir(layers.join(format!("{number}.work")))?;
     }
     Ok(())
 }
@@ -227,12 +225,11 @@ fn create(
             mount.set_source(Some(files.join(name)));
         }
     }
-    let own = layers.join(number.to_string());
     let overlay = Overlay {
         at: PathBuf::from("/"),
         lower: vec![rootfs.to_owned()],
-        upper: own.join("upper"),
-        work: own.join("work"),
+        upper: layers.join(format!("{number}.upper")),
+        work: layers.join(format!("{number}.work")),
     };
     let cgroup = hierarchy.make(&Path::new(CGROUP).join(number.to_string()))?;
     let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
