@@ -218,10 +218,10 @@ impl Session<'_> {
                 continue;
             }
             match serde_json::from_slice(&frame)? {
-                Event::Container { name, status, exit_code, .. } if name == *self.container => {
-                    use ContainerStatus::{Exited, Failed, Restarting};
-                    if matches!(status, Exited | Failed | Restarting) {
-                        return Ok(Some(Ending::Ended(exit_code.unwrap_or(0))));
+                Event::Container(state) if state.name == *self.container => {
+                    use ContainerStatus::{Exited, Failed, Restarting, Stopped};
+                    if matches!(state.status, Exited | Failed | Restarting | Stopped) {
+                        return Ok(Some(Ending::Ended(state.exit_code.unwrap_or(0))));
                     }
                 }
                 Event::Gone { .. } => return Ok(Some(Ending::Ended(0))),

@@ -167,7 +167,7 @@ fn has_begun(status: ContainerStatus) -> bool {
 }
 
 fn ends(status: ContainerStatus) -> bool {
-    matches!(status, ContainerStatus::Exited | ContainerStatus::Failed)
+    matches!(status, ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Stopped)
 }
 
 /// The colour of a state, in the board and in single lines.
@@ -198,7 +198,12 @@ mod tests {
         };
         let pod = "shop".parse().unwrap();
         let id = PodId::new("/run".as_ref(), &pod);
-        Board::new(&Plan { pod, id, steps: starts.iter().map(step).collect() })
+        Board::new(&Plan {
+            pod,
+            id,
+            steps: starts.iter().map(step).collect(),
+            exit_policy: Default::default(),
+        })
     }
 
     #[test]

@@ -184,14 +184,9 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
                 return Ok(true);
             }
             Ok(Received::Frame(Event::Note { text })) => output::progress(&text),
-            Ok(Received::Frame(Event::Container {
-                name: container,
-                status,
-                exit_code,
-                reason,
-            })) => {
-                let words = describe(status, exit_code, reason.as_deref());
-                output::verbose(|| format!("{name}/{container} {words}"));
+            Ok(Received::Frame(Event::Container(of))) => {
+                let words = describe(of.status, of.exit_code, of.reason.as_deref());
+                output::verbose(|| format!("{name}/{} {words}", of.name));
             }
             Ok(Received::Frame(_)) => {}
             Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),

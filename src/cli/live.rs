@@ -13,7 +13,7 @@ use crate::names::{ContainerName, PodName};
 use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
-use crate::supervise::protocol::{Event, Failure, Request};
+use crate::supervise::protocol::{ContainerState, Event, Failure, Request};
 use crate::supervise::wire::{Received, Wire};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
@@ -50,6 +50,8 @@ pub(super) struct Live<'a> {
     heard: bool,
     /// The user asked for the end.
     interrupted: bool,
+    /// The pod's start is another client's.
+    is_guest: bool,
 }
 
 /// What an event means for us.
@@ -84,12 +86,19 @@ impl<'a> Live<'a> {
             grown: false,
             heard: false,
             interrupted: false,
+            is_guest: false,
         }
     }
 
     /// Shows until the end; the pod was up before.
     pub(super) fn show(mut self) -> Result<Ending, CliError> {
         Ok(self.show_start()?.unwrap_or(Ending::Well))
+    }
+
+    /// Shows the start that another client has begun; `None` where it came to nothing and all is undone.
+    pub(super) fn show_anothers(mut self) -> Result<Option<Ending>, CliError> {
+        self.is_guest = true;
+        self.show_start()
     }
 
     /// Shows until the end; `None` where the plan is stale and all is undone.
@@ -117,7 +126,7 @@ impl<'a> Live<'a> {
                 // Only now: of several frames that came at once all but the first are ours already.
                 Ok(Received::Nothing) if waits => self.wait()?,
                 Ok(Received::Nothing) => {}
-                Ok(Received::Closed) | Err(_) => return self.orphaned().map(Some),
+                Ok(Received::Closed) | Err(_) => return self.orphaned(),
             }
         }
     }
@@ -160,11 +169,14 @@ impl<'a> Live<'a> {
 
     fn obey_signals(&mut self) {
         while let Some(Ok(Some(_))) = self.signals.as_ref().map(SignalFd::read_signal) {
-            if std::mem::replace(&mut self.interrupted, true) {
-                self.say(&format!("{}: still stopping", self.pod));
-            }
+            let request = if std::mem::replace(&mut self.interrupted, true) {
+                self.say(&format!("{}: killing whatever still runs", self.pod));
+                Request::Hurry
+            } else {
+                Request::Down
+            };
             // A supervisor that is gone is noticed by the next read.
-            let _ = self.wire.send(&Request::Down);
+            let _ = self.wire.send(&request);
         }
     }
 
@@ -203,7 +215,7 @@ impl<'a> Live<'a> {
 
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
         match event {
-            Event::Container { name, status, exit_code, reason } => {
+            Event::Container(ContainerState { name, status, exit_code, reason }) => {
                 self.heard = true;
                 self.board.hear(&name, status, exit_code, reason.as_deref());
                 if self.screen.is_none() {
@@ -211,6 +223,7 @@ impl<'a> Live<'a> {
                 }
             }
             Event::Up { never } => return self.up(&never),
+            Event::Done { containers, problems } => return self.started(&containers, &problems),
             Event::Note { text } => self.say(&sanitize(&text)),
             Event::Step { id, at, took } => self.show_step(id, at, took),
             Event::Stale { .. } => return Ok(Heard::Stale),
@@ -221,7 +234,8 @@ impl<'a> Live<'a> {
             Event::Stopping => {
                 self.fold();
                 let kill = "what has not ended within its stopTimeout is killed";
-                output::progress(&format!("{}: stopping; {kill}", self.pod));
+                let hurry = if self.interrupted { " (Ctrl-C again: at once)" } else { "" };
+                output::progress(&format!("{}: stopping; {kill}{hurry}", self.pod));
             }
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
             // Answers to `attach`.
@@ -272,6 +286,28 @@ impl<'a> Live<'a> {
         })
     }
 
+    /// The answer to what completes a pod that was up before.
+    fn started(
+        &mut self,
+        containers: &[ContainerState],
+        problems: &[String],
+    ) -> Result<Heard, CliError> {
+        for problem in problems {
+            let text = format!("{}: {}", self.pod, sanitize(problem));
+            self.say(&format!("{} {text}", output::paint_error("error:")));
+        }
+        let failed = containers.iter().filter(|one| one.status == ContainerStatus::Failed);
+        let failed = failed.map(|one| {
+            let reason = one.reason.clone();
+            (one.name.clone(), reason.unwrap_or_else(|| "it has failed".to_owned()))
+        });
+        let never: Vec<_> = failed.collect();
+        match (self.up(&never)?, problems.is_empty()) {
+            (Heard::End(Ending::Well), false) => Ok(Heard::End(Ending::Code(1))),
+            (heard, _) => Ok(heard),
+        }
+    }
+
     fn show_state(
         &self,
         name: &ContainerName,
@@ -307,8 +343,11 @@ impl<'a> Live<'a> {
     }
 
     /// The supervisor went away without a word: whatever it made is removed from here.
-    fn orphaned(&self) -> Result<Ending, CliError> {
+    fn orphaned(&self) -> Result<Option<Ending>, CliError> {
         super::down::take_down(self.store, self.pod)?;
+        if self.is_guest {
+            return Ok(None);
+        }
         Err(CliError::refused(
             format!("the supervisor of `{}` died; what was done is undone", self.pod),
             "`podspec up` starts the pod anew",

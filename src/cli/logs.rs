@@ -318,12 +318,12 @@ impl Follower {
         if record.status == PodStatus::Unsupervised {
             return true;
         }
-        use crate::state::record::ContainerStatus::{Exited, Failed};
+        use crate::state::record::ContainerStatus::{Exited, Failed, Stopped};
         record
             .containers
             .iter()
             .filter(|container| self.logs.iter().any(|log| log.name == container.name.as_str()))
-            .all(|container| matches!(container.status, Exited | Failed))
+            .all(|container| matches!(container.status, Exited | Failed | Stopped))
     }
 
     fn show(&self, index: usize, line: &Line) -> Result<(), CliError> {

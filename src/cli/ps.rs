@@ -189,11 +189,11 @@ pub(super) fn describe(
     exit_code: Option<i32>,
     reason: Option<&str>,
 ) -> String {
-    use ContainerStatus::{Exited, Failed, Restarting, Waiting};
+    use ContainerStatus::{Exited, Failed, Restarting, Stopped, Waiting};
     let word = status.word();
     match (status, exit_code, reason) {
         (Failed | Waiting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
-        (Exited | Failed | Restarting, Some(code), _) => format!("{word} ({code})"),
+        (Exited | Failed | Restarting | Stopped, Some(code), _) => format!("{word} ({code})"),
         _ => word.to_owned(),
     }
 }

@@ -10,9 +10,9 @@ use super::live::{Ending, Live};
 use super::output;
 use super::target::{is_supervised, read};
 use crate::host;
-use crate::names::{PodId, PodName};
+use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::facts::{Directories, ForeignChain, HostFacts};
-use crate::plan::step::{Connection, Plan, Protocol, Step};
+use crate::plan::step::{Connection, Plan, Protocol, Role, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
 use crate::spec;
 use crate::spec::model::PodSpec;
@@ -174,6 +174,9 @@ impl Start<'_> {
         }
         let facts = facts(self.store, &self.pod.spec)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
+            Ok(_) if record.status == PodStatus::Starting => {
+                self.await_start(&observed.plan, locks)
+            }
             Ok(plan) => self.complete(&plan, locks).map(Some),
             Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
                 Err(changed(name, &self.file.name, &differences))
@@ -221,19 +224,49 @@ impl Start<'_> {
             output::done(&format!("{name} is up and unchanged: nothing to do"))?;
             return Ok(Ending::Well);
         }
-        let failed = |error: &dyn std::error::Error| {
-            CliError::host(format!("cannot talk to the supervisor of `{name}`"), error)
-        };
-        let connected = control::connect(&self.store.pod(name).socket());
-        let Some(mut wire) = connected.map_err(|error| failed(&error))? else {
-            return Err(CliError::refused(
+        match self.ask_supervisor(&Request::Start { containers }, plan, locks)? {
+            Some(live) => live.show(),
+            None => Err(CliError::refused(
                 format!("the supervisor of `{name}` is leaving"),
                 "try again",
-            ));
+            )),
+        }
+    }
+
+    /// Another `up` is at it: its start is shown to its end. `None`: it came to nothing.
+    fn await_start(&self, plan: &Plan, locks: &Locks) -> Result<Option<Ending>, CliError> {
+        let name = &self.pod.spec.name;
+        let Some(live) = self.ask_supervisor(&Request::Watch, plan, locks)? else {
+            return self.make_way(locks).map(|()| None);
         };
-        wire.send(&Request::Start { containers }).map_err(|error| failed(&error))?;
-        locks.release(Range::Pod(name)).map_err(|error| failed(&error))?;
-        Live::new(self.store, name, wire, Board::new(plan), true).show()
+        output::progress(&format!("{name} is being started already: waiting for it"));
+        let ending = live.show_anothers()?;
+        if ending.is_none() {
+            locks.take(Range::Pod(name)).map_err(|error| self.cannot_ask(&error))?;
+        }
+        Ok(ending)
+    }
+
+    /// Asks, and lets go of the pod's lock; `None` where the supervisor is leaving.
+    fn ask_supervisor(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        locks: &Locks,
+    ) -> Result<Option<Live<'_>>, CliError> {
+        let name = &self.pod.spec.name;
+        let connected = control::connect(&self.store.pod(name).socket());
+        let Some(mut wire) = connected.map_err(|error| self.cannot_ask(&error))? else {
+            return Ok(None);
+        };
+        wire.send(request).map_err(|error| self.cannot_ask(&error))?;
+        locks.release(Range::Pod(name)).map_err(|error| self.cannot_ask(&error))?;
+        Ok(Some(Live::new(self.store, name, wire, Board::new(plan), true)))
+    }
+
+    fn cannot_ask(&self, error: &dyn std::error::Error) -> CliError {
+        let name = &self.pod.spec.name;
+        CliError::host(format!("cannot talk to the supervisor of `{name}`"), error)
     }
 
     fn bring_up(&self, supervisor: Supervisor, locks: Locks) -> Result<Ending, CliError> {
@@ -385,11 +418,16 @@ pub(super) fn observe(store: &Store, name: &PodName) -> Result<Option<Observed>,
         .containers
         .iter()
         .filter(|container| {
-            matches!(container.status, ContainerStatus::Exited | ContainerStatus::Failed)
+            use ContainerStatus::{Exited, Failed, Stopped};
+            matches!(container.status, Exited | Failed | Stopped)
         })
         .map(|container| (container.name.clone(), container.exit_code.unwrap_or(1)))
         .collect::<BTreeMap<_, _>>();
-    Ok(Some(Observed { plan: found.header.plan, spec: found.header.spec, ended }))
+    let is_stopped = |container: &&ContainerRecord| container.status == ContainerStatus::Stopped;
+    let stopped = record.containers.iter().filter(is_stopped);
+    let stopped = stopped.map(|container| container.name.clone()).collect();
+    let Header { plan, spec, .. } = found.header;
+    Ok(Some(Observed { plan, spec, ended, stopped }))
 }
 
 /// Where podspec's own things are, for whoever plans.
@@ -473,6 +511,14 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             _ => None,
         })
         .collect();
+    let roles: BTreeMap<&ContainerName, Role> = plan
+        .steps
+        .iter()
+        .filter_map(|planned| match &planned.step {
+            Step::CreateContainer(launch) => Some((&launch.container, launch.role)),
+            _ => None,
+        })
+        .collect();
     let own = |container| {
         connections.iter().find(|connection| connection.container.as_ref() == container)
     };
@@ -482,6 +528,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
         labels: spec.labels.clone(),
         status: PodStatus::Starting,
         reason: None,
+        exit_code: None,
         created_at: format!("{:.3}", jiff::Timestamp::now()),
         boot: boot.to_owned(),
         supervisor: Process { pid: 0, start_time: 0 },
@@ -499,6 +546,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             .keys()
             .map(|name| ContainerRecord {
                 name: name.clone(),
+                role: roles.get(name).copied().unwrap_or_default(),
                 status: ContainerStatus::Waiting,
                 pid: None,
                 start_time: None,

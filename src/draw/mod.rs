@@ -16,7 +16,7 @@ pub use tree::{Style, tree};
 
 use crate::names::ContainerName;
 use crate::plan::step::{Plan, Step, Until};
-use crate::spec::model::{Condition, Container, PodSpec, Port, Protocol, Root};
+use crate::spec::model::{Condition, Container, PodSpec, Port, Protocol, Role, Root};
 use indexmap::IndexMap;
 
 /// What a picture shows.
@@ -100,7 +100,16 @@ pub fn some_containers(spec: &PodSpec, wanted: &dyn Fn(&ContainerName) -> bool) 
     let containers: IndexMap<&ContainerName, &Container> =
         spec.containers.iter().filter(|(name, _)| wanted(name)).collect();
     let mut edges = Vec::new();
+    // Everything waits for the init container and the sidecar before it.
+    let mut before: [Option<Edge>; 2] = [None, None];
     for (to, container) in containers.values().enumerate() {
+        edges.extend(before.iter().flatten().map(|edge| Edge { to, ..*edge }));
+        let wait = |until| Some(Edge { from: to, to, until, critical: false });
+        match container.role {
+            Role::Main => {}
+            Role::Init => before[0] = wait(Wait::Completed),
+            Role::Sidecar => before[1] = wait(Wait::Done),
+        }
         for (needed, condition) in &container.depends_on {
             if let Some(from) = containers.get_index_of(needed) {
                 edges.push(Edge { from, to, until: Wait::of(*condition), critical: false });

@@ -1,37 +1,41 @@
 //! Which steps of a plan may be done now. Pure: it is told what happened and answers what follows.
 
-use crate::names::ContainerName;
-use crate::plan::step::{Plan, Step, StepId, Until};
+use crate::plan::step::{Edge, Plan, Step, StepId, Until};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a plan has been carried out.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    /// Edges that each step still waits for.
-    open: Vec<usize>,
+    /// What each step waits for.
+    after: Vec<Vec<Edge>>,
     /// Who waits for a step, and for what of it.
     waiting: Vec<Vec<(StepId, Until)>>,
+    /// Edges that each step still waits for.
+    open: Vec<usize>,
     ready: BTreeSet<(bool, StepId)>,
     /// Steps that run on beside others once begun, and what these wait for: begun first.
     slow: Vec<bool>,
-    starts: BTreeMap<ContainerName, StepId>,
+    begun: Vec<bool>,
     done: Vec<bool>,
+    /// Steps whose container has ended with 0.
     completed: BTreeSet<StepId>,
-    left: usize,
+    /// Steps that wait for the end of what they did before.
+    held: BTreeSet<StepId>,
 }
 
 impl Progress {
     pub fn new(plan: &Plan) -> Self {
         let count = plan.steps.len();
         let mut progress = Self {
-            open: plan.steps.iter().map(|planned| planned.after.len()).collect(),
+            after: plan.steps.iter().map(|planned| planned.after.clone()).collect(),
             waiting: vec![Vec::new(); count],
+            open: plan.steps.iter().map(|planned| planned.after.len()).collect(),
             ready: BTreeSet::new(),
             slow: plan.steps.iter().map(|planned| runs_beside(&planned.step)).collect(),
-            starts: BTreeMap::new(),
+            begun: vec![false; count],
             done: vec![false; count],
             completed: BTreeSet::new(),
-            left: count,
+            held: BTreeSet::new(),
         };
         // Edges point backwards: from the last step on, whatever a slow step waits for is as urgent.
         for (id, planned) in plan.steps.iter().enumerate().rev() {
@@ -43,9 +47,6 @@ impl Progress {
             for edge in &planned.after {
                 progress.waiting[edge.step].push((id, edge.until));
             }
-            if let Step::StartContainer { container } = &planned.step {
-                progress.starts.insert(container.clone(), id);
-            }
             progress.note_if_ready(id);
         }
         progress
@@ -53,7 +54,9 @@ impl Progress {
 
     /// The step to begin next; it is not offered again.
     pub fn take_next(&mut self) -> Option<StepId> {
-        self.ready.pop_first().map(|(_, id)| id)
+        let (_, id) = self.ready.pop_first()?;
+        self.begun[id] = true;
+        Some(id)
     }
 
     pub fn has_ready(&self) -> bool {
@@ -63,17 +66,39 @@ impl Progress {
     /// The step is done: what waited only for it becomes ready.
     pub fn done(&mut self, id: StepId) {
         if !std::mem::replace(&mut self.done[id], true) {
-            self.left -= 1;
             self.release(id, Until::Done);
         }
     }
 
-    /// The container has ended with 0.
-    pub fn completed(&mut self, container: &ContainerName) {
-        if let Some(&id) = self.starts.get(container)
-            && self.completed.insert(id)
-        {
-            self.release(id, Until::Completed);
+    /// The container that this step started has ended with 0.
+    pub fn completed(&mut self, start: StepId) {
+        if self.completed.insert(start) {
+            self.release(start, Until::Completed);
+        }
+    }
+
+    /// The step is to be done anew, and what waits for it and has not begun waits again. One that is held
+    /// is not ready before `unhold`.
+    pub fn reopen(&mut self, id: StepId, hold: bool) {
+        let was_done = std::mem::replace(&mut self.done[id], false);
+        let had_completed = self.completed.remove(&id);
+        for (waiter, until) in &self.waiting[id] {
+            if (*until == Until::Done && was_done) || (*until == Until::Completed && had_completed)
+            {
+                self.open[*waiter] += 1;
+                self.ready.remove(&(!self.slow[*waiter], *waiter));
+            }
+        }
+        self.begun[id] = false;
+        if hold {
+            self.held.insert(id);
+        }
+        self.note_if_ready(id);
+    }
+
+    pub fn unhold(&mut self, id: StepId) {
+        if self.held.remove(&id) {
+            self.note_if_ready(id);
         }
     }
 
@@ -81,48 +106,39 @@ impl Progress {
         self.done[id]
     }
 
-    /// Whether every step is done.
-    pub fn is_finished(&self) -> bool {
-        self.left == 0
-    }
-
     /// Steps that are not done.
-    pub fn undone(&self) -> Vec<StepId> {
-        if self.is_finished() {
-            return Vec::new();
-        }
-        (0..self.done.len()).filter(|id| !self.done[*id]).collect()
+    pub fn undone(&self) -> impl Iterator<Item = StepId> {
+        (0..self.done.len()).filter(|id| !self.done[*id])
     }
 
-    /// Steps that cannot be done any more once `container` has ended for good without completing.
-    pub fn lost_with(&self, container: &ContainerName) -> BTreeSet<StepId> {
-        let mut lost = BTreeSet::new();
-        let Some(&start) = self.starts.get(container) else { return lost };
-        let mut next: Vec<StepId> = self.waiters(start, Until::Completed).collect();
-        while let Some(id) = next.pop() {
-            if !self.done[id] && lost.insert(id) {
-                next.extend(
-                    self.waiters(id, Until::Done).chain(self.waiters(id, Until::Completed)),
-                );
-            }
+    /// Steps that will not be done, each with the step that it waits for in vain: one that starts a
+    /// container which has ended, by `has_ended`.
+    pub fn lost(&self, has_ended: impl Fn(StepId) -> bool) -> BTreeMap<StepId, StepId> {
+        let mut lost = BTreeMap::new();
+        for id in self.undone() {
+            let in_vain = self.after[id].iter().find_map(|edge| match edge.until {
+                Until::Done if self.done[edge.step] => None,
+                Until::Completed if self.completed.contains(&edge.step) => None,
+                _ if has_ended(edge.step) => Some(edge.step),
+                _ => lost.get(&edge.step).copied(),
+            });
+            lost.extend(in_vain.map(|cause| (id, cause)));
         }
         lost
     }
 
-    fn waiters(&self, id: StepId, what: Until) -> impl Iterator<Item = StepId> {
-        self.waiting[id].iter().filter(move |(_, until)| *until == what).map(|(waiter, _)| *waiter)
-    }
-
     fn release(&mut self, id: StepId, what: Until) {
-        let waiters: Vec<StepId> = self.waiters(id, what).collect();
-        for waiter in waiters {
-            self.open[waiter] -= 1;
-            self.note_if_ready(waiter);
+        for at in 0..self.waiting[id].len() {
+            let (waiter, until) = self.waiting[id][at];
+            if until == what {
+                self.open[waiter] -= 1;
+                self.note_if_ready(waiter);
+            }
         }
     }
 
     fn note_if_ready(&mut self, id: StepId) {
-        if self.open[id] == 0 {
+        if self.open[id] == 0 && !self.begun[id] && !self.held.contains(&id) {
             self.ready.insert((!self.slow[id], id));
         }
     }
@@ -136,7 +152,7 @@ fn runs_beside(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::step::{Edge, Planned};
+    use crate::plan::step::Planned;
     use std::path::PathBuf;
 
     fn plan(steps: Vec<(Step, Vec<(StepId, Until)>)>) -> Plan {
@@ -149,7 +165,12 @@ mod tests {
             })
             .collect();
         let pod = "shop".parse().unwrap();
-        Plan { id: crate::names::PodId::new("/run".as_ref(), &pod), pod, steps }
+        Plan {
+            id: crate::names::PodId::new("/run".as_ref(), &pod),
+            pod,
+            steps,
+            exit_policy: Default::default(),
+        }
     }
 
     fn start(name: &str) -> Step {
@@ -178,7 +199,7 @@ mod tests {
         progress.done(0);
         assert_eq!(progress.take_next(), Some(2));
         progress.done(2);
-        assert!(progress.is_finished());
+        assert_eq!(progress.undone().count(), 0);
     }
 
     #[test]
@@ -192,10 +213,33 @@ mod tests {
         assert_eq!(progress.take_next(), Some(0));
         progress.done(0);
         assert_eq!(progress.take_next(), None);
-        let migrate = "migrate".parse().unwrap();
-        assert_eq!(progress.lost_with(&migrate), BTreeSet::from([1, 2]));
-        progress.completed(&migrate);
-        progress.completed(&migrate);
+        assert_eq!(progress.lost(|id| id == 0), BTreeMap::from([(1, 0), (2, 0)]));
+        progress.completed(0);
+        progress.completed(0);
         assert_eq!(progress.take_next(), Some(1));
+        assert!(progress.lost(|id| id == 0).is_empty());
+    }
+
+    #[test]
+    fn what_is_done_anew_is_waited_for_anew() {
+        let plan = plan(vec![
+            (start("db"), vec![]),
+            (start("web"), vec![(0, Until::Done)]),
+            (start("late"), vec![(0, Until::Done), (1, Until::Completed)]),
+        ]);
+        let mut progress = Progress::new(&plan);
+        for id in [0, 1] {
+            assert_eq!(progress.take_next(), Some(id));
+            progress.done(id);
+        }
+        progress.reopen(0, true);
+        progress.reopen(1, false);
+        assert_eq!(progress.take_next(), None, "db is held, web waits for it");
+        progress.unhold(0);
+        assert_eq!(progress.take_next(), Some(0));
+        progress.completed(1);
+        assert_eq!(progress.take_next(), None, "late waits for db, too");
+        progress.done(0);
+        assert_eq!((progress.take_next(), progress.take_next()), (Some(1), Some(2)));
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Words of the model that are other words in the file.
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
+    ("exit_policy", "exitPolicy"),
     ("argv", "command"),
     ("root", "rootfs"),
     ("mounts", "volumes"),
@@ -26,11 +27,32 @@ const WORDS: [(&str, &str); 13] = [
 pub(super) fn differences(runs: &Value, wanted: &PodSpec) -> Vec<String> {
     let mut found = Vec::new();
     match serde_json::to_value(wanted) {
-        Ok(wanted) => compare("", runs, &wanted, &mut found),
+        Ok(wanted) => {
+            compare("", runs, &wanted, &mut found);
+            let lists = found.iter().filter_map(|line| in_its_list(line, runs, &wanted));
+            found = lists.collect();
+        }
         // Only a map whose keys are no strings cannot be written, and the model has none.
         Err(error) => found.push(error.to_string()),
     }
     found
+}
+
+/// The model has one list of containers, the file has two.
+fn in_its_list(line: &str, runs: &Value, wanted: &Value) -> Option<String> {
+    let Some(rest) = line.strip_prefix("containers.") else { return Some(line.to_owned()) };
+    let name = rest.split(['.', ':']).next().unwrap_or(rest);
+    let role = |pod: &Value| pod["containers"].get(name).map(|one| one["role"].clone());
+    let list = |role: &Value| if *role == "main" { "containers" } else { "initContainers" };
+    let (old, new) = (role(runs), role(wanted));
+    let (old, new) = (old.as_ref().map(list), new.as_ref().map(list));
+    if rest.strip_prefix(name).is_some_and(|field| field.starts_with(".role:")) {
+        // A sidecar is one by its `restart`, which is another line.
+        let moved = old != new;
+        return moved
+            .then(|| format!("{}.{name}: now in {}", old.unwrap_or(""), new.unwrap_or("")));
+    }
+    Some(format!("{}.{rest}", new.or(old).unwrap_or("containers")))
 }
 
 fn compare(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {

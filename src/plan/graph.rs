@@ -2,7 +2,6 @@
 //! container and everything of the pod's network; what only prepares directories may overlap with it.
 
 use crate::names::{ContainerName, VolumeName};
-use crate::plan::Observed;
 use crate::plan::error::PlanError;
 use crate::plan::facts::{ContainerFacts, HostFacts};
 use crate::plan::files::{self, Files};
@@ -14,8 +13,8 @@ use crate::plan::places::Places;
 use crate::plan::process;
 use crate::plan::rootfs::{self, Mounts};
 use crate::plan::step::{
-    Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, RootLayers,
-    Stdio, Step, StepId, Until,
+    Connection, Edge, ExitPolicy, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart,
+    Role, RootLayers, Stdio, Step, StepId, Until,
 };
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +48,17 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
     for name in &order {
         graph.container(name)?;
     }
-    Ok(Plan { pod: spec.name.clone(), id: places.id.clone(), steps: graph.made.steps })
+    Ok(Plan {
+        pod: spec.name.clone(),
+        id: places.id.clone(),
+        steps: graph.made.steps,
+        exit_policy: match spec.exit_policy {
+            model::ExitPolicy::Continue => ExitPolicy::Continue,
+            model::ExitPolicy::Stop => ExitPolicy::Stop,
+            model::ExitPolicy::StopOnFailure => ExitPolicy::StopOnFailure,
+            model::ExitPolicy::StopOnExit => ExitPolicy::StopOnExit,
+        },
+    })
 }
 
 fn refuse_what_is_not_there(spec: &PodSpec, facts: &HostFacts) -> Result<(), PlanError> {
@@ -93,6 +102,9 @@ struct Made {
     files: StepId,
     layers: BTreeMap<ContainerName, StepId>,
     started: BTreeMap<ContainerName, StepId>,
+    /// The init container and the sidecar that everything after them waits for.
+    last_init: Option<ContainerName>,
+    last_sidecar: Option<ContainerName>,
 }
 
 impl Made {
@@ -306,6 +318,10 @@ impl Graph<'_> {
         let launch = self.launch(name, container)?;
         let mut after = self.needs(name, container);
         let mut why = vec![root_reason(container)];
+        if let Some(init) = &self.made.last_init {
+            after.insert(Edge { step: self.made.started[init], until: Until::Completed });
+            why.push(format!("after init container {init}"));
+        }
         for (needed, condition) in &container.depends_on {
             if *condition == Condition::Completed {
                 after.insert(Edge { step: self.made.started[needed], until: Until::Completed });
@@ -320,7 +336,10 @@ impl Graph<'_> {
             Side::Host => Vec::new(),
         };
         let started = container.depends_on.iter().filter(|(_, c)| **c == Condition::Started);
-        let needed: Vec<&ContainerName> = started.map(|(needed, _)| needed).collect();
+        let started = started.map(|(needed, _)| needed);
+        let sidecar = self.made.last_sidecar.iter();
+        let sidecar = sidecar.filter(|name| !container.depends_on.contains_key(*name));
+        let needed: Vec<&ContainerName> = sidecar.chain(started).collect();
         let why = match needed.as_slice() {
             [] if network.is_empty() => "it is ready".into(),
             [] => "its network is there".into(),
@@ -331,6 +350,11 @@ impl Graph<'_> {
         let after: Vec<StepId> = after.collect();
         let start = self.made.add(Step::StartContainer { container: name.clone() }, after, why);
         self.made.started.insert(name.clone(), start);
+        match container.role {
+            model::Role::Main => {}
+            model::Role::Init => self.made.last_init = Some(name.clone()),
+            model::Role::Sidecar => self.made.last_sidecar = Some(name.clone()),
+        }
         Ok(())
     }
 
@@ -364,6 +388,11 @@ impl Graph<'_> {
         let parts = oci::Parts { process, mounts: mounts.list(), merged: root.merged.clone() };
         Ok(Launch {
             container: name.clone(),
+            role: match container.role {
+                model::Role::Main => Role::Main,
+                model::Role::Init => Role::Init,
+                model::Role::Sidecar => Role::Sidecar,
+            },
             cgroup: places.container_cgroup(name),
             oci: Box::new(oci::document(spec, name, facts, places, parts)),
             root,
@@ -423,47 +452,4 @@ fn root_reason(container: &Container) -> String {
 
 fn list(names: &[&ContainerName]) -> String {
     names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// Of a pod that is up: what ended with an error, and what never came because of it.
-pub(super) fn start_again(observed: &Observed) -> Plan {
-    let old = &observed.plan.steps;
-    let mut again: BTreeSet<StepId> = BTreeSet::new();
-    let mut moved: BTreeMap<StepId, StepId> = BTreeMap::new();
-    let mut steps: Vec<Planned> = Vec::new();
-    for (id, planned) in old.iter().enumerate() {
-        let wanted = match &planned.step {
-            Step::CreateContainer(launch) => match observed.ended.get(&launch.container) {
-                Some(code) => *code != 0,
-                None => waits_for_the_end_of(planned, &again),
-            },
-            Step::StartContainer { .. } => planned.after.iter().any(|edge| {
-                again.contains(&edge.step)
-                    && matches!(old[edge.step].step, Step::CreateContainer(_))
-            }),
-            _ => false,
-        };
-        if !wanted {
-            continue;
-        }
-        again.insert(id);
-        moved.insert(id, steps.len());
-        let after = planned
-            .after
-            .iter()
-            .filter_map(|edge| moved.get(&edge.step).map(|&step| Edge { step, until: edge.until }));
-        let why = match &planned.step {
-            Step::CreateContainer(launch) => match observed.ended.get(&launch.container) {
-                Some(code) => format!("it ended with {code}"),
-                None => "it has never run".into(),
-            },
-            _ => planned.why.clone(),
-        };
-        steps.push(Planned { step: planned.step.clone(), after: after.collect(), why });
-    }
-    Plan { pod: observed.plan.pod.clone(), id: observed.plan.id.clone(), steps }
-}
-
-fn waits_for_the_end_of(planned: &Planned, again: &BTreeSet<StepId>) -> bool {
-    planned.after.iter().any(|edge| edge.until == Until::Completed && again.contains(&edge.step))
 }

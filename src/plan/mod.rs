@@ -17,6 +17,7 @@ mod ports;
 mod process;
 mod rootfs;
 
+mod again;
 mod changes;
 mod graph;
 mod limits;
@@ -35,7 +36,7 @@ use crate::names::ContainerName;
 use crate::spec::model::PodSpec;
 use facts::HostFacts;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use step::{Plan, StepId};
 
 /// What is asked for.
@@ -56,10 +57,12 @@ pub struct Observed {
     pub spec: serde_json::Value,
     /// Containers that have ended for good, with their exit codes.
     pub ended: BTreeMap<ContainerName, i32>,
+    /// Those of them that were stopped: they did not end by themselves.
+    pub stopped: BTreeSet<ContainerName>,
 }
 
 /// The steps from what is there to what is asked for. `Up` of a pod that runs from the same file: only
-/// those containers again that ended with an error. `Down`: the steps that are to be undone, in the order
+/// those containers again that were stopped or ended with an error. `Down`: the steps that are to be undone, in the order
 /// of `undo_order`.
 pub fn plan(
     goal: Goal<'_>,
@@ -73,13 +76,19 @@ pub fn plan(
             if !differences.is_empty() {
                 return Err(PlanError::Changed { pod: spec.name.clone(), differences });
             }
-            graph::start_again(observed)
+            again::again(observed, &[])
         }
         (Goal::Down, Some(observed)) => observed.plan.clone(),
         (Goal::Down, None) => return Err(PlanError::NotObserved),
     };
     debug_assert_eq!(check::broken(&plan), Vec::<String>::new());
     Ok(plan)
+}
+
+/// The steps that start these containers again, as far as they have ended, with what they need; with none
+/// named as a second `up` does.
+pub fn start_again(observed: &Observed, containers: &[ContainerName]) -> Plan {
+    again::again(observed, containers)
 }
 
 /// Newest first.

@@ -1,6 +1,8 @@
 //! A plan for a reader: as text for a person, as JSON for a program. Says only what the plan says.
 
-use crate::plan::step::{Forward, Launch, Plan, Planned, Step, StepId, Until, VolumeContent};
+use crate::plan::step::{
+    ExitPolicy, Forward, Launch, Plan, Planned, Role, Step, StepId, Until, VolumeContent,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -67,11 +69,23 @@ pub fn head(plan: &Plan) -> String {
             _ => {}
         }
     }
-    let created = plan.steps.iter().filter_map(|planned| match &planned.step {
-        Step::CreateContainer(launch) => Some(launch.container.to_string()),
-        _ => None,
-    });
-    rows.push(("containers", created.collect::<Vec<_>>().join(", ")));
+    let created = |is_main| {
+        let created = plan.steps.iter().filter_map(move |planned| match &planned.step {
+            Step::CreateContainer(launch) if launch.role.is_main() == is_main => {
+                Some(match launch.role {
+                    Role::Sidecar => format!("{} (sidecar)", launch.container),
+                    Role::Main | Role::Init => launch.container.to_string(),
+                })
+            }
+            _ => None,
+        });
+        created.collect::<Vec<_>>().join(", ")
+    };
+    rows.extend(Some(("init", created(false))).filter(|(_, names)| !names.is_empty()));
+    rows.push(("containers", created(true)));
+    if plan.exit_policy != ExitPolicy::Continue {
+        rows.push(("at an end", exit_policy(plan.exit_policy).to_owned()));
+    }
     let most = levels(plan).into_iter().max().unwrap_or(0);
     rows.push((
         "steps",
@@ -84,6 +98,15 @@ pub fn head(plan: &Plan) -> String {
         before = label;
     }
     out
+}
+
+fn exit_policy(policy: ExitPolicy) -> &'static str {
+    match policy {
+        ExitPolicy::Continue => "the others go on",
+        ExitPolicy::Stop => "the pod stops when all containers have ended",
+        ExitPolicy::StopOnFailure => "the pod stops when a container has failed, or all have ended",
+        ExitPolicy::StopOnExit => "the pod stops when a container has ended",
+    }
 }
 
 fn arrow(forward: &Forward) -> String {
@@ -156,7 +179,7 @@ pub fn json(plan: &Plan, with_oci: bool) -> Value {
     let steps = plan.steps.iter().zip(levels).enumerate();
     let steps: Vec<Value> =
         steps.map(|(id, (planned, level))| step_json(id, planned, level, with_oci)).collect();
-    json!({ "pod": plan.pod, "id": plan.id, "steps": steps })
+    json!({ "pod": plan.pod, "id": plan.id, "exitPolicy": plan.exit_policy, "steps": steps })
 }
 
 fn step_json(id: StepId, planned: &Planned, level: usize, with_oci: bool) -> Value {

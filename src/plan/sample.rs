@@ -9,6 +9,7 @@ use std::time::Duration;
 /// A container from a directory, with every default.
 pub(super) fn container() -> Container {
     Container {
+        role: Role::Main,
         root: Root::Directory(PathBuf::from("/srv/root")),
         argv: vec!["/bin/true".into()],
         working_dir: PathBuf::from("/"),
@@ -51,6 +52,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
             .iter()
             .map(|name| (name.parse::<ContainerName>().unwrap(), with_name(name)))
             .collect(),
+        exit_policy: ExitPolicy::Continue,
     }
 }
 

@@ -19,6 +19,42 @@ pub struct Plan {
     pub pod: PodName,
     pub id: PodId,
     pub steps: Vec<Planned>,
+    #[serde(default)]
+    pub exit_policy: ExitPolicy,
+}
+
+/// What the end of a container that is neither init container nor sidecar means for the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitPolicy {
+    /// Nothing.
+    #[default]
+    Continue,
+    /// When all have ended, whatever still runs is stopped.
+    Stop,
+    /// When one has failed, too.
+    StopOnFailure,
+    /// When one has ended, however, too.
+    StopOnExit,
+}
+
+/// What a container's end means for the pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The pod is done when all of these are.
+    #[default]
+    Main,
+    /// Runs to its end before others begin.
+    Init,
+    /// Runs beside the others, and does not keep the pod running.
+    Sidecar,
+}
+
+impl Role {
+    pub fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -198,6 +234,8 @@ pub enum VolumeContent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Launch {
     pub container: ContainerName,
+    #[serde(default, skip_serializing_if = "Role::is_main")]
+    pub role: Role,
     /// Below the mount of the v2 hierarchy, without a leading `/`.
     pub cgroup: PathBuf,
     /// The OCI runtime spec, complete: namespaces by path, mounts, process, capabilities.
@@ -276,6 +314,6 @@ pub enum Restart {
     OnFailure {
         most: Option<u32>,
     },
-    /// `always` and `unless-stopped`: without a daemon a stop is always the user's.
+    /// `always` and `unless-stopped`: they differ where a machine boots, and nothing is started there.
     Always,
 }

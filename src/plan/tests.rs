@@ -251,7 +251,7 @@ proptest! {
         let failed: BTreeSet<&ContainerName> =
             ended.iter().filter(|(_, code)| **code != 0).map(|(name, _)| name).collect();
         let spec_then = serde_json::from_str(&text).unwrap();
-        let observed = Observed { plan: first, spec: spec_then, ended: ended.clone() };
+        let observed = Observed { plan: first, spec: spec_then, ended: ended.clone(), stopped: [].into() };
         let again = plan(Goal::Up(&spec), Some(&observed), &facts).unwrap();
         prop_assert_eq!(check::broken(&again), Vec::<String>::new());
         prop_assert_eq!(again.steps.len(), 2 * failed.len());
@@ -290,6 +290,7 @@ fn a_changed_file_is_refused_with_what_changed() {
         plan: up(&spec, &facts),
         spec: serde_json::to_value(&spec).unwrap(),
         ended: BTreeMap::new(),
+        stopped: [].into(),
     };
     let same = plan(Goal::Up(&spec), Some(&observed), &facts).unwrap();
     assert_eq!(same.steps, []);
@@ -313,6 +314,7 @@ fn what_never_came_because_another_failed_comes_with_it() {
         plan: up(&spec, &facts),
         spec: serde_json::to_value(&spec).unwrap(),
         ended: [("db".parse().unwrap(), 1)].into(),
+        stopped: [].into(),
     };
     let again = plan(Goal::Up(&spec), Some(&observed), &facts).unwrap();
     let what: Vec<String> = again.steps.iter().map(|p| p.step.to_string()).collect();

@@ -2,13 +2,13 @@
 
 use super::interpolate::{environment, is_env_key};
 use super::model::{
-    Container, Logs, NameOrId, NetworkMode, Port, Restart, Root, Scope, Shared, Signal, User,
+    Container, Logs, NameOrId, NetworkMode, Port, Restart, Role, Root, Scope, Shared, Signal, User,
 };
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
-use super::{depends, device, limits, probes, publish, quantity, rights, signal, volume};
+use super::{depends, device, init, limits, probes, publish, quantity, rights, signal, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -40,15 +40,26 @@ pub(super) fn containers(
             ));
     }
     let restarts = restarts(raw, pod_restart);
-    for (word, raw) in raw.containers.iter().flatten() {
-        let Some(entry) = list.entry(word) else { continue };
+    let mut add = |(word, raw), list: &Node, restart: Restart, checks: &mut Checks<'_>| {
+        let word: &String = word;
+        let Some(entry) = list.entry(word) else { return };
         let name = validate::container_name(word, entry.key.clone(), checks);
         let one = One { word, raw, entry, node: &entry.value };
-        let container = one.build(pod_restart, checks, pod_ports);
+        let container = one.build(restart, checks, pod_ports);
         if let (Some(name), Some(container)) = (name, container) {
             result.insert(name, container);
         }
+    };
+    if let Some(list) = node.get("initContainers") {
+        for one in raw.init_containers.iter().flatten() {
+            init::check(one, list, node, checks);
+            add(one, list, Restart::No, checks);
+        }
     }
+    for one in raw.containers.iter().flatten() {
+        add(one, list, pod_restart, checks);
+    }
+    init::roles(raw, &mut result);
     depends::dependencies(raw, node, &restarts, checks, &mut result);
     result
 }
@@ -121,6 +132,7 @@ impl One<'_> {
         };
         let logs = self.logs(checks);
         Some(Container {
+            role: Role::Main,
             root: root?,
             argv,
             working_dir: working_dir?,

@@ -1,11 +1,11 @@
 //! `dependsOn`: every name resolved, every round found.
 
 use super::model::{Condition, Container};
-use super::order;
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
+use super::{init, order};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
@@ -33,7 +33,18 @@ pub(super) fn dependencies(
         let mut resolved = IndexMap::new();
         for (other, condition, at) in wanted(container, list, checks) {
             let Some(to) = index.get(other) else {
-                unknown(word, other, at, &known, checks);
+                let init = raw.init_containers.as_ref().and_then(|all| all.get(other));
+                let Some(init) = init else {
+                    let lost = node.get("initContainers").map_or(&[][..], |list| &list.lost);
+                    if !lost.iter().any(|name| name == other) {
+                        unknown(word, other, at, &known, checks);
+                    }
+                    continue;
+                };
+                if init::may_be_needed((word, other), init, condition, at, checks) {
+                    let other = ContainerName::try_from(other).ok();
+                    resolved.extend(other.map(|name| (name, condition)));
+                }
                 continue;
             };
             if condition == Condition::Completed && restarts.contains(other) {

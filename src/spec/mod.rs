@@ -6,6 +6,7 @@ pub mod container;
 pub mod depends;
 mod device;
 mod editor;
+pub mod init;
 pub mod interpolate;
 mod limits;
 pub mod model;
@@ -83,7 +84,13 @@ impl Places {
     /// The place of `containers.web.rootfs` or `ports.1`; of the nearest parent where it has none.
     pub fn find(&self, path: &str) -> Option<Range<usize>> {
         let (mut at, mut place) = (&self.0, None);
-        for part in path.split('.') {
+        // The model has one list of containers, the file has two.
+        let name =
+            path.strip_prefix("containers.").map(|rest| rest.split('.').next().unwrap_or(""));
+        let is_init = name.zip(self.0.get("initContainers"));
+        let is_init = is_init.is_some_and(|(name, list)| list.get(name).is_some());
+        for (depth, part) in path.split('.').enumerate() {
+            let part = if depth == 0 && is_init { "initContainers" } else { part };
             let (next, label) = match &at.kind {
                 Kind::Map(map) => match map.get(part) {
                     Some(entry) if matches!(entry.value.kind, Kind::Scalar { .. }) => {

@@ -28,7 +28,37 @@ pub struct PodSpec {
     /// Bytes of the shared /dev/shm.
     pub shm_size: u64,
     pub volumes: IndexMap<VolumeName, Volume>,
+    /// `initContainers` first, then `containers`, each in the order of the file.
     pub containers: IndexMap<ContainerName, Container>,
+    pub exit_policy: ExitPolicy,
+}
+
+/// What the end of containers means for the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExitPolicy {
+    /// Nothing.
+    #[default]
+    Continue,
+    /// When every container of `containers` has ended, whatever still runs is stopped.
+    Stop,
+    /// When one has failed, too.
+    StopOnFailure,
+    /// When one has ended, however, too.
+    StopOnExit,
+}
+
+/// Which list of the file a container is of, and what that means for its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Of `containers`.
+    #[default]
+    Main,
+    /// Of `initContainers`: runs to its end before whatever comes after it.
+    Init,
+    /// Of `initContainers`, with `restart: always`: runs beside whatever comes after it.
+    Sidecar,
 }
 
 /// A kind of namespace that the containers of a pod can have in common.
@@ -99,6 +129,7 @@ pub enum Volume {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Container {
+    pub role: Role,
     pub root: Root,
     /// `command` then `args`: never empty for a `rootfs`.
     pub argv: Vec<String>,

@@ -5,9 +5,9 @@ use super::model::{Dns, NetworkMode, PodSpec, Port, Shared, Volume};
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::publish::{self, Ports};
 use super::quantity::Mistake;
-use super::raw::{self, Either, RawPod};
+use super::raw::{Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, limits, probes, share, volume};
+use super::{Context, Pod, container, init, limits, probes, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::collections::{HashMap, HashSet};
@@ -161,12 +161,7 @@ pub(super) fn pod(
     };
     let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
     checks.volumes.extend(lost.iter().map(String::as_str));
-    checks.later(node, &["userns", "time", "secrets", "initContainers", "resources"]);
-    if let (Some(policy), Some(place)) = (raw.exit_policy, node.get("exitPolicy"))
-        && policy != raw::ExitPolicy::Continue
-    {
-        checks.not_yet("an `exitPolicy` other than `continue`".to_owned(), place.span.clone());
-    }
+    checks.later(node, &["userns", "time", "secrets", "resources"]);
     checks.network = network(raw, node, &mut checks);
     let hostname = pod_hostname(raw, node, &mut checks);
     let labels = labels(raw, node, &mut checks);
@@ -195,6 +190,7 @@ pub(super) fn pod(
         shm_size,
         volumes,
         containers,
+        exit_policy: init::exit_policy(raw),
     });
     (spec, published)
 }

@@ -24,6 +24,7 @@ pub fn document(spec: &PodSpec) -> Value {
         shm_size,
         volumes,
         containers,
+        exit_policy,
     } = spec;
     let mut pod = Map::new();
     pod.insert("name".to_owned(), json!(name));
@@ -42,8 +43,13 @@ pub fn document(spec: &PodSpec) -> Value {
     }
     let named = volumes.iter().map(|(name, of)| (name.to_string(), volume(of)));
     put(&mut pod, "volumes", Value::Object(named.collect()));
-    let named = containers.iter().map(|(name, of)| (name.to_string(), container(spec, of)));
-    pod.insert("containers".to_owned(), Value::Object(named.collect()));
+    let list = |of_main| {
+        let list = containers.iter().filter(|(_, of)| (of.role == Role::Main) == of_main);
+        Value::Object(list.map(|(name, of)| (name.to_string(), container(spec, of))).collect())
+    };
+    put(&mut pod, "initContainers", list(false));
+    pod.insert("containers".to_owned(), list(true));
+    pod.insert("exitPolicy".to_owned(), json!(exit_policy));
     Value::Object(pod)
 }
 
@@ -61,6 +67,8 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
 
 fn container(spec: &PodSpec, container: &Container) -> Value {
     let Container {
+        // Said by the list that it is in, and by its `restart`.
+        role: _,
         root,
         argv,
         working_dir,

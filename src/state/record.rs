@@ -1,6 +1,7 @@
 //! The record of a pod: what `ps` and `inspect` show. The supervisor alone writes it, as a whole.
 
 use crate::names::{ContainerName, PodId, PodName};
+use crate::plan::step::Role;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ pub struct PodRecord {
     pub reason: Option<String>,
     /// RFC 3339, UTC.
     pub created_at: String,
+    /// Of the first container that failed for good, else 0; there once the pod's containers have ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub exit_code: Option<i32>,
     /// The boot that the processes are of.
     pub boot: String,
     pub supervisor: Process,
@@ -41,6 +45,8 @@ pub enum PodStatus {
     Exited,
     /// Every container has ended, one with an error; or one can never start.
     Failed,
+    /// Every container has ended, one because a user stopped it.
+    Stopped,
     /// Being brought down.
     Stopping,
     /// Its supervisor is gone; containers may run on.
@@ -54,6 +60,7 @@ impl PodStatus {
             Self::Running => "running",
             Self::Exited => "exited",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
             Self::Stopping => "stopping",
             Self::Unsupervised => "unsupervised",
         }
@@ -120,6 +127,9 @@ impl std::fmt::Display for PortRecord {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerRecord {
     pub name: ContainerName,
+    /// `init` and `sidecar` are of `initContainers`, `main` of `containers`.
+    #[serde(default)]
+    pub role: Role,
     pub status: ContainerStatus,
     pub pid: Option<i32>,
     /// With `pid`: the same process, as in [`Process`].
@@ -145,12 +155,16 @@ pub enum ContainerStatus {
     /// Set up, its program not begun.
     Created,
     Running,
-    /// Its program ended with an error, and it starts again when its back-off is over.
+    /// It is to end, and has not yet.
+    Stopping,
+    /// Its program ended, and it starts again when its back-off is over.
     Restarting,
     /// Ended well.
     Exited,
     /// Ended with an error and starts no more, or can never start.
     Failed,
+    /// Ended because it was to; starts when a user starts it.
+    Stopped,
 }
 
 impl ContainerStatus {
@@ -159,9 +173,11 @@ impl ContainerStatus {
             Self::Waiting => "waiting",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Stopping => "stopping",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
         }
     }
 }

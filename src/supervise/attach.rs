@@ -3,10 +3,10 @@
 //! typed does not come this way: a client gets the terminal's master, or writes to the FIFO, itself.
 
 use super::events::Token;
+use super::life::Phase;
 use super::logs::Stream;
 use super::pod::{Pod, tell};
 use super::protocol::{Event, Output};
-use super::unit::Phase;
 use crate::exec::ExecError;
 use crate::exec::launch;
 use crate::names::ContainerName;
@@ -17,7 +17,8 @@ impl Pod<'_> {
     /// A container has made its terminal.
     pub(super) fn take_terminal(&mut self, index: usize, master: OwnedFd) {
         let plan = self.plan.clone();
-        let Step::CreateContainer(launch) = &plan.steps[self.units[index].create].step else {
+        let Step::CreateContainer(launch) = &plan.steps[self.life.container(index).create].step
+        else {
             return;
         };
         let kept = rustix::io::ioctl_fionbio(&master, true)
@@ -31,7 +32,7 @@ impl Pod<'_> {
             }
             Err(error) => {
                 self.container_failed(index, &error);
-                self.kill(index);
+                self.kill(index, "its terminal could not be kept");
             }
         }
     }
@@ -70,8 +71,11 @@ impl Pod<'_> {
     }
 
     pub(super) fn attach(&mut self, number: u32, container: &ContainerName) {
-        let index = self.unit_index(container).filter(|index| {
-            matches!(self.units[*index].phase, Phase::Created | Phase::Releasing | Phase::Running)
+        let index = self.life.index(container).filter(|index| {
+            matches!(
+                self.life.container(*index).phase,
+                Phase::Created | Phase::Releasing | Phase::Running
+            )
         });
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let Some(index) = index else {

@@ -89,7 +89,7 @@ impl Pod<'_> {
     fn tend_firewall(&mut self) -> Result<Option<Duration>, ExecError> {
         let plan = self.plan.clone();
         let Some((step, connection)) = connection(&plan) else { return Ok(None) };
-        if !self.progress.is_done(step) {
+        if !self.life.is_done(step) {
             return Ok(Some(BEGINS_AFTER));
         }
         let forwards = self.published();
@@ -126,7 +126,7 @@ impl Pod<'_> {
     /// The ports that are published by now.
     fn published(&self) -> Vec<Forward> {
         let steps = self.plan.steps.iter().enumerate();
-        let done = steps.filter(|(id, _)| self.progress.is_done(*id));
+        let done = steps.filter(|(id, _)| self.life.is_done(*id));
         let forwards = done.filter_map(|(_, planned)| match &planned.step {
             Step::Publish { forwards } => Some(forwards),
             _ => None,

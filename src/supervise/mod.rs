@@ -2,10 +2,12 @@
 //! the plan, then waits on pidfds, signals, deadlines and its socket, and at the end undoes what was done.
 //!
 //! ```text
-//! events.rs     what is waited for           pod.rs       what each event means
-//! unit.rs       a container's handles        start.rs     carrying out the plan
-//! restart.rs    whether it starts again      end.rs       what ends, stopping, and the last of it
-//! shutdown.rs   in which order it stops      record.rs    what `ps` and `inspect` are told
+//! life.rs       what follows what: pure      pod.rs       what each event means
+//! restart.rs    whether it starts again      start.rs     carrying out the plan
+//! shutdown.rs   in which order it stops      end.rs       what ends, stopping, and the last of it
+//! events.rs     what is waited for           requests.rs  what clients ask for
+//! unit.rs       a container's handles        record.rs    what `ps` and `inspect` are told
+//! history.rs    what `events` is told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
 //! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
 //! attach.rs     who sees a container's output as it comes, and types
@@ -16,10 +18,13 @@ pub mod control;
 mod end;
 mod events;
 mod firewall;
+pub mod history;
+pub mod life;
 pub mod logs;
 mod pod;
 pub mod protocol;
 mod record;
+mod requests;
 pub mod restart;
 pub mod shutdown;
 pub mod spawn;

@@ -1,29 +1,29 @@
-//! The event loop of one pod, and what each event means. `start.rs`, `end.rs`, `record.rs` and
-//! `firewall.rs` are the other chapters of the same type.
+//! The event loop of one pod, and what each event means. `life.rs` decides what follows; `start.rs`,
+//! `end.rs`, `requests.rs`, `record.rs` and `firewall.rs` are the other chapters of the same type.
 
 use super::SuperviseError;
 use super::control::{Connection, listen};
 use super::events::{Events, Token};
 use super::firewall::Firewall;
+use super::history::History;
+use super::life::{self, Act, Goal, Life};
 use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
-use super::shutdown::Order;
 use super::steps::Steps;
-use super::unit::{Due, Phase, Unit};
+use super::unit::Unit;
 use super::wire;
 use crate::exec::apply::Machine;
-use crate::exec::progress::Progress;
 use crate::names::ContainerName;
-use crate::plan::step::{Plan, Step, StepId};
+use crate::plan::step::{Plan, StepId};
 use crate::sandbox::Child;
 use crate::state::StateError;
 use crate::state::journal::{Header, Journal};
 use crate::state::lock::{Locks, Range};
-use crate::state::record::PodRecord;
+use crate::state::record::{PodRecord, PodStatus};
 use crate::state::store::{PodDir, Store};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -48,19 +48,12 @@ pub(super) struct Received {
     pub(super) client: UnixStream,
 }
 
-/// Where the pod is in its life.
+/// Why all is undone at once.
 #[derive(Debug)]
-pub(super) enum Stage {
-    Starting,
-    /// All is started that can be.
-    Up,
-    /// Containers are ending; then all is undone.
-    Stopping,
-    /// Infra died: containers are ending; then the pod stays, failed.
-    Broken,
-    /// A step failed: all is undone at once.
-    Failing(Failure),
-    /// The machine changed under the plan: all is undone at once.
+pub(super) enum Fall {
+    /// A step failed.
+    Failed(Failure),
+    /// The machine changed under the plan.
     Outdated(String),
 }
 
@@ -76,8 +69,7 @@ pub(super) struct Pod<'a> {
     pub(super) detach: bool,
     pub(super) plan: Rc<Plan>,
     pub(super) journal: Journal,
-    pub(super) progress: Progress,
-    pub(super) order: Order,
+    pub(super) life: Life,
     /// Where the client asked to be told of each step.
     pub(super) steps: Option<Steps>,
     pub(super) machine: &'a mut Machine,
@@ -85,21 +77,24 @@ pub(super) struct Pod<'a> {
     pub(super) signals: &'a SignalFd,
     pub(super) locks: Option<Locks>,
     /// Held until the pod is gone.
-    pub(super) life: Locks,
+    pub(super) life_lock: Locks,
     pub(super) listener: UnixListener,
     pub(super) client: Option<Connection>,
     pub(super) connections: BTreeMap<u32, Connection>,
     pub(super) next_connection: u32,
+    /// What connections wait for, and of which containers.
+    pub(super) goals: BTreeMap<u32, (Goal, Vec<usize>)>,
     pub(super) infra: Option<Infra>,
     pub(super) units: Vec<Unit>,
-    pub(super) stage: Stage,
+    pub(super) fall: Option<Fall>,
+    pub(super) history: History,
+    /// The pod's status as it was noted last.
+    pub(super) noted: Option<PodStatus>,
     pub(super) record: PodRecord,
     /// When what changed is written down at the latest.
     pub(super) record_due: Option<Instant>,
     /// The step that failed for what somebody else has made.
     pub(super) not_ours: Option<StepId>,
-    /// Whether the end of all containers was told.
-    pub(super) told_end: bool,
     pub(super) firewall: Firewall,
 }
 
@@ -128,8 +123,8 @@ impl<'a> Pod<'a> {
         let plan: Plan = serde_json::from_slice::<Header>(&header)
             .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
             .plan;
-        let life = Locks::open(&store.run)?;
-        life.take(Range::Life(&record.name))?;
+        let life_lock = Locks::open(&store.run)?;
+        life_lock.take(Range::Life(&record.name))?;
         dir.create()?;
         let journal = Journal::create(&dir.journal(), &header)?;
         let listener = listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
@@ -139,11 +134,13 @@ impl<'a> Pod<'a> {
         locks.release(Range::Pod(&record.name))?;
         let client = Connection::new(client).map_err(|source| SuperviseError::Client { source })?;
         let firewall = Firewall::new(&plan);
-        let pod = Self {
-            progress: Progress::new(&plan),
-            order: Order::new(&plan),
+        let names: Vec<_> = record.containers.iter().map(|one| one.name.clone()).collect();
+        let mut pod = Self {
+            life: Life::new(&plan, &names, Instant::now()),
+            units: names.iter().map(|_| Unit::default()).collect(),
+            history: History::new(&store.logs(&record.name)),
+            noted: None,
             steps: steps.then(|| Steps::new(plan.steps.len())),
-            units: units(&plan, &record),
             plan: Rc::new(plan),
             store,
             dir,
@@ -153,21 +150,22 @@ impl<'a> Pod<'a> {
             events: Events::new().map_err(|source| SuperviseError::Wait { source })?,
             signals,
             locks: Some(locks),
-            life,
+            life_lock,
             listener,
             client: Some(client),
             connections: BTreeMap::new(),
             next_connection: 0,
+            goals: BTreeMap::new(),
             infra: None,
-            stage: Stage::Starting,
+            fall: None,
             record,
             record_due: None,
             not_ours: None,
-            told_end: false,
             firewall,
         };
         pod.watch_fixed().map_err(|source| SuperviseError::Wait { source })?;
         pod.make_log_directory()?;
+        pod.note_status();
         Ok(pod)
     }
 
@@ -183,17 +181,13 @@ impl<'a> Pod<'a> {
     /// Until the pod is gone.
     pub(super) fn live(mut self) -> Result<Verdict, SuperviseError> {
         loop {
-            if matches!(self.stage, Stage::Starting) && self.progress.has_ready() {
+            if self.life.has_step() {
                 self.begin_next_step();
                 // Between steps: a report may make more ready, and a stop may end it all.
                 self.react(Some(Instant::now()))?;
             } else {
-                self.check_up();
                 self.write_record_if_due();
-                // Where all has ended by now, nothing will wake us any more.
-                if let Some(verdict) = self.check_end() {
-                    return Ok(verdict);
-                }
+                self.history.write();
                 let deadline = self.next_deadline();
                 self.react(deadline)?;
             }
@@ -204,8 +198,8 @@ impl<'a> Pod<'a> {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let units = self.units.iter().filter_map(|unit| unit.deadline.map(|(at, _)| at));
-        units.chain(self.record_due).chain(self.firewall.due()).min()
+        let life = self.life.next_deadline().into_iter();
+        life.chain(self.record_due).chain(self.firewall.due()).min()
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
@@ -239,12 +233,40 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// The client of `up` says one thing: `Down`, or that it is gone.
+    /// Tells the machine of states, and does what it says.
+    pub(super) fn tell_life(&mut self, event: life::Event) {
+        let mut acts: VecDeque<Act> = self.life.hear(event, Instant::now()).into();
+        while let Some(act) = acts.pop_front() {
+            for event in self.obey(act) {
+                acts.extend(self.life.hear(event, Instant::now()));
+            }
+        }
+        self.note_status();
+        self.answer_goals();
+    }
+
+    /// What comes of it at once.
+    fn obey(&mut self, act: Act) -> Vec<life::Event> {
+        match act {
+            Act::Create(index) => return self.create_again(index),
+            Act::Release(index) => return self.release_again(index),
+            Act::Ask(index) => return self.ask_to_stop(index),
+            Act::Kill(index, why) => self.kill(index, why),
+            Act::Empty(index) => return self.empty(index),
+            Act::Changed(index, status) => self.container_changed(index, status),
+            Act::Up => self.is_up(),
+            Act::Over { code } => self.is_over(code),
+        }
+        Vec::new()
+    }
+
+    /// The client of `up` says that the pod is to end, or that it is gone itself.
     fn hear_client(&mut self) {
         let Some(client) = &mut self.client else { return };
         send_on(&self.events, client, Token::Client);
         match client.request() {
             Ok(wire::Received::Nothing) => {}
+            Ok(wire::Received::Frame(Request::Hurry)) => self.hurry(),
             Ok(wire::Received::Frame(_)) => self.begin_stop(),
             Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(client.as_fd());
@@ -270,18 +292,19 @@ impl<'a> Pod<'a> {
         send_on(&self.events, connection, Token::Connection(index));
         match connection.request() {
             Ok(wire::Received::Nothing) => {}
-            Ok(wire::Received::Frame(Request::Down)) => self.begin_stop(),
-            Ok(wire::Received::Frame(Request::Start { containers })) => {
-                self.start_again(&containers);
-            }
-            Ok(wire::Received::Frame(Request::Attach { container })) => {
-                self.attach(index, &container);
-            }
+            Ok(wire::Received::Frame(request)) => self.obey_request(index, request),
             Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(connection.as_fd());
                 self.connections.remove(&index);
+                self.goals.remove(&index);
                 self.count_watchers();
             }
+        }
+    }
+
+    pub(super) fn tell_one(&mut self, index: u32, event: &Event) {
+        if let Some(connection) = self.connections.get_mut(&index) {
+            tell(&self.events, connection, Token::Connection(index), event);
         }
     }
 
@@ -298,32 +321,13 @@ impl<'a> Pod<'a> {
 
     fn meet_deadlines(&mut self) {
         self.tend_firewall_if_due();
-        let now = Instant::now();
-        for index in 0..self.units.len() {
-            match self.units[index].deadline {
-                Some((at, due)) if at <= now => {
-                    self.units[index].deadline = None;
-                    match due {
-                        Due::Kill => self.kill(index),
-                        Due::Restart => self.create_again(index),
-                    }
-                }
-                _ => {}
-            }
+        if self.life.next_deadline().is_some_and(|at| at <= Instant::now()) {
+            self.tell_life(life::Event::Tick);
         }
     }
 
-    pub(super) fn unit_index(&self, name: &ContainerName) -> Option<usize> {
-        self.units.iter().position(|unit| unit.name == *name)
-    }
-
-    /// Whether a container of this name has processes.
-    pub(super) fn is_alive(&self, name: &ContainerName) -> bool {
-        self.unit_index(name).is_some_and(|index| self.units[index].is_alive())
-    }
-
-    pub(super) fn all_ended(&self) -> bool {
-        self.units.iter().all(|unit| unit.phase == Phase::Ended)
+    pub(super) fn name(&self, index: usize) -> &ContainerName {
+        &self.life.container(index).name
     }
 }
 
@@ -344,25 +348,4 @@ fn send_on(events: &Events, client: &mut Connection, token: Token) {
         client.hang_up();
     }
     events.watch_room(client.as_fd(), token, client.has_unsent());
-}
-
-/// A unit for each container, in the order of the file.
-fn units(plan: &Plan, record: &PodRecord) -> Vec<Unit> {
-    let mut creates = BTreeMap::new();
-    let mut starts = BTreeMap::new();
-    for (id, planned) in plan.steps.iter().enumerate() {
-        match &planned.step {
-            Step::CreateContainer(launch) => drop(creates.insert(launch.container.clone(), id)),
-            Step::StartContainer { container } => drop(starts.insert(container.clone(), id)),
-            _ => {}
-        }
-    }
-    record
-        .containers
-        .iter()
-        .filter_map(|container| {
-            let (create, start) = (creates.get(&container.name)?, starts.get(&container.name)?);
-            Some(Unit::new(container.name.clone(), *create, *start))
-        })
-        .collect()
 }

@@ -27,34 +27,64 @@ pub struct Handover {
 pub enum Request {
     /// End the pod as `down` does; answered by [`Event::Gone`].
     Down,
-    /// Start these containers again, which have ended; answered by [`Event::Up`].
+    /// As `Down`, and nobody is waited for.
+    Hurry,
+    /// Tell how each container is, then when the pod is up, also where it is already.
+    Watch,
+    /// Start these containers, which have ended; answered by [`Event::Done`].
     Start { containers: Vec<ContainerName> },
     /// See what a container writes from now on; answered by [`Event::Attached`].
     Attach { container: ContainerName },
+    /// End these containers, which start only when a user starts them; answered by [`Event::Done`].
+    Stop {
+        containers: Vec<ContainerName>,
+        /// How long each may take; none: what the file says.
+        grace: Option<Duration>,
+    },
+    /// End these containers and start them again; answered by [`Event::Done`].
+    Restart { containers: Vec<ContainerName>, grace: Option<Duration> },
+    /// Send the first process of each a signal; answered by [`Event::Done`].
+    Kill { containers: Vec<ContainerName>, signal: i32 },
+}
+
+/// How a container is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerState {
+    pub name: ContainerName,
+    pub status: ContainerStatus,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
 }
 
 /// From a supervisor to its clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Event {
-    Container {
-        name: ContainerName,
-        status: ContainerStatus,
-        exit_code: Option<i32>,
-        reason: Option<String>,
-    },
+    Container(ContainerState),
     /// All is started that can be.
     Up {
         /// Containers that will never start, and why.
         never: Vec<(ContainerName, String)>,
     },
+    /// What was asked for is done: how the containers are now, and what could not be done.
+    Done {
+        containers: Vec<ContainerState>,
+        problems: Vec<String>,
+    },
     /// What the container writes follows in frames of its own ([`Output`]). Where it has a terminal, its
     /// master comes with this frame: to be written and sized, not read.
-    Attached { terminal: bool },
+    Attached {
+        terminal: bool,
+    },
     /// There is nothing to attach to.
-    NotAttached { reason: String },
+    NotAttached {
+        reason: String,
+    },
     /// Something that the user should know, and that stops nothing.
-    Note { text: String },
+    Note {
+        text: String,
+    },
     /// A step was begun, or (where it took some time) done; for a client that asked.
     Step {
         id: StepId,
@@ -63,7 +93,9 @@ pub enum Event {
         took: Option<Duration>,
     },
     /// The machine has changed since the plan was made: all is undone, another plan may be sent.
-    Stale { reason: String },
+    Stale {
+        reason: String,
+    },
     /// The start failed, and all of it is undone.
     Failed(Failure),
     /// Every container has ended and none will start again.
@@ -74,7 +106,9 @@ pub enum Event {
     /// The pod is being brought down.
     Stopping,
     /// The pod is gone; what could not be undone.
-    Gone { errors: Vec<String> },
+    Gone {
+        errors: Vec<String>,
+    },
 }
 
 /// What a container wrote: a frame that is no JSON, the stream's byte and then the text as it came.

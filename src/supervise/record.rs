@@ -1,9 +1,10 @@
 //! What `ps` and `inspect` are told of a pod: kept in step with the units, written when something has
 //! changed. While a pod starts much changes at once, and it is written at most every 20 ms.
 
-use super::pod::{Pod, Stage};
-use super::protocol::Event;
-use super::unit::{Phase, Unit};
+use super::history::Entry;
+use super::life::{Container, Stage};
+use super::pod::Pod;
+use super::protocol::{ContainerState, Event, Failure};
 use crate::state::record::{ContainerRecord, ContainerStatus, PodStatus, Process};
 use crate::sys::process::start_time;
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ pub(super) fn process(pid: i32) -> Option<Process> {
 impl Pod<'_> {
     /// Something that is recorded has changed.
     pub(super) fn changed(&mut self) {
-        let much = matches!(self.stage, Stage::Starting | Stage::Stopping);
+        let much = matches!(self.life.stage, Stage::Starting | Stage::Stopping);
         let lag = if much { LAG } else { Duration::ZERO };
         self.record_due.get_or_insert_with(|| Instant::now() + lag);
     }
@@ -36,8 +37,8 @@ impl Pod<'_> {
     pub(super) fn write_record(&mut self) {
         self.record_due = None;
         self.refresh_pod();
-        for (unit, record) in self.units.iter().zip(&mut self.record.containers) {
-            refresh(unit, record);
+        for (container, record) in self.life.containers().iter().zip(&mut self.record.containers) {
+            refresh(container, record);
         }
         let _ = self.dir.write_record(&self.record);
     }
@@ -47,66 +48,106 @@ impl Pod<'_> {
             self.record.infra = process(infra.child.pid);
             self.record.namespaces = namespaces(infra.child.pid);
         }
-        let failed = self.units.iter().any(Unit::has_failed);
-        self.record.status = match self.stage {
-            Stage::Starting => PodStatus::Starting,
-            Stage::Stopping => PodStatus::Stopping,
-            Stage::Broken | Stage::Failing(_) | Stage::Outdated(_) => PodStatus::Failed,
-            Stage::Up if !self.all_ended() => PodStatus::Running,
-            Stage::Up if failed => PodStatus::Failed,
-            Stage::Up => PodStatus::Exited,
-        };
+        self.record.status = self.life.status();
+        let is_over = !matches!(self.record.status, PodStatus::Starting | PodStatus::Running);
+        self.record.exit_code = is_over.then(|| self.life.exit_code());
     }
 
-    pub(super) fn note_started(&mut self, index: usize) {
+    /// A container has come to this state: for the record, for `events`, for clients.
+    pub(super) fn container_changed(&mut self, index: usize, status: ContainerStatus) {
+        use ContainerStatus::{Created, Exited, Failed, Restarting, Running, Stopped, Stopping};
         let pid = self.units[index].created.as_ref().map(|created| created.child.pid);
         let record = &mut self.record.containers[index];
-        record.pid = pid;
-        record.start_time = pid.and_then(|pid| start_time(pid).ok());
-        record.started_at = Some(now());
-        record.finished_at = None;
+        match status {
+            Running => {
+                record.pid = pid;
+                record.start_time = pid.and_then(|pid| start_time(pid).ok());
+                record.started_at = Some(now());
+                record.finished_at = None;
+            }
+            Restarting | Exited | Failed | Stopped if record.pid.is_some() => {
+                (record.pid, record.start_time) = (None, None);
+                record.finished_at = Some(now());
+            }
+            _ => {}
+        }
+        let cause = self.life.container(index).reason();
+        self.note_event(index, status.word(), cause);
         self.changed();
+        // Of these a client would learn nothing.
+        let is_small =
+            status == Created || status == Stopping && self.life.stage == Stage::Stopping;
+        if !is_small {
+            let state = ContainerState { status, ..self.state(index) };
+            self.tell(&Event::Container(state));
+        }
     }
 
-    pub(super) fn note_finished(&mut self, index: usize) {
-        self.units[index].finished = Some(Instant::now());
-        let record = &mut self.record.containers[index];
-        record.pid = None;
-        record.start_time = None;
-        record.finished_at = Some(now());
-        self.changed();
+    pub(super) fn state(&self, index: usize) -> ContainerState {
+        let container = self.life.container(index);
+        ContainerState {
+            name: container.name.clone(),
+            status: container.status(),
+            exit_code: container.code,
+            reason: container.reason(),
+        }
     }
 
-    /// Tells clients how a container is.
-    pub(super) fn tell_container(&mut self, index: usize) {
-        let unit = &self.units[index];
-        let event = Event::Container {
-            name: unit.name.clone(),
-            status: status(unit),
-            exit_code: unit.code,
-            reason: unit.problem.clone(),
+    /// Writes into the pod's history what happened to a container.
+    pub(super) fn note_event(&mut self, index: usize, event: &str, cause: Option<String>) {
+        let container = self.life.container(index);
+        let step = match event {
+            "created" => Some(container.create),
+            "running" => Some(container.start),
+            _ => None,
         };
-        self.tell(&event);
-        self.changed();
+        let has_ended = ["restarting", "exited", "failed", "stopped"].contains(&event);
+        self.history.note(&Entry {
+            container: Some(container.name.clone()),
+            exit_code: container.code.filter(|_| has_ended),
+            cause,
+            step: step.map(|id| self.plan.steps[id].step.to_string()),
+            ..Entry::new(&self.record.name, event)
+        });
+    }
+
+    /// And what it means for the pod.
+    pub(super) fn note_status(&mut self) {
+        let status = self.life.status();
+        if self.noted.replace(status) == Some(status) || self.fall.is_some() {
+            return;
+        }
+        use PodStatus::{Exited, Failed, Stopped};
+        let is_over = matches!(status, Exited | Failed | Stopped);
+        self.history.note(&Entry {
+            exit_code: is_over.then(|| self.life.exit_code()),
+            cause: self.record.reason.clone(),
+            ..Entry::new(&self.record.name, status.word())
+        });
+    }
+
+    pub(super) fn note_failure(&mut self, failure: &Failure) {
+        self.history.note(&Entry {
+            container: failure.container.clone(),
+            cause: Some(failure.causes.join(": ")),
+            step: Some(failure.step.clone()),
+            ..Entry::new(&self.record.name, PodStatus::Failed.word())
+        });
+    }
+
+    /// The last of it.
+    pub(super) fn note_down(&mut self, errors: &[String]) {
+        let cause = (!errors.is_empty()).then(|| errors.join("; "));
+        self.history.note(&Entry { cause, ..Entry::new(&self.record.name, "down") });
+        self.history.write();
     }
 }
 
-fn refresh(unit: &Unit, record: &mut ContainerRecord) {
-    record.status = status(unit);
-    record.exit_code = unit.code;
-    record.restarts = unit.restarts;
-    record.reason.clone_from(&unit.problem);
-}
-
-fn status(unit: &Unit) -> ContainerStatus {
-    match unit.phase {
-        Phase::Waiting => ContainerStatus::Waiting,
-        Phase::Creating | Phase::Created | Phase::Releasing => ContainerStatus::Created,
-        Phase::Running | Phase::Emptying => ContainerStatus::Running,
-        Phase::BackOff => ContainerStatus::Restarting,
-        Phase::Ended if unit.has_failed() => ContainerStatus::Failed,
-        Phase::Ended => ContainerStatus::Exited,
-    }
+fn refresh(container: &Container, record: &mut ContainerRecord) {
+    record.status = container.status();
+    record.exit_code = container.code;
+    record.restarts = container.restarts;
+    record.reason = container.reason();
 }
 
 /// Inode numbers of a process's namespaces, by their names in /proc/PID/ns.

@@ -1,50 +1,54 @@
-//! In which order containers are stopped. Pure: a container is stopped when nothing that runs depends on
-//! it, so all stop side by side unless `dependsOn` orders them.
+//! In which order containers are stopped. Pure: a container is stopped when nothing that is to stop, too,
+//! depends on it, so all stop side by side unless the plan orders their starts.
 
-use crate::names::ContainerName;
-use crate::plan::step::{Plan, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::plan::step::{Plan, StepId, Until};
+use std::collections::BTreeSet;
 
-/// Who depends on whom, as the plan has it.
+/// Who depends on whom, by their places in the pod.
 #[derive(Debug, Default)]
 pub struct Order {
-    dependents: BTreeMap<ContainerName, BTreeSet<ContainerName>>,
+    dependents: Vec<BTreeSet<usize>>,
 }
 
 impl Order {
-    pub fn new(plan: &Plan) -> Self {
-        let container = |id: usize| match &plan.steps[id].step {
-            Step::StartContainer { container } => Some(container),
-            _ => None,
-        };
-        let mut order = Self::default();
-        for planned in &plan.steps {
-            let dependent = match &planned.step {
-                Step::StartContainer { container } => container,
-                Step::CreateContainer(launch) => &launch.container,
-                _ => continue,
-            };
-            for on in planned.after.iter().filter_map(|edge| container(edge.step)) {
-                order.dependents.entry(on.clone()).or_default().insert(dependent.clone());
+    /// `owners` has the container that each step of the plan is of.
+    pub fn new(plan: &Plan, owners: &[Option<usize>]) -> Self {
+        let count = owners.iter().flatten().max().map_or(0, |last| last + 1);
+        let mut needs: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); count];
+        let edges = |id: StepId| plan.steps[id].after.iter();
+        for (id, owner) in owners.iter().enumerate() {
+            let Some(owner) = *owner else { continue };
+            for edge in edges(id) {
+                let Some(needed) = owners[edge.step].filter(|needed| *needed != owner) else {
+                    continue;
+                };
+                if edge.until == Until::Completed {
+                    // It will be gone by then, and what it needed was there for us, too.
+                    let its = needs[needed].clone();
+                    needs[owner].extend(its);
+                }
+                needs[owner].insert(needed);
+            }
+        }
+        let mut order = Self { dependents: vec![BTreeSet::new(); count] };
+        for (owner, needs) in needs.into_iter().enumerate() {
+            for needed in needs {
+                order.dependents[needed].insert(owner);
             }
         }
         order
     }
 
-    /// Whether `container` may be stopped while `alive` are.
-    pub fn may_stop(
-        &self,
-        container: &ContainerName,
-        alive: impl Fn(&ContainerName) -> bool,
-    ) -> bool {
-        self.dependents.get(container).is_none_or(|dependents| !dependents.iter().any(alive))
+    /// Whether `container` may be stopped while those run for which `is_in_the_way` holds.
+    pub fn may_stop(&self, container: usize, is_in_the_way: impl Fn(usize) -> bool) -> bool {
+        self.dependents[container].iter().all(|dependent| !is_in_the_way(*dependent))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::step::{Edge, Planned, Until};
+    use crate::plan::step::{Edge, Planned, Step};
 
     #[test]
     fn what_others_depend_on_stops_last() {
@@ -57,16 +61,17 @@ mod tests {
         let plan = Plan {
             id: crate::names::PodId::new("/run".as_ref(), &pod),
             pod,
+            exit_policy: Default::default(),
             steps: vec![
                 start("db", vec![]),
-                start("web", vec![Edge { step: 0, until: Until::Done }]),
+                start("migrate", vec![Edge { step: 0, until: Until::Done }]),
+                start("web", vec![Edge { step: 1, until: Until::Completed }]),
             ],
         };
-        let order = Order::new(&plan);
-        let (db, web): (ContainerName, ContainerName) =
-            ("db".parse().unwrap(), "web".parse().unwrap());
-        assert!(order.may_stop(&web, |_| true));
-        assert!(!order.may_stop(&db, |name| *name == web));
-        assert!(order.may_stop(&db, |_| false));
+        let order = Order::new(&plan, &[Some(0), Some(1), Some(2)]);
+        assert!(order.may_stop(2, |_| true));
+        assert!(!order.may_stop(0, |other| other == 1));
+        assert!(!order.may_stop(0, |other| other == 2), "migrate needed db for web");
+        assert!(order.may_stop(0, |_| false));
     }
 }

@@ -2,12 +2,12 @@
 //! by side, and the first error undoes it all.
 
 use super::SuperviseError;
-use super::end::cause_of_end;
 use super::events::Token;
+use super::history;
+use super::life::{self, Stage};
 use super::logs::{self, Log};
-use super::pod::{Infra, Pod, Stage};
+use super::pod::{Fall, Infra, Pod};
 use super::protocol::{Event, Failure, chain};
-use super::unit::Phase;
 use crate::exec::ExecError;
 use crate::exec::apply::Begun;
 use crate::exec::launch::{self, Created};
@@ -17,7 +17,6 @@ use crate::sandbox::{self, Report};
 use crate::state::lock::Range;
 use crate::state::store::{make_directory, remove_tree};
 use std::os::fd::AsFd;
-use std::time::Instant;
 
 impl Pod<'_> {
     pub(super) fn make_log_directory(&self) -> Result<(), SuperviseError> {
@@ -29,7 +28,8 @@ impl Pod<'_> {
             self.record.containers.iter().any(|known| known.name.as_str() == container)
         };
         for entry in std::fs::read_dir(&logs).into_iter().flatten().flatten() {
-            if !entry.file_name().to_str().is_some_and(ours) {
+            let is_history = |name: &str| name.starts_with(history::FILE);
+            if !entry.file_name().to_str().is_some_and(|name| ours(name) || is_history(name)) {
                 remove_tree(&entry.path())?;
             }
         }
@@ -37,18 +37,21 @@ impl Pod<'_> {
     }
 
     pub(super) fn begin_next_step(&mut self) {
-        let Some(id) = self.progress.take_next() else { return };
+        let Some(id) = self.life.next_step() else { return };
         if let Err(error) = self.begin(id) {
-            self.fail(id, &error);
+            self.step_failed(id, &error);
         }
         self.release_network_lock();
     }
 
     fn begin(&mut self, id: StepId) -> Result<(), ExecError> {
-        self.journal.begin(id)?;
         self.step_begun(id);
         let plan = self.plan.clone();
         let step = &plan.steps[id].step;
+        if self.life.stage == Stage::Starting {
+            // What is done again later was noted the first time.
+            self.journal.begin(id)?;
+        }
         if let Step::CreateContainer(launch) = step {
             self.prepare_output(launch)?;
         }
@@ -59,16 +62,40 @@ impl Pod<'_> {
                 self.watch(&child.pidfd, Token::InfraEnd);
                 self.infra = Some(Infra { child, step: id });
             }
-            Begun::Container(created) => self.take_container(&container_of(step), *created),
-            Begun::Release(container) => self.release(&container)?,
+            Begun::Container(created) => {
+                if let Some(index) = self.index_of(step) {
+                    self.take_container(index, *created);
+                }
+            }
+            Begun::Release(_) => {
+                if let Some(index) = self.index_of(step) {
+                    self.release(index)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The first time it undoes the whole `up`; a container that ran before counts it as a run that failed.
+    fn step_failed(&mut self, id: StepId, error: &ExecError) {
+        match self.index_of(&self.plan.clone().steps[id].step) {
+            Some(index) if !self.life.is_first_start(index) => {
+                for event in failed_at_once(index, error) {
+                    self.tell_life(event);
+                }
+            }
+            _ => self.fail(id, error),
+        }
+    }
+
+    fn index_of(&self, step: &Step) -> Option<usize> {
+        container_of(step).and_then(|name| self.life.index(&name))
     }
 
     /// What the network lock protects is done: others may go on.
     fn release_network_lock(&mut self) {
         let pending = self.plan.steps.iter().enumerate().any(|(id, planned)| {
-            !self.progress.is_done(id)
+            !self.life.is_done(id)
                 && matches!(
                     planned.step,
                     Step::MakeNetwork(_)
@@ -91,7 +118,7 @@ impl Pod<'_> {
 
     /// The FIFOs and the log of a container's first start; later starts go on with them.
     fn prepare_output(&mut self, launch: &Launch) -> Result<(), ExecError> {
-        let Some(index) = self.unit_index(&launch.container) else { return Ok(()) };
+        let Some(index) = self.life.index(&launch.container) else { return Ok(()) };
         if self.units[index].output.is_some() {
             return Ok(());
         }
@@ -107,67 +134,38 @@ impl Pod<'_> {
         Ok(())
     }
 
-    fn take_container(&mut self, name: &Option<ContainerName>, created: Created) {
-        let Some(index) = name.as_ref().and_then(|name| self.unit_index(name)) else { return };
+    fn take_container(&mut self, index: usize, created: Created) {
         let number = token_number(index);
         self.watch(&created.child.channel, Token::Report(number));
         self.watch(&created.child.pidfd, Token::End(number));
-        let unit = &mut self.units[index];
-        unit.created = Some(created);
-        unit.phase = Phase::Creating;
-        unit.killed = false;
-        // An earlier run's: this one has yet to begin.
-        unit.started = None;
-        unit.problem = None;
+        self.units[index].created = Some(created);
     }
 
     /// The container's turn has come.
-    fn release(&mut self, name: &ContainerName) -> Result<(), ExecError> {
-        let Some(index) = self.unit_index(name) else { return Ok(()) };
-        let unit = &mut self.units[index];
-        if let Some(created) = &unit.created {
-            unit.phase = Phase::Releasing;
+    fn release(&mut self, index: usize) -> Result<(), ExecError> {
+        if let Some(created) = &self.units[index].created {
             sandbox::start(created.child.channel.as_fd())?;
         }
         Ok(())
     }
 
-    /// A failed create or start of a container that ran before: it counts as a run that failed.
-    pub(super) fn create_again(&mut self, index: usize) {
+    pub(super) fn create_again(&mut self, index: usize) -> Vec<life::Event> {
         let plan = self.plan.clone();
-        let Step::CreateContainer(launch) = &plan.steps[self.units[index].create].step else {
-            return;
-        };
-        self.units[index].restarts += 1;
-        self.units[index].tries += 1;
+        let step = &plan.steps[self.life.container(index).create].step;
+        let Step::CreateContainer(launch) = step else { return Vec::new() };
         match launch::create(&self.machine.hierarchy, launch) {
-            Ok(created) => self.take_container(&Some(launch.container.clone()), created),
-            Err(error) => self.start_failed(index, &chain(&error)),
+            Ok(created) => {
+                self.take_container(index, created);
+                Vec::new()
+            }
+            Err(error) => failed_at_once(index, &error),
         }
-        self.changed();
     }
 
-    /// Starts containers anew that have ended, as a second `up` asks.
-    pub(super) fn start_again(&mut self, names: &[ContainerName]) {
-        if !matches!(self.stage, Stage::Up) {
-            return;
-        }
-        for name in names {
-            if let Some(index) = self.unit_index(name)
-                && self.units[index].phase == Phase::Ended
-            {
-                let unit = &mut self.units[index];
-                (unit.tries, unit.code, unit.problem) = (0, None, None);
-                if self.progress.is_done(unit.create) {
-                    self.create_again(index);
-                } else {
-                    // It waited for another one, and does so again: its turn comes as the plan has it.
-                    unit.phase = Phase::Waiting;
-                }
-            }
-        }
-        self.told_end = false;
-        self.stage = Stage::Starting;
+    pub(super) fn release_again(&mut self, index: usize) -> Vec<life::Event> {
+        // Where there is nobody to tell any more, the end of it is yet to be heard.
+        let told = self.release(index).err();
+        told.map(|error| life::Event::Failed(index, words(&error))).into_iter().collect()
     }
 
     pub(super) fn infra_reports(&mut self) {
@@ -200,137 +198,93 @@ impl Pod<'_> {
     }
 
     fn container_ready(&mut self, index: usize) {
-        let unit = &mut self.units[index];
-        unit.phase = Phase::Created;
-        if self.progress.is_done(unit.create) {
-            // A later start: its turn came long ago.
-            let name = unit.name.clone();
-            if let Err(error) = self.release(&name) {
-                self.start_failed(index, &chain(&error));
-            }
-        } else {
-            let create = unit.create;
-            self.step_done(create);
-        }
+        self.tell_step_done(self.life.container(index).create);
+        self.tell_life(life::Event::Ready(index));
     }
 
     /// Its program runs: the channel was closed by execve.
     pub(super) fn container_runs(&mut self, index: usize) {
-        let unit = &mut self.units[index];
-        if let Some(created) = &unit.created {
+        if let Some(created) = &self.units[index].created {
             self.events.forget(created.child.channel.as_fd());
         }
-        if unit.phase != Phase::Releasing {
-            return;
-        }
-        unit.phase = Phase::Running;
-        unit.started = Some(Instant::now());
-        let start = unit.start;
-        self.note_started(index);
-        self.step_done(start);
-        self.tell_container(index);
+        self.tell_step_done(self.life.container(index).start);
+        self.tell_life(life::Event::Runs(index));
     }
 
     /// The set-up of a container failed. The first time this undoes the whole `up`.
     pub(super) fn container_failed(&mut self, index: usize, error: &ExecError) {
-        let unit = &self.units[index];
-        if self.progress.is_done(unit.start) {
-            self.start_failed(index, &chain(error));
-        } else if matches!(self.stage, Stage::Starting) {
-            let step = if self.progress.is_done(unit.create) { unit.start } else { unit.create };
-            self.units[index].problem = Some(chain(error).join(": "));
+        let container = self.life.container(index);
+        if self.life.is_first_start(index) {
+            let is_created = self.life.is_done(container.create);
+            let step = if is_created { container.start } else { container.create };
             self.fail(step, error);
+        } else {
+            self.tell_life(life::Event::Failed(index, words(error)));
         }
-    }
-
-    fn start_failed(&mut self, index: usize, causes: &[String]) {
-        self.units[index].problem = Some(causes.join(": "));
-        if self.units[index].created.is_none() {
-            self.finish(index);
-        }
-        // Else its end is yet to come: the process that could not become the program.
     }
 
     /// The first error decides; what comes after it comes from it.
     pub(super) fn fail(&mut self, id: StepId, error: &ExecError) {
-        if !matches!(self.stage, Stage::Starting) {
+        if self.life.stage != Stage::Starting {
             return;
         }
         if error.is_anothers() {
             self.not_ours = Some(id);
         }
         if error.is_stale() {
-            self.stage = Stage::Outdated(error.to_string());
-            return;
+            self.fall = Some(Fall::Outdated(error.to_string()));
+            return self.tell_life(life::Event::StartFailed);
         }
         let plan = self.plan.clone();
         let step = &plan.steps[id].step;
         let container = container_of(step);
-        let log = container.as_ref().and_then(|name| self.unit_index(name)).map(|index| {
+        let log = container.as_ref().and_then(|name| self.life.index(name)).map(|index| {
             self.units[index].close_output();
             self.log_tail(index)
         });
-        self.stage = Stage::Failing(Failure {
+        let failure = Failure {
             step: step.to_string(),
             container,
             causes: chain(error),
             log: log.unwrap_or_default(),
             leftovers: Vec::new(),
-        });
+        };
+        self.note_failure(&failure);
+        self.fall = Some(Fall::Failed(failure));
+        self.tell_life(life::Event::StartFailed);
     }
 
     fn log_tail(&self, index: usize) -> Vec<String> {
         const LINES: usize = 10;
         let plan = &self.plan;
-        match &plan.steps[self.units[index].create].step {
+        match &plan.steps[self.life.container(index).create].step {
             Step::CreateContainer(launch) => logs::tail(&launch.stdio.log, LINES),
             _ => Vec::new(),
         }
     }
 
-    /// All is started that can be: tells it, once.
-    pub(super) fn check_up(&mut self) {
-        if !matches!(self.stage, Stage::Starting) || self.units.iter().any(|u| u.is_starting()) {
-            return;
-        }
-        let never = self.never();
-        let lost = |id: &StepId| never.iter().any(|(index, _)| self.units[*index].owns(*id));
-        if !self.progress.undone().iter().all(lost) {
-            return;
-        }
-        let mut told = Vec::new();
-        for (index, reason) in never {
-            let unit = &mut self.units[index];
-            unit.problem = Some(reason.clone());
-            unit.phase = Phase::Ended;
-            told.push((unit.name.clone(), reason));
-            self.tell_container(index);
-        }
-        self.stage = Stage::Up;
+    /// All is started that can be.
+    pub(super) fn is_up(&mut self) {
         self.changed();
         self.write_record();
-        self.tell(&Event::Up { never: told });
-        self.check_all_ended();
-    }
-
-    /// Containers that wait for another to complete, which ended for good and did not.
-    fn never(&self) -> Vec<(usize, String)> {
-        let mut never = Vec::new();
-        for failed in self.units.iter().filter(|unit| unit.has_failed()) {
-            let lost = self.progress.lost_with(&failed.name);
-            for (index, unit) in self.units.iter().enumerate() {
-                if lost.contains(&unit.start) && !never.iter().any(|(known, _)| *known == index) {
-                    never.push((index, cause_of_end(failed)));
-                }
-            }
-        }
-        never
+        let never = self.life.never();
+        self.tell(&Event::Up { never });
     }
 
     fn watch(&self, fd: impl AsFd, token: Token) {
         // Fails only for want of kernel memory; the deadline of the client then shows it.
         let _ = self.events.watch(fd, token);
     }
+}
+
+/// An error and what it came from, in one line.
+fn words(error: &ExecError) -> String {
+    chain(error).join(": ")
+}
+
+/// A container that did not even get a process.
+fn failed_at_once(index: usize, error: &ExecError) -> Vec<life::Event> {
+    vec![life::Event::Failed(index, words(error)), life::Event::Emptied(index)]
 }
 
 fn token_number(index: usize) -> u32 {

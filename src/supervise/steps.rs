@@ -1,6 +1,7 @@
 //! Steps as they are carried out, told to a client that asked for them; nothing is paid where none did.
 
 use super::events::Token;
+use super::life;
 use super::pod::{Pod, tell};
 use super::protocol::Event;
 use crate::plan::step::StepId;
@@ -37,13 +38,17 @@ impl Pod<'_> {
 
     /// A step is done: what waited only for it becomes ready.
     pub(super) fn step_done(&mut self, id: StepId) {
-        if !self.progress.is_done(id)
+        self.tell_step_done(id);
+        self.tell_life(life::Event::StepDone(id));
+    }
+
+    pub(super) fn tell_step_done(&mut self, id: StepId) {
+        if !self.life.is_done(id)
             && let Some(begun) = self.steps.as_ref().and_then(|steps| steps.begun[id])
         {
             let at = now();
             self.tell_client(&Event::Step { id, at, took: Some(at.saturating_sub(begun)) });
         }
-        self.progress.done(id);
     }
 
     /// The one who handed the plan over, and knows its steps.

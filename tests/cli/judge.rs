@@ -77,6 +77,10 @@ const MEANING: &[(&str, &str)] = &[
     ("P0521", "a volume that is not declared"),
     ("P0523", "a dependency twice"),
     ("P0525", "a path that is not there"),
+    ("P0526", "a name in two lists"),
+    ("P0527", "an init container that waits"),
+    ("P0528", "an init container that never completes"),
+    ("P0529", "a dependency on an init container"),
     ("P0900", "what this version does not do yet"),
 ];
 

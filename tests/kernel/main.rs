@@ -17,6 +17,8 @@ mod net;
 mod net_resilience;
 // One container: its process, its life, its logs, and `exec` into it.
 mod process;
+// The pod's life: init containers, policies, what users ask for.
+mod life;
 mod review;
 // kill -9 of anything at any moment.
 mod crash;
