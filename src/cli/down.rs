@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::file::PodFile;
 use super::output;
 use super::ps::describe;
+use super::running;
 use super::target::is_supervised;
 use super::up;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
@@ -18,6 +19,7 @@ use crate::state::lock::{Locks, Range};
 use crate::state::record::{PodRecord, Process};
 use crate::state::store::{PodDir, Store, boot_id, remove_tree};
 use crate::supervise::control;
+use crate::supervise::history::{Entry, History};
 use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What a supervisor may take beside the containers' stop times.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Stop pods and remove everything they made
 ///
@@ -212,7 +214,7 @@ fn left_behind(name: &PodName, errors: Vec<String>) -> CliError {
 }
 
 /// Stops follow each other where `dependsOn` orders them, so the stop times may add up.
-fn longest_stop(dir: &PodDir) -> Duration {
+pub(super) fn longest_stop(dir: &PodDir) -> Duration {
     let Ok(Some(found)) = dir.read_journal() else { return Duration::ZERO };
     launches(&found.header.plan).map(|launch| launch.stop_timeout).sum()
 }
@@ -243,12 +245,7 @@ fn end_supervisor(
 
 /// A pidfd of exactly the process that was recorded.
 fn supervisor_of(dir: &PodDir) -> Option<OwnedFd> {
-    pidfd_of(&dir.read_record().ok()??.supervisor)
-}
-
-fn pidfd_of(process: &Process) -> Option<OwnedFd> {
-    let pidfd = process::pidfd_open(process.pid).ok()?;
-    (process::start_time(process.pid).ok()? == process.start_time).then_some(pidfd)
+    running::supervisor(&dir.read_record().ok()??)
 }
 
 /// A process that was killed is gone when the kernel says so.
@@ -308,7 +305,7 @@ fn stop_unsupervised(dir: &PodDir) -> Result<(), StopError> {
     let asked = ask_to_stop(&found.header.plan, record.as_ref());
     asked.iter().for_each(|(deadline, pidfd)| await_exit_until(pidfd, *deadline));
     // Beside the cgroups: somebody may have moved these out of theirs.
-    let infra = record.as_ref().and_then(|record| pidfd_of(record.infra.as_ref()?));
+    let infra = record.as_ref().and_then(|record| running::pidfd_of(record.infra.as_ref()?));
     for pidfd in asked.iter().map(|(_, pidfd)| pidfd).chain(&infra) {
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     }
@@ -326,7 +323,7 @@ fn ask_to_stop(plan: &Plan, record: Option<&PodRecord>) -> Vec<(Instant, OwnedFd
         let mut containers = record.iter().flat_map(|record| &record.containers);
         let known = containers.find(|container| container.name == launch.container);
         if let Some((pid, start_time)) = known.and_then(|known| known.pid.zip(known.start_time))
-            && let Some(pidfd) = pidfd_of(&Process { pid, start_time })
+            && let Some(pidfd) = running::pidfd_of(&Process { pid, start_time })
         {
             let heeds = !process::is_deaf_init(pid, launch.stop_signal)
                 && process::pidfd_send_signal(pidfd.as_fd(), launch.stop_signal).is_ok();
@@ -425,5 +422,10 @@ pub(super) fn clean(store: &Store, name: &PodName) -> Result<(), CliError> {
         }
     };
     all_undone(name, &left)?;
-    dir.remove().map_err(|error| failed(&error))
+    dir.remove().map_err(|error| failed(&error))?;
+    let mut history = History::new(&store.logs(name));
+    let cause = Some("its supervisor was gone".to_owned());
+    history.note(&Entry { cause, ..Entry::new(name, "down") });
+    history.write();
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::Format;
 use super::error::CliError;
 use super::output::{self, paint, prefix_style};
+use super::running;
 use super::target::{self, Target, TargetArg};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
@@ -142,8 +143,16 @@ fn follow(mut followers: Vec<Follower>, store: &Store) -> Result<(), CliError> {
         if followers.is_empty() {
             return Ok(());
         }
+        // A supervisor that is killed writes nothing that would wake us.
+        let records = followers.iter().filter_map(|it| target::read(store, &it.pod).ok().flatten());
+        let supervisors: Vec<_> = records.filter_map(|it| running::supervisor(&it)).collect();
+        // One that has gone since we looked has no descriptor any more.
+        if followers.iter().any(|follower| follower.is_over(store)) {
+            continue;
+        }
         let mut fds: Vec<PollFd<'_>> =
             followers.iter().map(|follower| PollFd::new(follower, PollFlags::IN)).collect();
+        fds.extend(supervisors.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(CliError::host("cannot wait", &io::Error::from(errno))),
@@ -152,7 +161,7 @@ fn follow(mut followers: Vec<Follower>, store: &Store) -> Result<(), CliError> {
 }
 
 /// A time in the form that records have, so that both compare as text.
-fn parse_since(text: &str) -> Result<String, CliError> {
+pub(super) fn parse_since(text: &str) -> Result<String, CliError> {
     let wrong = || CliError::Usage {
         message: format!("`{text}` is no time"),
         hint: Some("write 2026-11-23T18:00:00Z, or a duration such as 90s, 10m, 2h".to_owned()),

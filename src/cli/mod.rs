@@ -12,6 +12,7 @@ mod cp;
 mod docs;
 mod down;
 mod error;
+mod events;
 mod exec;
 mod explain;
 mod file;
@@ -20,6 +21,7 @@ mod graph;
 mod help;
 mod init;
 mod inspect;
+mod kill;
 mod lines;
 mod live;
 mod logs;
@@ -31,11 +33,15 @@ mod port;
 mod prune;
 mod ps;
 pub mod report;
+mod request;
+mod restart;
 mod running;
 mod schema;
 mod screen;
 mod signals;
+mod start;
 mod stats;
+mod stop;
 mod table;
 mod target;
 mod terminal;
@@ -44,6 +50,7 @@ mod unused;
 mod up;
 mod validate;
 mod volume;
+mod wait;
 
 use crate::state::store::Store;
 use clap::{FromArgMatches, Parser, Subcommand};
@@ -97,6 +104,12 @@ enum Command {
     Up(up::Up),
     Down(down::Down),
     Ps(ps::Ps),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Restart(restart::Restart),
+    Kill(kill::Kill),
+    Wait(wait::Wait),
+    Events(events::Events),
     Logs(logs::Logs),
     Exec(exec::Exec),
     Attach(attach::Attach),
@@ -141,6 +154,12 @@ pub fn main() -> ExitCode {
         Command::Up(command) => command.run(&store),
         Command::Down(command) => command.run(&store),
         Command::Ps(command) => command.run(&store),
+        Command::Start(command) => command.run(&store),
+        Command::Stop(command) => command.run(&store),
+        Command::Restart(command) => command.run(&store),
+        Command::Kill(command) => command.run(&store),
+        Command::Wait(command) => command.run(&store),
+        Command::Events(command) => command.run(&store),
         Command::Logs(command) => command.run(&store),
         Command::Exec(command) => command.run(&store),
         Command::Attach(command) => command.run(&store),

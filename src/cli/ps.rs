@@ -5,6 +5,7 @@ use super::output::{self, sanitize};
 use super::table::{Cell, Relief, table};
 use super::{Format, target};
 use crate::names::PodName;
+use crate::plan::step::Role;
 use crate::state::record::{ContainerRecord, ContainerStatus, PodRecord, PodStatus, PortRecord};
 use crate::state::store::{Store, boot_id};
 use std::process::ExitCode;
@@ -121,6 +122,15 @@ const RELIEF: [Relief; 16] = [
     Relief::Shrink("STATUS", 8),
 ];
 
+/// Containers of `initContainers` are marked.
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Main => "",
+        Role::Init => " (init)",
+        Role::Sidecar => " (sidecar)",
+    }
+}
+
 fn list(rows: &[Vec<Cell>], width: usize) -> String {
     table(&HEADS, rows, &RELIEF, width)
 }
@@ -150,7 +160,7 @@ impl Listed {
         ]];
         rows.extend(record.containers.iter().map(|container| {
             vec![
-                Cell::Name(format!("  {}", container.name)),
+                Cell::Name(format!("  {}{}", container.name, role(container.role))),
                 Cell::Text(container_status(record.status, container)),
                 number(Some(container.restarts.to_string())),
                 number(container.started_at.as_deref().and_then(|at| age(at, now))),

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::{Launch, Plan, Step};
-use crate::state::record::ContainerRecord;
+use crate::state::record::{ContainerRecord, PodRecord, Process};
 use crate::state::store::Store;
 use crate::sys::process;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,8 +46,17 @@ fn gone(pod: &PodName) -> CliError {
 /// A pidfd of exactly the process that was recorded.
 pub(super) fn first_process(container: &ContainerRecord) -> Option<OwnedFd> {
     let (pid, start_time) = container.pid.zip(container.start_time)?;
-    let pidfd = process::pidfd_open(pid).ok()?;
-    (process::start_time(pid).ok()? == start_time).then_some(pidfd)
+    pidfd_of(&Process { pid, start_time })
+}
+
+pub(super) fn pidfd_of(process: &Process) -> Option<OwnedFd> {
+    let pidfd = process::pidfd_open(process.pid).ok()?;
+    (process::start_time(process.pid).ok()? == process.start_time).then_some(pidfd)
+}
+
+/// A pidfd of the pod's supervisor, which tells of its end.
+pub(super) fn supervisor(pod: &PodRecord) -> Option<OwnedFd> {
+    pidfd_of(&pod.supervisor)
 }
 
 /// A running container's root directory, as its first process has it.

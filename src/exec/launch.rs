@@ -65,6 +65,13 @@ pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
     })
 }
 
+/// As `create`, for a container that ran before. Its cgroup is made anew: whatever clone3 puts into one that
+/// `cgroup.kill` was written to is killed at once, also long after (tried on 6.18).
+pub fn create_again(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
+    hierarchy.remove(&launch.cgroup)?;
+    create(hierarchy, launch)
+}
+
 /// Begins to set the container up.
 pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
     let cgroup = hierarchy.make(&launch.cgroup)?;

@@ -78,6 +78,7 @@ impl Pod<'_> {
     /// Nothing that the pod is there for runs or will start again. In front, that ends the pod.
     pub(super) fn is_over(&mut self, code: i32) {
         self.write_record();
+        self.tell_deaf();
         self.tell(&Event::Ended { code });
         if !self.detach {
             self.begin_stop();
@@ -91,7 +92,6 @@ impl Pod<'_> {
             self.drop_network_lock();
             self.tell(&Event::Stopping);
             self.tell_life(life::Event::Down);
-            self.tell_deaf();
             self.changed();
         }
     }
@@ -113,7 +113,6 @@ impl Pod<'_> {
             Stage::Up => {
                 self.record.reason = Some(format!("infra ended (exit code {code})"));
                 self.tell_life(life::Event::InfraDied);
-                self.tell_deaf();
             }
             _ => {}
         }
@@ -169,6 +168,7 @@ impl Pod<'_> {
         match (self.life.stage, self.fall.take()) {
             // What was killed goes with the whole pod's cgroup: one wait for all of it.
             (Stage::Stopping, _) if self.life.is_over() => {
+                self.tell_deaf();
                 let errors = self.undo();
                 self.tell_last(&Event::Gone { errors });
                 Some(Verdict::Over)
@@ -202,6 +202,7 @@ impl Pod<'_> {
             unit.close_output();
         }
         let mut errors: Vec<String> = left.iter().map(|error| chain(error).join(": ")).collect();
+        self.note_down(&errors);
         if errors.is_empty() {
             // With something left the journal stays: the next `down` tries again.
             errors.extend(self.dir.remove().err().map(|error| chain(&error).join(": ")));
@@ -209,7 +210,6 @@ impl Pod<'_> {
         // Our own exit takes a while (the kernel takes its time to close a netfilter socket): nobody
         // who brings the pod up anew need wait for it.
         let _ = self.life_lock.release(Range::Life(&self.record.name));
-        self.note_down(&errors);
         errors
     }
 

@@ -246,6 +246,11 @@ impl Container {
         matches!(self.phase, Phase::Creating | Phase::Created | Phase::Releasing)
     }
 
+    /// Whether a run of it is over.
+    pub fn has_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+
     /// Whether its program has begun in this run.
     pub fn has_begun(&self) -> bool {
         self.began.is_some()

@@ -23,13 +23,11 @@ impl Pod<'_> {
                 let containers = self.indices(&containers);
                 self.pursue(connection, Goal::Ended(containers.clone()), &containers);
                 self.tell_life(life::Event::Stop { containers, grace });
-                self.tell_deaf();
             }
             Request::Restart { containers, grace } => {
                 let containers = self.indices(&containers);
                 self.pursue(connection, Goal::Started(containers.clone()), &containers);
                 self.tell_life(life::Event::Restart { containers, grace });
-                self.tell_deaf();
             }
             Request::Attach { container } => self.attach(connection, &container),
             Request::Kill { containers, signal } => self.signal(connection, &containers, signal),
@@ -69,6 +67,7 @@ impl Pod<'_> {
             _ => Vec::new(),
         };
         let containers = containers.iter().map(|index| self.state(*index)).collect();
+        self.tell_deaf();
         self.tell_one(connection, &Event::Done { containers, problems });
     }
 

@@ -54,6 +54,13 @@ impl Pod<'_> {
         }
         if let Step::CreateContainer(launch) = step {
             self.prepare_output(launch)?;
+            if let Some(index) =
+                self.index_of(step).filter(|i| self.life.container(*i).has_finished())
+            {
+                let created = launch::create_again(&self.machine.hierarchy, launch)?;
+                self.take_container(index, created);
+                return Ok(());
+            }
         }
         match self.machine.apply(&plan, step)? {
             Begun::Done => self.step_done(id),
@@ -153,7 +160,7 @@ impl Pod<'_> {
         let plan = self.plan.clone();
         let step = &plan.steps[self.life.container(index).create].step;
         let Step::CreateContainer(launch) = step else { return Vec::new() };
-        match launch::create(&self.machine.hierarchy, launch) {
+        match launch::create_again(&self.machine.hierarchy, launch) {
             Ok(created) => {
                 self.take_container(index, created);
                 Vec::new()

@@ -163,6 +163,17 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let logs = host.podspec(["logs", "--format", "json", "shop/says"]).success();
     let lines: Vec<Value> = logs.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     wrong.extend(compare("logs", &described("logs"), &lines));
+    let stop = described("stop");
+    let stopped = get(&["stop", "--format", "json", "-t", "0", "shop"]);
+    let broken = get(&["kill", "--format", "json", "broken"]);
+    let started = get(&["start", "--format", "json", "shop"]);
+    wrong.extend(compare("stop", &stop, &[stopped, broken, started]));
+    let waited = get(&["wait", "--format", "json", "--for", "running", "shop/alone"]);
+    let ended = get(&["wait", "--format", "json", "broken"]);
+    wrong.extend(compare("wait", &described("wait"), &[waited, ended]));
+    let events = host.podspec(["events", "--format", "json"]).success();
+    let lines: Vec<Value> = events.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    wrong.extend(compare("events", &described("events"), &lines));
     let volume = described("volume ls");
     let listed = get(&["volume", "ls", "--format", "json"]);
     wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));

@@ -221,3 +221,284 @@ fn a_second_ctrl_c_kills() {
     assert!(ended.stderr.contains("killing whatever still runs"), "{ended}");
     host.assert_clean();
 }
+
+/// A chain of two and one beside it.
+fn chain() -> Value {
+    pod(json!({ "restart": "always", "containers": {
+        "db": noting("db"), "web": with(noting("web"), &json!({ "dependsOn": ["db"] })) } }))
+}
+
+/// What a program says first may come later than that of one behind it: the supervisor knows.
+fn started_in_order(host: &Host) {
+    let at = |name: &str| host.container("p", name)["startedAt"].as_str().unwrap().to_owned();
+    assert!(at("db") <= at("web"), "{}", host.inspect("p"));
+}
+
+fn wait_chain(host: &Host, times: usize) {
+    for name in ["db", "web"] {
+        wait_for("both to have begun", || {
+            notes(host).matches(&format!("{name} begins")).count() == times
+        });
+    }
+}
+
+#[test]
+fn a_stopped_pod_keeps_what_it_has_and_starts_in_order() {
+    let Some(host) = Host::new() else { return };
+    let file = host.up(&chain());
+    wait_chain(&host, 1);
+    let before = host.inspect("p");
+    let out = host.podspec(["stop", "p"]).success();
+    assert!(out.contains("p/web  stopped (0)"), "{out}");
+    assert!(notes(&host).ends_with("web ends, db ends"), "{}", notes(&host));
+    assert_eq!(status(&host), "stopped");
+    for name in ["db", "web"] {
+        assert_eq!(host.container("p", name)["status"], "stopped");
+    }
+    let infra = |pod: &Value| pod["infra"].clone();
+    assert_eq!(infra(&host.inspect("p")), infra(&before), "infra stays");
+    assert_eq!(host.netns(), ["p"], "so does its network");
+
+    let out = host.podspec(["start", "--format", "json", "p"]).success();
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(rows[0]["status"], "running", "{rows}");
+    wait_chain(&host, 2);
+    started_in_order(&host);
+    assert_eq!(host.container("p", "db")["restarts"], 0, "a user's start is none of the policy's");
+
+    host.podspec(["restart", "p"]).success();
+    wait_chain(&host, 3);
+    started_in_order(&host);
+    let last: Vec<String> = notes(&host).split(", ").skip(6).map(str::to_owned).collect();
+    assert_eq!(last[..2], ["web ends", "db ends"], "{}", notes(&host));
+
+    host.podspec(["stop", "p"]).success();
+    let again = host.podspec(["up", "-d", &file]);
+    assert_eq!(again.code, Some(0), "{again}");
+    assert_eq!(status(&host), "running");
+    wait_chain(&host, 4);
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn one_container_is_stopped_and_started_with_what_it_needs() {
+    let Some(host) = Host::new() else { return };
+    host.up(&chain());
+    wait_chain(&host, 1);
+    host.podspec(["stop", "p/web"]).success();
+    assert_eq!(host.container("p", "db")["status"], "running");
+    assert_eq!(status(&host), "running");
+    host.podspec(["stop", "p"]).success();
+    host.podspec(["start", "p/web"]).success();
+    assert_eq!(host.container("p", "db")["status"], "running", "web needs it");
+    let db = host.container("p", "db")["pid"].clone();
+    host.podspec(["restart", "p/web"]).success();
+    assert_eq!(host.container("p", "db")["pid"], db, "its neighbour runs on");
+    let error = host.podspec(["stop", "p/nobody"]).fails(1);
+    assert!(error.contains("db, web"), "{error}");
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn a_stop_waits_as_long_as_it_is_told() {
+    let Some(host) = Host::new() else { return };
+    let deaf = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done";
+    let deaf = with(sh(deaf), &json!({ "stopTimeout": "10m", "restart": "always" }));
+    host.up(&pod(json!({ "containers": { "web": deaf } })));
+    for grace in ["0", "0.2"] {
+        host.wait_status("p", "web", "running");
+        host.podspec(["stop", "-t", grace, "p"]).success();
+        let web = host.container("p", "web");
+        assert_eq!((&web["status"], &web["exitCode"]), (&json!("stopped"), &json!(137)), "{web}");
+        host.podspec(["start", "p"]).success();
+    }
+    host.podspec(["stop", "-t", "x", "p"]).fails(2);
+    host.podspec(["stop", "-t", "0", "p"]).success();
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
+fn a_signal_reaches_the_first_process() {
+    let Some(host) = Host::new() else { return };
+    let script = "for s in HUP USR1 USR2 TERM INT; do trap \"echo got $s\" $s; done; echo ready; \
+                  while :; do sleep 0.02; done";
+    host.up(&pod(json!({ "containers": {
+        "web": with(sh(script), &json!({ "restart": "on-failure" })), "sleeps": sh("exec sleep 1003"),
+    } })));
+    host.wait_log("p/web", "ready");
+    for signal in ["HUP", "SIGUSR1", "12", "TERM", "int"] {
+        host.podspec(["kill", "-s", signal, "p/web"]).success();
+    }
+    for name in ["HUP", "USR1", "USR2", "TERM", "INT"] {
+        host.wait_log("p/web", &format!("got {name}"));
+    }
+    let error = host.podspec(["kill", "-s", "HUP", "p/sleeps"]).fails(1);
+    assert!(error.contains("does not handle this signal"), "{error}");
+    let error = host.podspec(["kill", "-s", "NOSUCH", "p/web"]).fails(2);
+    assert!(error.contains("signal"), "{error}");
+    host.podspec(["kill", "p/web"]).success();
+    wait_some("the policy to start it again", || {
+        Some(host.container("p", "web")).filter(|web| web["restarts"] == 1)
+    });
+    host.podspec(["kill", "p/sleeps"]).success();
+    assert_eq!(host.wait_status("p", "sleeps", "failed")["exitCode"], 137);
+    let error = host.podspec(["kill", "p/sleeps"]).fails(1);
+    assert!(error.contains("does not run"), "{error}");
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
+fn wait_tells_how_it_ended() {
+    let Some(host) = Host::new() else { return };
+    let go = |code: i32| {
+        let script = format!("while ! test -e /v/go; do sleep 0.02; done; exit {code}");
+        with(sh(&script), &json!({ "volumes": ["v:/v"] }))
+    };
+    host.up(&pod(
+        json!({ "containers": { "good": go(0), "bad": go(5), "stays": noting("stays") } }),
+    ));
+    assert_eq!(host.podspec(["wait", "--for", "running", "p/stays"]).code, Some(0));
+    let error = host.podspec(["wait", "--timeout", "100ms", "p/good"]).fails(1);
+    assert!(error.contains("in time"), "{error}");
+    let both = host.start_podspec(["wait", "p/bad", "p/good"]);
+    let whole = host.start_podspec(["wait", "--format", "json", "p"]);
+    fs::write(host.data().join("volumes/p/v/go"), "").unwrap();
+    assert_eq!(host.finish(both).success(), "5\n0\n");
+    assert_eq!(host.podspec(["wait", "--for", "completed", "p/good"]).success(), "0\n");
+    let error = host.podspec(["wait", "--for", "completed", "p/bad"]).fails(1);
+    assert!(error.contains("did not complete") && error.contains("failed (5)"), "{error}");
+    let stopped = host.start_podspec(["wait", "--for", "stopped", "p/stays"]);
+    host.podspec(["stop", "p/stays"]).success();
+    assert_eq!(host.finish(stopped).success(), "0\n");
+    let whole: Value = serde_json::from_str(&host.finish(whole).success()).unwrap();
+    assert_eq!(whole, json!([{ "pod": "p", "container": null, "exitCode": 5 }]));
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+/// The words of `podspec events --format json` of one container, or (empty) of the pod.
+fn history(host: &Host, container: &str) -> Vec<String> {
+    let text = host.podspec(["events", "--format", "json", "p"]).success();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries
+        .filter(|entry| entry["container"].as_str().unwrap_or("") == container)
+        .map(|entry| entry["event"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn events_are_whole_after_down_and_end_with_it() {
+    let Some(host) = Host::new() else { return };
+    let once = "test -e /v/once && exec sleep infinity; echo > /v/once; exit 3";
+    let once = with(sh(once), &json!({ "volumes": ["v:/v"], "restart": "on-failure" }));
+    host.up(&pod(json!({ "containers": { "web": once } })));
+    wait_some("a restart", || {
+        let web = host.container("p", "web");
+        (web["restarts"] == 1 && web["status"] == "running").then_some(())
+    });
+    let follower = host.start_podspec(["events", "-f", "p"]);
+    host.podspec(["stop", "p"]).success();
+    host.podspec(["start", "p"]).success();
+    host.down("p");
+    let followed = host.finish(follower).success();
+    let last = followed.lines().last().unwrap_or_default();
+    assert!(last.ends_with("p  down"), "{followed}");
+    let web = history(&host, "web").join(" ");
+    let run = "created running";
+    let expected =
+        format!("{run} restarting {run} stopping killed stopped waiting {run} stopping killed");
+    assert!(web.starts_with(&expected), "{web}");
+    let pod = history(&host, "").join(" ");
+    assert_eq!(pod, "starting running stopped running stopping down");
+    let text = host.podspec(["events", "--format", "json", "p"]).success();
+    let entries: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let restarting = entries.iter().find(|entry| entry["event"] == "restarting").unwrap();
+    assert_eq!(restarting["exitCode"], 3);
+    let running = entries.iter().find(|entry| entry["event"] == "running").unwrap();
+    assert_eq!(running["step"], "start web", "{running}");
+    assert!(entries.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()));
+    assert_eq!(host.podspec(["events", "--since", "2100-01-01T00:00:00Z", "p"]).success(), "");
+    host.podspec(["down", "--volumes", "--logs", "p"]).success();
+    host.podspec(["events", "p"]).fails(1);
+    host.assert_clean();
+}
+
+fn kill_supervisor(host: &Host) {
+    let pid = host.inspect("p")["supervisor"]["pid"].clone();
+    host.kill(&pid, "KILL");
+    let pid = pid.as_u64().unwrap();
+    wait_for("the supervisor to be gone", || {
+        !host.processes().iter().any(|(other, _)| u64::from(*other) == pid)
+    });
+}
+
+#[test]
+fn without_a_supervisor_each_command_says_so() {
+    let Some(host) = Host::new() else { return };
+    let script = "trap 'echo got HUP' HUP; echo ready; while :; do sleep 0.02; done";
+    host.up(&pod(json!({ "containers": { "web": sh(script) } })));
+    host.wait_log("p/web", "ready");
+    let followers =
+        [host.start_podspec(["logs", "-f", "p"]), host.start_podspec(["events", "-f", "p"])];
+    let waiter = host.start_podspec(["wait", "p/web"]);
+    kill_supervisor(&host);
+    for follower in followers {
+        host.finish(follower).success();
+    }
+    let waited = host.finish(waiter);
+    assert_eq!(waited.code, Some(1), "{waited}");
+    for command in ["stop", "start", "restart", "wait"] {
+        let error = host.podspec([command, "p"]).fails(1);
+        assert!(
+            error.contains("supervisor is gone") && error.contains("podspec down p"),
+            "{error}"
+        );
+    }
+    assert!(host.podspec(["events", "p"]).success().contains("p/web  running"));
+    host.podspec(["kill", "-s", "HUP", "p/web"]).success();
+    host.podspec(["kill", "p/web"]).success();
+    wait_for("the container to be gone", || {
+        !host.processes().iter().any(|(_, command)| command.contains("got HUP"))
+    });
+    host.down("p");
+    assert_eq!(history(&host, "").last().unwrap(), "down");
+    host.assert_clean();
+}
+
+#[test]
+fn a_supervisor_killed_in_the_middle_leaves_nothing() {
+    let Some(host) = Host::new() else { return };
+    for (command, pause) in [("stop", 5), ("start", 2), ("restart", 30), ("restart", 3)] {
+        host.up(&chain());
+        wait_chain(&host, 1);
+        if command == "start" {
+            host.podspec(["stop", "p"]).success();
+        }
+        let client = host.start_podspec([command, "p"]);
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        kill_supervisor(&host);
+        host.finish(client);
+        host.podspec(["down", "--volumes", "p"]).success();
+        host.assert_clean();
+    }
+}
+
+#[test]
+fn a_pod_in_front_ends_when_it_is_stopped_and_not_when_it_is_restarted() {
+    let Some(host) = Host::new() else { return };
+    let file = host.pod(&chain());
+    let client = host.start_podspec(["up", &file]);
+    wait_chain(&host, 1);
+    wait_pod(&host, "running");
+    host.podspec(["restart", "p"]).success();
+    wait_chain(&host, 2);
+    assert_eq!(status(&host), "running");
+    host.podspec(["stop", "p"]);
+    assert_eq!(host.finish(client).code, Some(0));
+    host.assert_clean();
+}

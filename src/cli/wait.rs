@@ -1,0 +1,216 @@
+//! `podspec wait`: until containers have come to a state. The supervisor tells of each change, so that none
+//! is missed however short it was.
+
+use super::error::CliError;
+use super::request::{self, Group};
+use super::target::TargetArg;
+use super::{Format, output};
+use crate::names::{ContainerName, PodName};
+use crate::plan::step::Role;
+use crate::state::record::ContainerStatus;
+use crate::state::store::Store;
+use crate::supervise::protocol::{ContainerState, Event, Request};
+use crate::supervise::wire::{Received, Wire};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Wait until containers have ended, or run, and print their exit codes
+///
+/// A line each, in the order of the arguments; for a whole pod that of the first container that failed, else
+/// 0, once all of `containers` are there (init containers and sidecars do not count). A container that a
+/// restart policy starts again has not ended.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  podspec wait shop/migrate                    prints its exit code
+  podspec wait shop/migrate --for completed    fails where it does not end with 0
+  podspec wait shop --for running --timeout 30s
+
+Exit code: 0; 1 where it was not reached: the time is over, or it cannot come any more.")]
+pub(super) struct Wait {
+    /// What is waited for
+    #[arg(long = "for", value_enum, value_name = "STATE", default_value_t = Until::Exited)]
+    until: Until,
+    /// Give up after this time, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Pods, or containers of them; the pod of ./pod.yaml where none is named
+    #[arg(value_name = "POD[/CONTAINER]")]
+    targets: Vec<TargetArg>,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Until {
+    /// Ended for good: exited, failed or stopped
+    Exited,
+    /// Ended because a user or the pod stopped it
+    Stopped,
+    /// Ended by itself with 0
+    Completed,
+    /// Its program runs
+    Running,
+}
+
+fn duration(word: &str) -> Result<Duration, String> {
+    let wrong = || "write a duration such as 30s, 5m, 1h30m".to_owned();
+    let parsed: jiff::SignedDuration = word.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// A target as it is reported.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    pod: PodName,
+    /// None: the pod.
+    container: Option<ContainerName>,
+    exit_code: Option<i32>,
+}
+
+impl Wait {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let groups = request::groups(store, &self.targets)?;
+        let mut watched = Vec::new();
+        // All at once: what happens while another is waited for must not be missed.
+        for group in &groups {
+            let mut wire = request::connect(store, &group.record, "wait for")?;
+            let lost = |_| request::unsupervised(&group.record.name, "wait for");
+            wire.send(&Request::Watch).map_err(lost)?;
+            let failed = group.record.exit_code.filter(|code| *code != 0);
+            watched.push(Watched { group, wire, states: BTreeMap::new(), failed, gone: false });
+        }
+        let mut rows = Vec::new();
+        for watched in &mut watched {
+            rows.extend(watched.wait(self.until, deadline)?);
+        }
+        match self.format {
+            Format::Json => output::json(&rows)?,
+            Format::Human => {
+                for row in &rows {
+                    let code =
+                        row.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+                    output::line(&code)?;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A pod whose supervisor tells us how its containers are.
+struct Watched<'a> {
+    group: &'a Group,
+    wire: Wire,
+    states: BTreeMap<ContainerName, ContainerState>,
+    /// The exit code of the first that failed.
+    failed: Option<i32>,
+    gone: bool,
+}
+
+impl Watched<'_> {
+    fn wait(&mut self, until: Until, deadline: Option<Instant>) -> Result<Vec<Row>, CliError> {
+        let wanted = self.wanted();
+        while !wanted.iter().all(|name| self.has_reached(name, until)) {
+            if let Some(name) = wanted.iter().find(|name| self.cannot_reach(name, until)) {
+                return Err(self.in_vain(name, until));
+            }
+            self.hear(deadline)?;
+        }
+        let pod = &self.group.record.name;
+        let code = |name: &ContainerName| self.states.get(name).and_then(|state| state.exit_code);
+        if self.group.named.is_empty() {
+            let code = (until != Until::Running).then(|| self.failed.unwrap_or(0));
+            return Ok(vec![Row { pod: pod.clone(), container: None, exit_code: code }]);
+        }
+        let row = |name: &ContainerName| Row {
+            pod: pod.clone(),
+            container: Some(name.clone()),
+            exit_code: code(name),
+        };
+        Ok(self.group.named.iter().map(row).collect())
+    }
+
+    fn wanted(&self) -> Vec<ContainerName> {
+        if !self.group.named.is_empty() {
+            return self.group.named.clone();
+        }
+        let mains = self.group.record.containers.iter().filter(|one| one.role == Role::Main);
+        mains.map(|container| container.name.clone()).collect()
+    }
+
+    fn has_reached(&self, name: &ContainerName, until: Until) -> bool {
+        use ContainerStatus::{Exited, Failed, Running, Stopped};
+        let Some(state) = self.states.get(name) else { return false };
+        match until {
+            // What was killed with its pod has no time to say so.
+            Until::Exited => matches!(state.status, Exited | Failed | Stopped) || self.gone,
+            Until::Stopped => state.status == Stopped || self.gone,
+            Until::Completed => state.status == Exited,
+            Until::Running => state.status == Running,
+        }
+    }
+
+    fn cannot_reach(&self, name: &ContainerName, until: Until) -> bool {
+        use ContainerStatus::{Exited, Failed, Stopped};
+        let Some(state) = self.states.get(name) else { return self.gone };
+        match until {
+            Until::Exited => false,
+            Until::Stopped => matches!(state.status, Exited | Failed),
+            Until::Completed => self.gone || matches!(state.status, Failed | Stopped),
+            Until::Running => self.gone || matches!(state.status, Exited | Failed | Stopped),
+        }
+    }
+
+    fn in_vain(&self, name: &ContainerName, until: Until) -> CliError {
+        let pod = &self.group.record.name;
+        let wanted = match until {
+            Until::Exited => "end",
+            Until::Stopped => "be stopped",
+            Until::Completed => "complete",
+            Until::Running => "run",
+        };
+        let is = self.states.get(name).map(|state| {
+            super::ps::describe(state.status, state.exit_code, state.reason.as_deref())
+        });
+        CliError::Host {
+            message: format!("`{pod}/{name}` did not {wanted}"),
+            causes: is.map(|is| format!("it is {is}")).into_iter().collect(),
+            hint: Some(format!("`podspec logs {pod}/{name}` shows what it said")),
+            code: 1,
+        }
+    }
+
+    fn hear(&mut self, deadline: Option<Instant>) -> Result<(), CliError> {
+        let pod = &self.group.record.name;
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero())
+            || self.wire.stream().set_read_timeout(left).is_err()
+        {
+            return Err(CliError::refused(
+                format!("`{pod}` has not come to it in time"),
+                format!("`podspec ps {pod}` shows how its containers are"),
+            ));
+        }
+        match self.wire.receive::<Event>() {
+            Ok(Received::Frame(Event::Container(state))) => {
+                if state.status == ContainerStatus::Failed {
+                    let code = state.exit_code.filter(|code| *code != 0).unwrap_or(1);
+                    self.failed.get_or_insert(code);
+                }
+                self.states.insert(state.name.clone(), state);
+            }
+            Ok(Received::Frame(Event::Gone { .. })) => self.gone = true,
+            Ok(Received::Frame(_) | Received::Nothing) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Ok(Received::Closed) | Err(_) if self.gone => {}
+            Ok(Received::Closed) | Err(_) => return Err(request::unsupervised(pod, "wait for")),
+        }
+        Ok(())
+    }
+}
