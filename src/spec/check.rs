@@ -379,9 +379,9 @@ impl<'a> Judge<'a> {
                     problem.help(format!("write `{new}`")).maybe_fix(edit)
                 }
                 Some((new, false)) => problem.help(format!("write `{new}`")),
-                None => problem,
+                None => problem.maybe_help(shapes(forms)),
             },
-            None => problem.maybe_help(collection_help(forms, node)),
+            None => problem.maybe_help(collection_help(forms, node).or_else(|| shapes(forms))),
         };
         self.report(problem)
     }
@@ -496,6 +496,25 @@ fn collection_help(forms: &[&Value], node: &Node) -> Option<String> {
 }
 
 /// What the forms take, in words: "a string or a list".
+/// What a list or a map looks like, where one is wanted.
+fn shapes(forms: &[&Value]) -> Option<String> {
+    let takes = |kind: &str| forms.iter().any(|form| has_type(form, kind));
+    let text = |kind: &str, child: &str| {
+        let of = forms.iter().find(|form| has_type(form, kind));
+        of.and_then(|of| of.get(child)).is_some_and(|child| form(child) == "text")
+    };
+    Some(match (takes("array"), takes("object")) {
+        (true, true) if text("array", "items") => {
+            "write a map, `{ NAME: value }`, or a list, `[NAME=value]`"
+        }
+        (true, true) => "write a list, `[one, two]`, or a map, `{ key: value }`",
+        (true, false) => "write a list: `[one, two]`",
+        (false, true) => "write a map: `{ key: value }`",
+        (false, false) => return None,
+    }
+    .to_owned())
+}
+
 fn wants(forms: &[&Value]) -> String {
     let mut words: Vec<&str> = Vec::new();
     for form in forms {

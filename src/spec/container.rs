@@ -26,7 +26,8 @@ pub(super) fn containers(
     checks: &mut Checks<'_>,
     pod_ports: &mut Vec<Port>,
 ) -> IndexMap<ContainerName, Container> {
-    let mut result = IndexMap::new();
+    // Of thousands of containers the copies of a growing map would be the most of the time.
+    let mut result = IndexMap::with_capacity(raw.containers.as_ref().map_or(0, IndexMap::len));
     let Some(list) = node.get("containers") else { return result };
     let pod_restart = match (&raw.restart, node.get("restart")) {
         (Some(word), Some(place)) => restart(word, &place.span, checks).unwrap_or(Restart::No),

@@ -30,8 +30,9 @@ pub(super) fn dependencies(
         else {
             continue;
         };
-        let mut resolved = IndexMap::new();
-        for (other, condition, at) in wanted(container, list, checks) {
+        let wanted = wanted(container, list, checks);
+        let mut resolved = IndexMap::with_capacity(wanted.len());
+        for (other, condition, at) in wanted {
             let Some(to) = index.get(other) else {
                 let init = raw.init_containers.as_ref().and_then(|all| all.get(other));
                 let Some(init) = init else {

@@ -143,7 +143,7 @@ fn value(
         code: "P0304",
         message,
         label: "needed here",
-        help: None,
+        help: Some(format!("mend that file, or set `{name}` in the environment")),
     })?;
     let filled = || found.clone().filter(|value| !value.is_empty());
     if operator.is_empty() {
@@ -165,7 +165,7 @@ fn value(
             code: "P0303",
             message: format!("the variable `{name}` is not set: {message}"),
             label: "used here",
-            help: None,
+            help: Some(format!("set `{name}` to some text, in the environment or in `.env`")),
         });
     }
     Err(bad(format!("`{operator}` is not known after the name of a variable"), "in this"))

@@ -119,8 +119,15 @@ pub struct Problems {
 }
 
 impl Problems {
-    pub fn push(&mut self, problem: Problem) {
-        if self.list.len() < MOST { self.list.push(problem) } else { self.more += 1 }
+    pub fn push(&mut self, mut problem: Problem) {
+        if self.is_full() {
+            self.more += 1;
+            return;
+        }
+        // Nobody is left with a mistake and nothing to do about it.
+        let explain = || format!("`podspec explain {}` shows a wrong and a right file", problem.code);
+        problem.help = problem.help.take().or_else(|| Some(explain()));
+        self.list.push(problem);
     }
 
     pub fn len(&self) -> usize {

@@ -4,6 +4,7 @@ use super::model::Shared;
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::raw::{Either, RawPod};
 use super::tree::Node;
+use super::validate::NOT_YET;
 use indexmap::{IndexMap, IndexSet};
 use std::ops::Range;
 
@@ -86,7 +87,7 @@ fn shared(
         "pid" => return Some(Shared::Pid),
         "user" | "cgroup" | "time" => {
             let message = format!("sharing `{word}` is not supported yet");
-            Problem::error("P0900", message, place, "not supported yet")
+            Problem::error("P0900", message, place, "not supported yet").help(NOT_YET)
         }
         "none" => Problem::error("P0433", "`none` stands alone", place, "not in a list")
             .help("write `share: none`"),

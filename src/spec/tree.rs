@@ -507,8 +507,11 @@ fn merge(
         let Kind::Map(entries) = source.kind else {
             let message = "`<<` takes a map, or a list of maps, to copy keys from";
             let label = "this is neither";
-            problems
-                .push(Problem::error("P0109", message, source.span, label).also(place.clone(), ""));
+            problems.push(
+                Problem::error("P0109", message, source.span, label)
+                    .also(place.clone(), "")
+                    .help("write `<<: *name`, and `&name` before the map whose keys it copies"),
+            );
             continue;
         };
         for (key, entry) in *entries {

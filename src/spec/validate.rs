@@ -14,6 +14,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
+/// What to do about a field that has no mechanism yet.
+pub(super) const NOT_YET: &str =
+    "this version of podspec refuses what it cannot do, and never ignores it";
+
 /// What the checks of a pod have in common.
 pub(super) struct Checks<'a> {
     /// The file.
@@ -86,7 +90,7 @@ impl Checks<'_> {
                 place,
                 "not supported yet",
             )
-            .help("this version of podspec refuses what it cannot do, and never ignores it"),
+            .help(NOT_YET),
         );
     }
 
@@ -258,8 +262,11 @@ pub(super) fn name_problem(of: &str, word: &str, why: &str, place: Range<usize>)
         .take(63)
         .collect();
     let fixed = fixed.trim_matches('-');
-    let help = (!fixed.is_empty()).then(|| format!("`{fixed}` would do"));
-    Problem::error("P0404", message, place, why).maybe_help(help)
+    let help = match fixed {
+        "" => "write a to z, 0 to 9 and `-`, such as `web-1`".to_owned(),
+        fixed => format!("`{fixed}` would do"),
+    };
+    Problem::error("P0404", message, place, why).help(help)
 }
 
 fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {

@@ -252,7 +252,10 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
     } else {
         if let Some(entry) = node.entry("size") {
             let message = "`size` belongs to `type: tmpfs`";
-            checks.report(Problem::error("P0448", message, entry.key.clone(), "of what?"));
+            checks.report(
+                Problem::error("P0448", message, entry.key.clone(), "of what?")
+                    .help("write `type: tmpfs` beside it, or leave `size` out"),
+            );
         }
         let sub_path = match &raw.sub_path {
             Some(path) => Some((sub_path(path, &at("subPath"), checks)?, at("subPath"))),
