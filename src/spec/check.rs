@@ -503,16 +503,18 @@ fn shapes(forms: &[&Value]) -> Option<String> {
         let of = forms.iter().find(|form| has_type(form, kind));
         of.and_then(|of| of.get(child)).is_some_and(|child| form(child) == "text")
     };
-    Some(match (takes("array"), takes("object")) {
-        (true, true) if text("array", "items") => {
-            "write a map, `{ NAME: value }`, or a list, `[NAME=value]`"
+    Some(
+        match (takes("array"), takes("object")) {
+            (true, true) if text("array", "items") => {
+                "write a map, `{ NAME: value }`, or a list, `[NAME=value]`"
+            }
+            (true, true) => "write a list, `[one, two]`, or a map, `{ key: value }`",
+            (true, false) => "write a list: `[one, two]`",
+            (false, true) => "write a map: `{ key: value }`",
+            (false, false) => return None,
         }
-        (true, true) => "write a list, `[one, two]`, or a map, `{ key: value }`",
-        (true, false) => "write a list: `[one, two]`",
-        (false, true) => "write a map: `{ key: value }`",
-        (false, false) => return None,
-    }
-    .to_owned())
+        .to_owned(),
+    )
 }
 
 fn wants(forms: &[&Value]) -> String {

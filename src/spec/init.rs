@@ -21,7 +21,8 @@ pub(super) fn check(
     if let Some(other) = pod.get("containers").and_then(|all| all.entry(word)) {
         let message = format!("`{word}` is in `initContainers` and in `containers`");
         let problem = Problem::error("P0526", message, other.key.clone(), "one of these");
-        checks.report(problem.also(entry.key.clone(), "needs another name"));
+        let problem = problem.also(entry.key.clone(), "needs another name");
+        checks.report(problem.help(format!("rename one of them, such as `{word}-init`")));
     }
     if let Some(depends) = entry.value.entry("dependsOn") {
         let message = format!("`{word}` is an init container, and has `dependsOn`");

@@ -125,7 +125,8 @@ impl Problems {
             return;
         }
         // Nobody is left with a mistake and nothing to do about it.
-        let explain = || format!("`podspec explain {}` shows a wrong and a right file", problem.code);
+        let explain =
+            || format!("`podspec explain {}` shows a wrong and a right file", problem.code);
         problem.help = problem.help.take().or_else(|| Some(explain()));
         self.list.push(problem);
     }

@@ -1,5 +1,5 @@
 //! Golden cases: every folder of tests/cases has a pod.yaml, and what podspec says of it: error.txt, or
-//! warning.txt, or nothing where all is well. `UPDATE=1` writes them anew; read what it wrote.
+//! warning.txt, or nothing where all is well; and plan.txt, what `up` would do on a machine without pods. `UPDATE=1` writes them anew; read what it wrote.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods)]
 
 // The shells' completion, in the shells.
@@ -19,6 +19,8 @@ mod target;
 
 // Loader and schema, case by case.
 mod judge;
+// What `up` would do, case by case.
+mod plans;
 
 // The command itself, as a process.
 mod validate;
@@ -119,4 +121,21 @@ fn good_cases_are_good_and_all_others_are_not() {
         let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
         assert_eq!(name.starts_with("good-"), load(&case, &text).is_ok(), "{name}");
     }
+}
+
+/// Whoever made a mistake is told what to do about it, in words of its own.
+#[test]
+fn every_problem_has_a_help() {
+    let mut without = Vec::new();
+    for case in cases() {
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        let problems = load(&case, &text).map_or_else(|all| all, |loaded| loaded.warnings);
+        for problem in problems {
+            // What refers to `explain` had none.
+            if problem.help.as_ref().is_none_or(|help| help.starts_with("`podspec explain")) {
+                without.push(format!("{}: {}", case.display(), problem.message));
+            }
+        }
+    }
+    assert!(without.is_empty(), "{}", without.join("\n"));
 }
