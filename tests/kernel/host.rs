@@ -183,12 +183,17 @@ impl Host {
 
     /// Waits for a child's end; one that hangs is killed and fails the test.
     pub fn finish(&self, child: Child) -> Outcome {
+        self.finish_named(child, "a command")
+    }
+
+    /// As `finish`; where it hangs, the test says which.
+    pub fn finish_named(&self, child: Child, what: &str) -> Outcome {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
         let (done, end) = channel();
         std::thread::spawn(move || done.send(child.wait_with_output()));
         let Ok(output) = end.recv_timeout(PATIENCE) else {
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            panic!("a command hangs");
+            panic!("{what} hangs");
         };
         let output = output.unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();

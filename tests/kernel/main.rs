@@ -24,6 +24,8 @@ mod review;
 mod crash;
 // Many pods at once.
 mod parallel;
+// Many times, at once, in any order: nothing grows, hangs or is left.
+mod soak;
 // What a container can reach of the host is what the file says, and no more.
 mod security;
 // The command line: which pod is meant, lists, prunes.
