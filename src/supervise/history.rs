@@ -1,6 +1,6 @@
 //! What has happened to a pod, a JSON line each, in a file beside its logs: `podspec events` reads it, also
-//! when the pod or its supervisor is gone. Lines are gathered and written before the supervisor sleeps,
-//! so that a start costs a write or two; nothing is synced. Two files bound it.
+//! when the pod or its supervisor is gone. Lines are gathered and written with the record,
+//! so that a start or a stop costs a write or two; nothing is synced. Two files bound it.
 
 use super::logs::numbered;
 use crate::names::{ContainerName, PodName};

@@ -187,7 +187,9 @@ impl<'a> Pod<'a> {
                 self.react(Some(Instant::now()))?;
             } else {
                 self.write_record_if_due();
-                self.history.write();
+                if self.record_due.is_none() {
+                    self.history.write();
+                }
                 let deadline = self.next_deadline();
                 self.react(deadline)?;
             }
