@@ -26,7 +26,6 @@ pub(super) fn containers(
     checks: &mut Checks<'_>,
     pod_ports: &mut Vec<Port>,
 ) -> IndexMap<ContainerName, Container> {
-    // Of thousands of containers the copies of a growing map would be the most of the time.
     let mut result = IndexMap::with_capacity(raw.containers.as_ref().map_or(0, IndexMap::len));
     let Some(list) = node.get("containers") else { return result };
     let pod_restart = match (&raw.restart, node.get("restart")) {
@@ -160,7 +159,7 @@ impl One<'_> {
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
         probes::check(self.raw, self.node, checks);
-        probes::resources(self.raw.resources.as_ref(), self.node, checks);
+        probes::resources(self.raw.resources.as_deref(), self.node, checks);
         rights::security(self.word, self.raw, self.node, checks);
         checks.later(
             self.node,

@@ -255,16 +255,16 @@ pub struct RawContainer {
     pub depends_on: Option<Either<Vec<String>, Dependencies>>,
     /// Until it succeeds, the other probes wait.
     #[schemars(extend("examples" = [{"tcp": 8080, "failureThreshold": 30}]))]
-    pub startup_probe: Option<Probe>,
+    pub startup_probe: Option<Box<Probe>>,
     /// While it succeeds, the container is ready: what `dependsOn: { NAME: ready }` waits for.
     #[schemars(extend("examples" = [{"http": {"port": 8080, "path": "/health"}}]))]
-    pub readiness_probe: Option<Probe>,
+    pub readiness_probe: Option<Box<Probe>>,
     /// When it fails, the container is restarted.
     #[schemars(extend("examples" = [{"exec": ["/bin/check"], "interval": "30s"}]))]
-    pub liveness_probe: Option<Probe>,
+    pub liveness_probe: Option<Box<Probe>>,
     /// What runs after the start and before the stop.
     #[schemars(extend("examples" = [{"preStop": {"exec": ["/bin/drain"]}}]))]
-    pub lifecycle: Option<Lifecycle>,
+    pub lifecycle: Option<Box<Lifecycle>>,
     /// What to do when it ends. Default: the pod's.
     #[schemars(with = "Option<words::Restart>")]
     #[schemars(extend("examples" = ["on-failure:5", "always"]))]
@@ -277,19 +277,19 @@ pub struct RawContainer {
     pub stop_timeout: Option<Span>,
     /// Limits of this container.
     #[schemars(extend("examples" = [{"memory": "256Mi", "cpus": 0.5, "pids": 200}]))]
-    pub resources: Option<Resources>,
+    pub resources: Option<Box<Resources>>,
     /// Rights of this container and their bounds.
     #[schemars(extend("examples" = [{"capabilities": {"drop": ["ALL"]}, "readOnlyRootfs": true}]))]
-    pub security: Option<Security>,
+    pub security: Option<Box<Security>>,
     /// Namespaces that are not the pod's: kind to where it is.
     #[schemars(extend("examples" = [{"pid": "private"}]))]
-    pub namespaces: Option<Namespaces>,
+    pub namespaces: Option<Box<Namespaces>>,
     /// `embedded`, or an OCI runtime by name or path.
     #[schemars(extend("default" = "embedded", "examples" = ["crun", "/usr/local/bin/runsc"]))]
     pub runtime: Option<String>,
     /// Bounds of its log on disk.
     #[schemars(extend("examples" = [{"maxSize": "50Mi", "maxFiles": 3}]))]
-    pub logs: Option<Logs>,
+    pub logs: Option<Box<Logs>>,
 }
 
 /// The pod's network, long form.
