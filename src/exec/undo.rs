@@ -124,11 +124,14 @@ impl Remains {
     }
 }
 
-/// One directory of an overlay. Most are empty, but for the `work` that overlayfs makes in the work
-/// directory, and a tree is walked at ten times the cost.
+/// One directory of an overlay. Most are empty, but for what overlayfs makes in the work directory, and a
+/// tree is walked at ten times the cost.
 fn remove_layer(directory: &Path) -> Result<(), StateError> {
     if directory.extension().is_some_and(|kind| kind == "work") {
-        let _ = std::fs::remove_dir(directory.join("work"));
+        let _ = std::fs::remove_file(directory.join("work/incompat/volatile/dirty"));
+        for made in ["work/incompat/volatile", "work/incompat", "work"] {
+            let _ = std::fs::remove_dir(directory.join(made));
+        }
     }
     match std::fs::remove_dir(directory) {
         Ok(()) => Ok(()),

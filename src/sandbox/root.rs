@@ -137,8 +137,10 @@ pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
     Ok(root)
 }
 
-/// One overlay, detached. Its layers are named by descriptor from /proc/self/fd as working directory: no path is
-/// resolved by the kernel a second time, and the option stays within the 255 bytes that fsconfig takes (up to 80 layers).
+/// One overlay, detached. It is volatile: what a container writes to its root goes with the pod, so nothing of
+/// it is flushed, and no container's end waits until the whole disk is. The layers are named by descriptor
+/// from /proc/self/fd as working directory: no path is resolved by the kernel a second time, and the option
+/// stays within the 255 bytes that fsconfig takes (up to 80 layers).
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
     let mut layers = Vec::with_capacity(overlay.lower.len());
     for path in &overlay.lower {
@@ -151,6 +153,7 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
         let _ = write!(lower, "{}{}", if lower.is_empty() { "" } else { ":" }, layer.as_raw_fd());
     }
     let mount = || {
+        forget_last_mount(work.as_fd())?;
         rustix::process::chdir("/proc/self/fd")?;
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(&context, "source", "podspec")?;
@@ -165,10 +168,28 @@ fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
         }
         rustix::mount::fsconfig_set_string(&context, "upperdir", upper.as_raw_fd().to_string())?;
         rustix::mount::fsconfig_set_string(&context, "workdir", work.as_raw_fd().to_string())?;
+        rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         rustix::mount::fsconfig_create(&context)?;
         rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
     mount().at(Stage::MountOverlay, &overlay.at)
+}
+
+/// A volatile overlay (overlayfs.rst) leaves a mark in its work directory, so that nobody trusts after a
+/// crash what was never flushed. Here nothing is ever kept beyond a crash: it is the mark of the last run.
+fn forget_last_mount(work: BorrowedFd<'_>) -> Result<(), Errno> {
+    let marks = [
+        ("work/incompat/volatile/dirty", AtFlags::empty()),
+        ("work/incompat/volatile", AtFlags::REMOVEDIR),
+        ("work/incompat", AtFlags::REMOVEDIR),
+    ];
+    for (mark, kind) in marks {
+        match rustix::fs::unlinkat(work, mark, kind) {
+            Err(Errno::NOENT) => return Ok(()),
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 fn open_layer(path: &PathBuf) -> Result<OwnedFd, SandboxError> {

@@ -214,6 +214,23 @@ fn a_failing_container_is_restarted_as_often_as_allowed() {
 }
 
 #[test]
+fn a_root_is_never_flushed_and_outlives_its_container() {
+    let Some(host) = Host::new() else { return };
+    let script = "cat /root-was 2>/dev/null; echo written >> /root-was; grep ' / ' /proc/self/mounts; exit 3";
+    host.up(&pod(sh_with(script, &json!({ "restart": "on-failure:1" }))));
+    host.wait_status("p", "c", "failed");
+    let said = host.logs("p/c");
+    assert_eq!(said.matches("volatile").count(), 2, "both runs: {said}");
+    assert_eq!(
+        said.matches("written").count(),
+        1,
+        "the second run sees what the first wrote: {said}"
+    );
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
 fn restarts_back_off() {
     let Some(host) = Host::new() else { return };
     host.up(&pod(sh_with("exit 0", &json!({ "restart": "always" }))));
