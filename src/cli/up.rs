@@ -341,8 +341,9 @@ impl Start<'_> {
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;
+        // Before the last word: from then on the supervisor has the floor, and its own clock readings.
+        output::verbose(|| "handing over to the supervisor".to_owned());
         wire.send_bytes(&header).map_err(|error| failed(&error))?;
-        output::verbose(|| "handed over to the supervisor".to_owned());
         Ok((board, notices))
     }
 }
