@@ -72,7 +72,9 @@ impl Pod<'_> {
         if self.firewall.due.is_none_or(|due| due > Instant::now()) {
             return;
         }
-        self.firewall.due = match self.tend_firewall() {
+        let tended = self.tend_firewall();
+        crate::sys::memory::let_go();
+        self.firewall.due = match tended {
             Ok(again) => again.map(|wait| Instant::now() + wait),
             Err(error) => {
                 if !std::mem::replace(&mut self.firewall.told, true) {

@@ -5,6 +5,7 @@ pub mod clone;
 pub mod cpus;
 pub mod descriptors;
 pub mod identity;
+pub mod memory;
 pub mod mounts;
 pub mod netlink;
 pub mod paths;
