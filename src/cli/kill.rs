@@ -91,8 +91,11 @@ impl Kill {
                     cgroup.kill().map_err(|error| failed(&error))?;
                 }
             }
-            process::pidfd_send_signal(first.as_fd(), self.signal)
-                .map_err(|error| failed(&error))?;
+            match process::pidfd_send_signal(first.as_fd(), self.signal) {
+                // It has ended meanwhile: of the SIGKILL above, or by itself.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                sent => sent.map_err(|error| failed(&error))?,
+            }
             states.push(ContainerState {
                 name: container.name.clone(),
                 status: ContainerStatus::Running,
