@@ -72,9 +72,7 @@ impl Pod<'_> {
         if self.firewall.due.is_none_or(|due| due > Instant::now()) {
             return;
         }
-        let tended = self.tend_firewall();
-        crate::sys::memory::let_go();
-        self.firewall.due = match tended {
+        self.firewall.due = match self.tend_firewall() {
             Ok(again) => again.map(|wait| Instant::now() + wait),
             Err(error) => {
                 if !std::mem::replace(&mut self.firewall.told, true) {
@@ -85,6 +83,10 @@ impl Pod<'_> {
                 Some(Instant::now() + FAILED_AGAIN)
             }
         };
+        // At rest, not each time that it is tried again.
+        if self.firewall.due.is_none() {
+            crate::sys::memory::let_go();
+        }
     }
 
     /// Begins the watch, and puts back what is lost; returns after how long to look again.
