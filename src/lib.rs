@@ -59,6 +59,8 @@ pub mod sys;
 pub mod cgroup;
 /// Files in and out of a root that may be hostile.
 pub mod copy;
+/// Images: fetched, verified, unpacked and kept as layers that an overlay can stand on.
+pub mod image;
 /// Links, addresses, port maps.
 pub mod net;
 /// Between clone and execve: infra, containers, further processes in them.

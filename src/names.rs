@@ -1,6 +1,8 @@
 //! Words with rules. Each type here is built only from a word that obeys its rule, so no later code
 //! asks again whether a name is legal: a name may become a file name, a host name or part of a path.
 
+pub mod image;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("net", &["names", "sys"]),
     ("sandbox", &["names", "sys"]),
     ("copy", &["names", "sys"]),
+    ("image", &["names", "sys"]),
     // The pod says where to look.
     ("host", &["names", "spec", "plan", "sys", "net", "cgroup"]),
     ("state", &["names", "plan", "sys"]),
@@ -35,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "net",
             "sandbox",
             "copy",
+            "image",
             "state",
             "exec",
             "supervise",

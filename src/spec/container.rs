@@ -8,7 +8,9 @@ use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
-use super::{depends, device, init, limits, probes, publish, quantity, rights, signal, volume};
+use super::{
+    depends, device, image, init, limits, probes, publish, quantity, rights, signal, volume,
+};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -196,8 +198,11 @@ impl One<'_> {
                 );
                 None
             }
-            // Refused as not supported yet.
-            (Some(_), None) => None,
+            // Judged already, and refused as not supported yet.
+            (Some(word), None) => {
+                image::reference(word, &self.at("image"), checks);
+                None
+            }
             (None, Some(word)) if word == "host" => Some(Root::Host),
             (None, Some(word)) => {
                 let path = volume::host_path(word, &self.at("rootfs"), checks)?;

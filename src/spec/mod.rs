@@ -6,6 +6,7 @@ pub mod container;
 pub mod depends;
 mod device;
 mod editor;
+mod image;
 pub mod init;
 pub mod interpolate;
 mod limits;

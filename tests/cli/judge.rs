@@ -72,6 +72,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0482", "less memory and swap than memory"),
     ("P0483", "no share of processors"),
     ("P0484", "no list of processors"),
+    ("P0490", "not the name of an image"),
     ("P0516", "root where root is refused"),
     ("P0517", "two containers that listen on one port"),
     ("P0521", "a volume that is not declared"),
