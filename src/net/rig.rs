@@ -20,6 +20,8 @@ pub(in crate::net) fn on_new_host(test: impl FnOnce() + Send) {
             let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
             mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
             ip("link set lo up");
+            // A new network namespace begins with the machine's own setting.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
             test();
         });
         if let Err(panic) = host.join() {

@@ -30,6 +30,8 @@ set -e
 export PATH=$PATH:/usr/sbin:/sbin
 mount -t tmpfs -o mode=755 tmpfs /run
 ip link set lo up
+# A new network namespace begins with the machine's own setting.
+echo 0 > /proc/sys/net/ipv4/ip_forward
 echo ready
 exec perl -e '$SIG{CHLD} = "IGNORE"; 1 while <STDIN>'
 "#;
