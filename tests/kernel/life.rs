@@ -202,6 +202,26 @@ fn a_second_up_waits_for_the_first() {
     host.assert_clean();
 }
 
+/// As tini and dumb-init do: while such a process waits, its mask does not show what it waits for.
+#[test]
+fn a_pid_1_that_waits_for_its_signals_is_asked_to_stop() {
+    let Some(host) = Host::new() else { return };
+    let script = "use POSIX; $| = 1; my $set = POSIX::SigSet->new(SIGTERM); \
+        sigprocmask(SIG_BLOCK, $set); my $bits = pack('Q', 1 << (SIGTERM - 1)); print \"ready\\n\"; \
+        syscall(0 + shift, $bits, 0, 0, 8) == SIGTERM or die; print \"asked\\n\"; exit 3";
+    let number = libc::SYS_rt_sigtimedwait.to_string();
+    host.up(&pod(json!({ "containers": { "init": {
+        "rootfs": "host", "command": ["perl", "-e", script, number], "stopTimeout": "10m",
+    } } })));
+    host.wait_log("p/init", "ready");
+    let printed = host.podspec(["stop", "p"]).success();
+    assert!(!printed.contains("killed"), "{printed}");
+    assert_eq!(host.container("p", "init")["exitCode"], 3, "{}", host.inspect("p"));
+    assert!(host.logs("p/init").contains("asked"));
+    host.down("p");
+    host.assert_clean();
+}
+
 #[test]
 fn a_second_ctrl_c_kills() {
     let Some(host) = Host::new() else { return };
