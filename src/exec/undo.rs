@@ -174,7 +174,8 @@ pub(super) fn give_back(lease: &Path, address: Ipv4Addr, holder: &str) -> Result
 /// lose a line or two of what is only a preference.
 fn note_released(path: &Path, address: Ipv4Addr) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    writeln!(file, "{address}")?;
+    // In one write: others append too.
+    file.write_all(format!("{address}\n").as_bytes())?;
     if file.metadata()?.len() > RELEASED_MAX {
         let text = std::fs::read_to_string(path)?;
         let later = text[text.len() / 2..].split_once('\n').map_or("", |(_, later)| later);

@@ -11,6 +11,21 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
 }
 
+/// Takes the unwinder, which only the backtrace of a panic needs, into the program: to load it as a library
+/// is an eighth of what an exec of podspec costs. Whole, for it stands before the objects that ask for it.
+/// A compiler that has no such archive is let alone; the library is then loaded.
+fn link_unwinder() {
+    const ARCHIVE: &str = "libgcc_eh.a";
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let asked = Command::new(compiler).arg(format!("-print-file-name={ARCHIVE}")).output();
+    let Ok(answer) = asked else { return };
+    let path = PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim());
+    // Without such a file it says the bare name again.
+    let Some(directory) = path.parent().filter(|_| path.is_absolute()) else { return };
+    println!("cargo::rustc-link-search=native={}", directory.display());
+    println!("cargo::rustc-link-lib=static:+whole-archive,+verbatim={ARCHIVE}");
+}
+
 fn main() {
     println!("cargo::rerun-if-changed={SOURCE}");
     println!("cargo::rerun-if-changed=src/infra/build.rs");
@@ -18,6 +33,7 @@ fn main() {
     // thirtieth. glibc knows them since 2.36, which every distribution with Linux 6.1 has.
     if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        link_unwinder();
     }
     let out = PathBuf::from(variable("OUT_DIR")).join("infra");
     let mut rustc = Command::new(variable("RUSTC"));
