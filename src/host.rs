@@ -1,6 +1,8 @@
 //! Reads this machine into `HostFacts`; changes nothing. What of it belongs to an image or a root
 //! directory is hostile: it is opened inside that root, must be a regular file, and is bounded.
 
+mod cgroups;
+
 use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
@@ -58,6 +60,7 @@ pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostE
     Ok(HostFacts {
         network,
         caller: caller_facts(pod)?,
+        cgroups: cgroups::facts(pod),
         resolv_conf: resolv_conf(),
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },

@@ -29,6 +29,7 @@
 //! | feature | since | used for | where it is missing |
 //! |---|---|---|---|
 //! | `clone3` with `CLONE_INTO_CGROUP` | 5.7 | processes born in their cgroup | error |
+//! | `BPF_CGROUP_DEVICE` | 4.15 | which devices a container may use | error |
 //! | `cgroup.kill` | 5.14 | ending what outlives a container's first process | error |
 //! | `open_tree`, `move_mount`, `fsopen` | 5.2 | mounts by descriptor, not by path | error |
 //! | `mount_setattr` | 5.12 | read-only copies of mounts, of podspec's own program | error |
@@ -55,7 +56,7 @@ pub mod host;
 /// System calls that nix and rustix lack.
 pub mod sys;
 
-/// Cgroups of the v2 hierarchy.
+/// Cgroups: of the v2 hierarchy, and what bounds them in v1's.
 pub mod cgroup;
 /// Files in and out of a root that may be hostile.
 pub mod copy;

@@ -1,11 +1,19 @@
 //! Cgroups of the v2 hierarchy: make, find, list, kill, remove. Where no usable mount of it is in sight it is
 //! reached by a detached one, so that hybrid and v1 machines have it too. Nothing is ever moved between
-//! cgroups here: processes are born in them (CLONE_INTO_CGROUP). Limits are not set here. `process.rs` reads
-//! who lives in one, `usage.rs` what it uses.
+//! v2 cgroups here: processes are born in them (CLONE_INTO_CGROUP). `limits.rs` bounds one, `legacy.rs` has the
+//! hierarchies of v1, `devices.rs` says which devices it may use, `process.rs` reads who lives in one, `usage.rs`
+//! what it uses, `oom.rs` whether it had too little memory.
 
+mod devices;
+mod legacy;
+mod limits;
+mod oom;
 mod process;
 mod usage;
 
+pub use devices::{DevicePrograms, DeviceRule};
+pub use legacy::{Legacy, mounts as legacy_mounts};
+pub use oom::OutOfMemory;
 pub use process::Process;
 pub use usage::{Amount, BlockIo, Pressure, Source, Usage};
 
@@ -33,6 +41,12 @@ pub enum CgroupError {
     Read { path: PathBuf, file: &'static str, source: io::Error },
     #[error("cannot end the processes of cgroup {}", path.display())]
     Kill { path: PathBuf, source: io::Error },
+    #[error("cannot enable the controller `{controller}` below cgroup {}", path.display())]
+    Enable { path: PathBuf, controller: String, source: io::Error },
+    #[error("cannot write `{value}` to {file} of cgroup {}", path.display())]
+    Limit { path: PathBuf, file: String, value: String, source: io::Error },
+    #[error("cannot bound the devices of cgroup {}", path.display())]
+    Devices { path: PathBuf, source: io::Error },
     #[error("cgroup {} still has processes after {} s", path.display(), REMOVE_WAIT.as_secs())]
     StillPopulated { path: PathBuf },
     #[error("cannot remove cgroup {}", path.display())]

@@ -74,6 +74,7 @@ impl Exec {
             .ok_or_else(|| running::not_running(&name, &record.name))?;
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
         let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
+        let join = running::legacy_cgroups(launch).map_err(|error| failed(&error))?;
         let mut process = launch.oci.process().clone().ok_or_else(|| {
             CliError::refused(
                 format!("{name} has no process"),
@@ -86,6 +87,7 @@ impl Exec {
             target: target.as_fd(),
             process: &process,
             cgroup: cgroup.fd(),
+            join: &join,
             terminal: self.tty,
             stdin: streams.child[0].as_ref().map(AsFd::as_fd),
             stdout: streams.child[1].as_ref().map(AsFd::as_fd),

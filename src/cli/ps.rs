@@ -202,7 +202,7 @@ pub(super) fn describe(
     use ContainerStatus::{Exited, Failed, Restarting, Stopped, Waiting};
     let word = status.word();
     match (status, exit_code, reason) {
-        (Failed | Waiting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
+        (Failed | Waiting | Restarting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
         (Exited | Failed | Restarting | Stopped, Some(code), _) => format!("{word} ({code})"),
         _ => word.to_owned(),
     }

@@ -464,6 +464,7 @@ pub(super) fn plan_error(
         PlanError::BelowOomScore { .. } => {
             (error.to_string(), Some("ask for no less, or give CAP_SYS_RESOURCE to podspec"))
         }
+        PlanError::NoLimit { remedy, .. } => (error.to_string(), Some(remedy.as_str())),
         other => (other.to_string(), None),
     };
     let help = help.map(str::to_owned);

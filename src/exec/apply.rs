@@ -2,7 +2,7 @@
 
 use super::ExecError;
 use super::launch::{self, Created};
-use crate::cgroup::Hierarchy;
+use crate::cgroup::{DevicePrograms, Hierarchy, Legacy};
 use crate::names::{ContainerName, IfName};
 use crate::net::{conntrack, firewall, link, netns, sockets};
 use crate::plan::facts::Subnet;
@@ -36,6 +36,7 @@ pub enum Begun {
 #[derive(Debug)]
 pub struct Machine {
     pub hierarchy: Hierarchy,
+    pub devices: DevicePrograms,
     /// Sockets that keep host ports from others as long as we live.
     reserved: Vec<OwnedFd>,
     infra: Option<i32>,
@@ -43,7 +44,12 @@ pub struct Machine {
 
 impl Machine {
     pub fn open() -> Result<Self, ExecError> {
-        Ok(Self { hierarchy: Hierarchy::open()?, reserved: Vec::new(), infra: None })
+        Ok(Self {
+            hierarchy: Hierarchy::open()?,
+            devices: DevicePrograms::default(),
+            reserved: Vec::new(),
+            infra: None,
+        })
     }
 
     /// Lets go of what was held for a plan that is undone.
@@ -57,7 +63,7 @@ impl Machine {
         match step {
             Step::MakeNetwork(network) => make_network(network)?,
             Step::MountPodTmpfs { at } => mount_pod_tmpfs(at)?,
-            Step::MakeCgroup { cgroup } => drop(self.hierarchy.make(cgroup)?),
+            Step::MakeCgroup { cgroup, limits } => self.make_cgroup(cgroup, limits)?,
             Step::StartInfra(order) => return self.start_infra(order).map(Begun::Infra),
             Step::PinNamespaces { pins } => pin_namespaces(self.infra, pins)?,
             Step::MakeNetns { pin, .. } => netns::pin(netns::create()?.as_fd(), pin)?,
@@ -85,6 +91,16 @@ impl Machine {
             Step::StartContainer { container } => return Ok(Begun::Release(container.clone())),
         }
         Ok(Begun::Done)
+    }
+
+    fn make_cgroup(&self, path: &Path, limits: &step::Limits) -> Result<(), ExecError> {
+        let cgroup = self.hierarchy.make(path)?;
+        self.hierarchy.enable(path, &limits.controllers)?;
+        cgroup.limit(&limits.files)?;
+        for of in &limits.legacy {
+            Legacy { mount: &of.mount, path }.make(&of.files)?;
+        }
+        Ok(())
     }
 
     fn start_infra(&mut self, order: &Infra) -> Result<Child, ExecError> {

@@ -2,11 +2,12 @@
 //! every later one, from the same frozen [`Launch`].
 
 use super::ExecError;
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
 use crate::plan::step::{Input, Launch, RootLayers, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -69,12 +70,73 @@ pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
 /// `cgroup.kill` was written to is killed at once, also long after (tried on 6.18).
 pub fn create_again(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
     hierarchy.remove(&launch.cgroup)?;
+    for of in &launch.limits.legacy {
+        Legacy { mount: &of.mount, path: &launch.cgroup }.remove()?;
+    }
     create(hierarchy, launch)
+}
+
+/// From here on the container uses the devices of its document alone; before, podspec has made its nodes.
+pub fn bound_devices(
+    programs: &mut DevicePrograms,
+    launch: &Launch,
+    created: &Created,
+) -> Result<(), ExecError> {
+    match device_rules(launch) {
+        Some(rules) => Ok(programs.bound(&created.cgroup, &rules)?),
+        None => Ok(()),
+    }
+}
+
+/// What `bound_devices` takes longest for; while the container sets itself up, it costs nothing.
+pub fn prepare_devices(programs: &mut DevicePrograms, launch: &Launch) {
+    if let Some(rules) = device_rules(launch) {
+        // A kernel that refuses does so again when it matters.
+        let _ = programs.load(&rules);
+    }
+}
+
+fn device_rules(launch: &Launch) -> Option<Vec<DeviceRule>> {
+    let resources = launch.oci.linux().as_ref()?.resources().as_ref()?;
+    Some(resources.devices().as_ref()?.iter().map(device_rule).collect())
+}
+
+fn device_rule(rule: &LinuxDeviceCgroup) -> DeviceRule {
+    // No number at all, or a negative one, is any.
+    let number = |number: Option<i64>| i32::try_from(number?).ok().filter(|number| *number >= 0);
+    let access = rule.access().as_deref().unwrap_or("rwm");
+    DeviceRule {
+        allow: rule.allow(),
+        kind: match rule.typ() {
+            Some(LinuxDeviceType::B) => Some('b'),
+            Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some('c'),
+            _ => None,
+        },
+        major: number(rule.major()),
+        minor: number(rule.minor()),
+        read: access.contains('r'),
+        write: access.contains('w'),
+        make: access.contains('m'),
+    }
+}
+
+/// Whether processes of the container were killed because memory was out, as far as that is counted.
+pub fn out_of_memory(launch: &Launch, created: &Created) -> OutOfMemory {
+    let mut legacy = launch.limits.legacy.iter();
+    let legacy = legacy.find(|of| of.controller == "memory").map(|of| of.mount.as_path());
+    if legacy.is_none() && !launch.limits.controllers.contains("memory") {
+        return OutOfMemory::default();
+    }
+    created.cgroup.out_of_memory(legacy)
 }
 
 /// Begins to set the container up.
 pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
     let cgroup = hierarchy.make(&launch.cgroup)?;
+    cgroup.limit(&launch.limits.files)?;
+    let legacy = launch.limits.legacy.iter();
+    let legacy = legacy.map(|of| Legacy { mount: &of.mount, path: &launch.cgroup }.make(&of.files));
+    let join = legacy.collect::<Result<Vec<_>, _>>()?;
     let events = cgroup.events()?;
     // Read and write: so the container never gets SIGPIPE, and loses no line, while no supervisor reads.
     let (stdout, stderr) = open_container_ends(&launch.stdio)?;
@@ -92,6 +154,7 @@ pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecErr
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
+        join: &join,
     })?;
     Ok(Created { child, cgroup, events })
 }

@@ -48,6 +48,8 @@ pub enum ExecError {
     AddressTaken { address: Ipv4Addr },
     #[error("it was killed while it was set up (exit code {code})")]
     DiedInSetUp { code: i32 },
+    #[error("it was killed while it was set up (out of memory, {limit})")]
+    TooLittleMemory { limit: String },
     #[error("infra is not running")]
     NoInfra,
 }

@@ -3,7 +3,7 @@
 
 use super::ExecError;
 use super::undo::{Remains, give_back};
-use crate::cgroup::{Cgroup, Hierarchy};
+use crate::cgroup::{self, Cgroup, Hierarchy};
 use crate::names::IfName;
 use crate::net::firewall;
 use crate::plan::places::Places;
@@ -23,6 +23,8 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
     let ours = forwards.into_iter().filter(|(tag, _)| tag == places.id.as_str());
     let remains = Remains {
         cgroups: vec![places.cgroup()],
+        // A machine that shows no mounts has none of ours.
+        legacy: cgroup::legacy_mounts().into_iter().flatten().map(|(_, mount)| mount).collect(),
         links: IfName::try_from(format!("ps{}", places.id)).into_iter().collect(),
         forwards: ours.map(|(_, forward)| forward).collect(),
         netns: pins(places),

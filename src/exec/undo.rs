@@ -4,7 +4,7 @@
 
 use super::ExecError;
 use super::apply::{datagrams, firewall_forwards};
-use crate::cgroup::Hierarchy;
+use crate::cgroup::{Hierarchy, Legacy};
 use crate::names::IfName;
 use crate::net::{conntrack, firewall, link, netns};
 use crate::plan::step::{Namespace, Plan, Step, StepId, VolumeContent};
@@ -24,6 +24,8 @@ const LINKS_GO_WITHIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     pub(super) cgroups: Vec<PathBuf>,
+    /// Mounts of v1 hierarchies where the cgroups may be, too.
+    pub(super) legacy: Vec<PathBuf>,
     pub(super) links: Vec<IfName>,
     pub(super) forwards: Vec<firewall::Forward>,
     pub(super) netns: Vec<PathBuf>,
@@ -56,7 +58,10 @@ impl Remains {
             | Step::WriteFiles { .. }
             | Step::StartContainer { .. } => {}
             Step::MountPodTmpfs { at } | Step::MountShm { at, .. } => self.mounts.push(at.clone()),
-            Step::MakeCgroup { cgroup } => self.cgroups.push(cgroup.clone()),
+            Step::MakeCgroup { cgroup, limits } => {
+                self.cgroups.push(cgroup.clone());
+                self.legacy.extend(limits.legacy.iter().map(|of| of.mount.clone()));
+            }
             Step::PinNamespaces { pins } => {
                 // The others lie on the pod's tmpfs and go with it.
                 self.netns.extend(pins.get(&Namespace::Net).cloned());
@@ -87,6 +92,10 @@ impl Remains {
         attempt(self.cut_off());
         for cgroup in &self.cgroups {
             attempt(hierarchy.remove(cgroup).map_err(ExecError::from));
+            for mount in &self.legacy {
+                let legacy = Legacy { mount, path: cgroup };
+                attempt(legacy.remove().map_err(ExecError::from));
+            }
         }
         for pin in &self.netns {
             attempt(netns::unpin(pin).map_err(ExecError::from));

@@ -124,6 +124,8 @@ mod tests {
     #[test]
     fn the_bridge_stands_apart_from_what_else_is_routed() {
         rig::on_new_host(|| {
+            // A new namespace begins with what the machine has.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
             let empty = survey(&name("podspec0")).unwrap();
             assert_eq!((empty.bridge, empty.mtu, empty.ip_forward), (None, 1500, false));
             let subnet = |a: [u8; 4], prefix| Subnet { address: Ipv4Addr::from(a), prefix };

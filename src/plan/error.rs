@@ -38,6 +38,8 @@ pub enum PlanError {
         "{container}: an oomScoreAdj of {wanted} is below your own, {least}, and you lack CAP_SYS_RESOURCE"
     )]
     BelowOomScore { container: ContainerName, wanted: i32, least: i32 },
+    #[error("this limit cannot be held: {what}")]
+    NoLimit { place: String, what: String, remedy: String },
     #[error("this host routes every network that podspec would use for its bridge")]
     NoSubnet,
     #[error("every address of {subnet} is taken")]
@@ -60,6 +62,7 @@ impl PlanError {
             Self::NotDeclared { place, .. }
             | Self::NoSuchGroup { place, .. }
             | Self::NoNetwork { place, .. }
+            | Self::NoLimit { place, .. }
             | Self::PortTwice { place, .. }
             | Self::NoFreePort { place, .. }
             | Self::PortTaken { place, .. } => Some(place.clone()),

@@ -4,7 +4,7 @@ use crate::names::{ContainerName, PodId};
 use crate::plan::step::{Forward, Protocol};
 use crate::spec::model::Rlimit;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -13,6 +13,7 @@ pub struct HostFacts {
     pub directories: Directories,
     pub network: NetworkFacts,
     pub caller: CallerFacts,
+    pub cgroups: CgroupFacts,
     /// The host's real resolv.conf (systemd-resolved's where the visible one names 127/8).
     pub resolv_conf: String,
     /// Mounts that `rootfs: host` needs an overlay of its own for, each a mount point at or below
@@ -52,7 +53,76 @@ impl CallerFacts {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A part of the kernel that counts and bounds what a cgroup uses, under its name in cgroup v2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Controller {
+    Cpu,
+    Cpuset,
+    Io,
+    Memory,
+    Pids,
+}
+
+impl Controller {
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Cpuset, Self::Io, Self::Memory, Self::Pids];
+
+    /// In cgroup.controllers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cpuset => "cpuset",
+            Self::Io => "io",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+        }
+    }
+
+    /// In the mount options of a v1 hierarchy.
+    pub fn v1_name(self) -> &'static str {
+        match self {
+            Self::Io => "blkio",
+            other => other.name(),
+        }
+    }
+}
+
+/// What of this machine can be bounded. Only what some limit of the pod needs is looked up; the rest counts as
+/// missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupFacts {
+    /// Controllers that cgroups of the v2 hierarchy can have.
+    pub unified: BTreeSet<Controller>,
+    /// Where those of v1 are mounted.
+    pub legacy: BTreeMap<Controller, PathBuf>,
+    /// Swap is counted.
+    pub swap: bool,
+    /// The processors there are, as cpuset(7) lists them.
+    pub cpus: String,
+    /// The file that takes a share of disk time, where the kernel has one.
+    pub io_weight: Option<String>,
+    /// The disks that `io` names.
+    pub disks: BTreeMap<PathBuf, Disk>,
+}
+
+impl CgroupFacts {
+    pub fn has(&self, controller: Controller) -> bool {
+        self.unified.contains(&controller) || self.legacy.contains_key(&controller)
+    }
+}
+
+/// What is behind a path that `io` names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disk {
+    Whole {
+        major: u32,
+        minor: u32,
+    },
+    /// Why it can have no limit of its own.
+    Unfit(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DeviceKind {
     Block,
     Character,

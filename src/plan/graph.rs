@@ -2,6 +2,7 @@
 //! container and everything of the pod's network; what only prepares directories may overlap with it.
 
 use crate::names::{ContainerName, VolumeName};
+use crate::plan::cgroups::{self, Bounds};
 use crate::plan::error::PlanError;
 use crate::plan::facts::{ContainerFacts, HostFacts};
 use crate::plan::files::{self, Files};
@@ -28,6 +29,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
     let order = order::start_order(&spec.containers)?;
     let places = Places::new(&facts.directories, &spec.name);
     let network = network::choose(spec, facts, &places)?;
+    let bounds = cgroups::bounds(spec, &facts.cgroups)?;
     let files = files::generate(spec, &network, &facts.resolv_conf, &places);
     let mut graph = Graph {
         spec,
@@ -35,6 +37,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
         places: &places,
         network: &network,
         files: &files,
+        bounds: &bounds,
         made: Made::default(),
     };
     graph.infra();
@@ -125,13 +128,15 @@ struct Graph<'a> {
     places: &'a Places<'a>,
     network: &'a PodNetwork,
     files: &'a Files,
+    bounds: &'a Bounds,
     made: Made,
 }
 
 impl Graph<'_> {
     fn infra(&mut self) {
+        let limits = self.bounds.pod.clone();
         let cgroup = self.made.add(
-            Step::MakeCgroup { cgroup: self.places.cgroup() },
+            Step::MakeCgroup { cgroup: self.places.cgroup(), limits },
             [],
             "every process of the pod is born below it".into(),
         );
@@ -385,7 +390,9 @@ impl Graph<'_> {
         let (spec, facts, places) = (self.spec, self.facts, self.places);
         let mounts = Mounts { spec, container, facts, places, sources: self.files.of(name) };
         let root = self.root(name);
-        let parts = oci::Parts { process, mounts: mounts.list(), merged: root.merged.clone() };
+        let (resources, limits) = self.bounds.containers.get(name).cloned().unwrap_or_default();
+        let merged = root.merged.clone();
+        let parts = oci::Parts { process, mounts: mounts.list(), merged, resources };
         Ok(Launch {
             container: name.clone(),
             role: match container.role {
@@ -394,6 +401,7 @@ impl Graph<'_> {
                 model::Role::Sidecar => Role::Sidecar,
             },
             cgroup: places.container_cgroup(name),
+            limits,
             oci: Box::new(oci::document(spec, name, facts, places, parts)),
             root,
             beneath: mounts.beneath(),

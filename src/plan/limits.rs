@@ -6,9 +6,10 @@ use crate::plan::error::PlanError;
 use crate::plan::facts::{CallerFacts, ContainerFacts, DeviceKind};
 use crate::spec::model::{Container, Rlimit, Ulimit};
 use oci_spec::runtime::{
-    LinuxDevice, LinuxDeviceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
+    LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, PosixRlimit, PosixRlimitBuilder,
+    PosixRlimitType, Process,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Open files of a container whose file says nothing, where the caller may have as many.
 const NOFILE: u64 = 524_288;
@@ -81,13 +82,9 @@ fn posix(kind: Rlimit) -> PosixRlimitType {
 pub(super) fn devices(container: &Container, facts: &ContainerFacts) -> Vec<LinuxDevice> {
     let found = container.devices.iter().filter_map(|device| {
         let node = facts.devices.get(&device.path)?;
-        let kind = match node.kind {
-            DeviceKind::Block => LinuxDeviceType::B,
-            DeviceKind::Character => LinuxDeviceType::C,
-        };
         let mut made = LinuxDevice::default();
         made.set_path(device.target.clone())
-            .set_typ(kind)
+            .set_typ(kind(node.kind))
             .set_major(node.major.into())
             .set_minor(node.minor.into())
             .set_file_mode(Some(node.mode))
@@ -96,6 +93,73 @@ pub(super) fn devices(container: &Container, facts: &ContainerFacts) -> Vec<Linu
         Some(made)
     });
     found.collect()
+}
+
+/// Character devices of every container: null, zero, full, random, urandom, tty, console, ptmx, and what ptmx makes.
+const NODES: [(i64, Option<i64>); 9] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(1)),
+    (5, Some(2)),
+    (136, None),
+];
+
+/// Which devices the container may use, whatever nodes it finds or makes: those that every container has and
+/// its own, each as far as the file says. Nodes of others can be made where the capability is, and not used.
+pub(super) fn device_rules(
+    container: &Container,
+    facts: Option<&ContainerFacts>,
+    may_make_nodes: bool,
+) -> Vec<LinuxDeviceCgroup> {
+    let mut rules = vec![rule(false, (LinuxDeviceType::A, None, None), "rwm")];
+    if may_make_nodes {
+        for kind in [LinuxDeviceType::B, LinuxDeviceType::C] {
+            rules.push(rule(true, (kind, None, None), "m"));
+        }
+    }
+    let nodes = NODES.map(|(major, minor)| (LinuxDeviceType::C, Some(major), minor));
+    rules.extend(nodes.map(|node| rule(true, node, "rwm")));
+    // A device may be there under several names: what one of them may, all may.
+    let mut own: BTreeMap<(DeviceKind, u32, u32), BTreeSet<char>> = BTreeMap::new();
+    for device in &container.devices {
+        if let Some(node) = facts.and_then(|facts| facts.devices.get(&device.path)) {
+            let access = own.entry((node.kind, node.major, node.minor)).or_default();
+            access.extend(device.access.chars());
+        }
+    }
+    for ((of, major, minor), access) in own {
+        let node = (kind(of), Some(major.into()), Some(minor.into()));
+        // One of the standard ones can be had with less, too: rules that come later win.
+        rules.push(rule(false, node, "rwm"));
+        let access: String = "rwm".chars().filter(|letter| access.contains(letter)).collect();
+        rules.push(rule(true, node, &access));
+    }
+    rules
+}
+
+fn kind(kind: DeviceKind) -> LinuxDeviceType {
+    match kind {
+        DeviceKind::Block => LinuxDeviceType::B,
+        DeviceKind::Character => LinuxDeviceType::C,
+    }
+}
+
+fn rule(
+    allow: bool,
+    (kind, major, minor): (LinuxDeviceType, Option<i64>, Option<i64>),
+    access: &str,
+) -> LinuxDeviceCgroup {
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(allow)
+        .set_typ(Some(kind))
+        .set_major(major)
+        .set_minor(minor)
+        .set_access(Some(access.to_owned()));
+    rule
 }
 
 #[cfg(test)]

@@ -18,9 +18,11 @@ mod process;
 mod rootfs;
 
 mod again;
+pub mod cgroups;
 mod changes;
 mod graph;
 mod limits;
+mod resources;
 
 pub mod check;
 pub mod render;

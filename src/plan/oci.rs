@@ -12,6 +12,7 @@ use crate::plan::step::Namespace;
 use crate::spec::model::{Container, PodSpec, Root, Scope, Shared};
 use oci_spec::runtime::{self as oci, Capabilities, Capability, LinuxNamespaceType, Spec};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What runc, crun and runsc of Debian 12 take too.
@@ -92,6 +93,7 @@ pub(super) struct Parts {
     pub(super) process: oci::Process,
     pub(super) mounts: Vec<oci::Mount>,
     pub(super) merged: PathBuf,
+    pub(super) resources: oci::LinuxResources,
 }
 
 pub(super) fn document(
@@ -106,6 +108,13 @@ pub(super) fn document(
     root.set_path(parts.merged).set_readonly(Some(false));
     let uts = entry(spec, name, container, Shared::Uts, places);
     let own_name = files::hostname(spec, container).filter(|_| uts == Entry::New);
+    let may = parts.process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
+    let may_make_nodes = may.is_some_and(|bounding| bounding.contains(&Capability::Mknod));
+    let mut resources = parts.resources;
+    let of_container = facts.containers.get(name);
+    resources.set_devices(Some(limits::device_rules(container, of_container, may_make_nodes)));
+    let mut linux = linux(spec, name, facts, places);
+    linux.set_resources(Some(resources));
     let mut document = Spec::default();
     document
         .set_version(VERSION.to_owned())
@@ -114,7 +123,7 @@ pub(super) fn document(
         .set_process(Some(parts.process))
         .set_hostname(own_name.map(str::to_owned))
         .set_annotations(None)
-        .set_linux(Some(linux(spec, name, facts, places)));
+        .set_linux(Some(linux));
     document
 }
 
@@ -174,7 +183,24 @@ struct Written<'a> {
     process: Option<WrittenProcess<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<&'a str>,
-    linux: &'a Option<oci::Linux>,
+    linux: Option<WrittenLinux<'a>>,
+}
+
+/// The files of `unified` in one order: the crate keeps them in a hash map, too.
+struct WrittenLinux<'a>(&'a oci::Linux);
+
+impl Serialize for WrittenLinux<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let resources = self.0.resources().as_ref();
+        if resources.and_then(|resources| resources.unified().as_ref()).is_none() {
+            return self.0.serialize(serializer);
+        }
+        let mut written = serde_json::to_value(self.0).map_err(serde::ser::Error::custom)?;
+        if let Some(Value::Object(files)) = written.pointer_mut("/resources/unified") {
+            files.sort_keys();
+        }
+        written.serialize(serializer)
+    }
 }
 
 #[derive(Serialize)]
@@ -220,7 +246,7 @@ pub(super) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::
         mounts: spec.mounts(),
         process,
         hostname: spec.hostname().as_deref(),
-        linux: spec.linux(),
+        linux: spec.linux().as_ref().map(WrittenLinux),
     };
     written.serialize(serializer)
 }

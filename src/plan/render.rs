@@ -1,7 +1,7 @@
 //! A plan for a reader: as text for a person, as JSON for a program. Says only what the plan says.
 
 use crate::plan::step::{
-    ExitPolicy, Forward, Launch, Plan, Planned, Role, Step, StepId, Until, VolumeContent,
+    ExitPolicy, Forward, Launch, Limits, Plan, Planned, Role, Step, StepId, Until, VolumeContent,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -136,7 +136,10 @@ fn details(step: &Step) -> Vec<String> {
         Step::PinNamespaces { pins } => {
             pins.iter().map(|(kind, pin)| format!("{kind:<4} {}", pin.display())).collect()
         }
-        Step::CreateContainer(launch) => created(launch),
+        Step::CreateContainer(launch) => {
+            created(launch).into_iter().chain(bounds(&launch.limits)).collect()
+        }
+        Step::MakeCgroup { limits, .. } => bounds(limits).collect(),
         _ => Vec::new(),
     }
 }
@@ -162,6 +165,13 @@ fn created(launch: &Launch) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Each file of a cgroup that is written, with its value.
+fn bounds(limits: &Limits) -> impl Iterator<Item = String> {
+    let legacy = limits.legacy.iter().flat_map(|of| &of.files);
+    let files = limits.files.iter().chain(legacy);
+    files.map(|(file, value)| format!("limit {file} = {value}"))
 }
 
 /// As one would type it in a shell.
@@ -208,7 +218,7 @@ impl fmt::Display for Step {
                 write!(f, "make the machine's network {} {}", network.bridge, network.gateway)
             }
             Self::MountPodTmpfs { at } => write!(f, "mount the pod's tmpfs {}", at.display()),
-            Self::MakeCgroup { cgroup } => write!(f, "make cgroup {}", cgroup.display()),
+            Self::MakeCgroup { cgroup, .. } => write!(f, "make cgroup {}", cgroup.display()),
             Self::StartInfra(infra) if infra.namespaces.is_empty() => f.write_str("start infra"),
             Self::StartInfra(infra) => {
                 write!(f, "start infra with new {}", words(&infra.namespaces))

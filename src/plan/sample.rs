@@ -1,7 +1,7 @@
 //! Pods and machines built by hand, for the tests of the planner alone.
 
 use crate::names::ContainerName;
-use crate::plan::facts::{CallerFacts, Directories, HostFacts, NetworkFacts};
+use crate::plan::facts::{CallerFacts, CgroupFacts, Directories, HostFacts, NetworkFacts};
 use crate::spec::model::*;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(super) fn container() -> Container {
         devices: Vec::new(),
         ulimits: [].into(),
         oom_score_adj: None,
+        resources: Resources::default(),
         hostname: "c".into(),
         ports: Vec::new(),
         depends_on: [].into(),
@@ -47,6 +48,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         ports: Vec::new(),
         sysctls: [].into(),
         shm_size: 64 << 20,
+        resources: Resources::default(),
         volumes: [].into(),
         containers: containers
             .iter()
@@ -85,6 +87,7 @@ pub(super) fn facts() -> HostFacts {
             netns: "/run/netns".into(),
         },
         caller: CallerFacts::default(),
+        cgroups: CgroupFacts::default(),
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".into(),
         host_mounts: Vec::new(),

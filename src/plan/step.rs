@@ -3,8 +3,9 @@
 
 use crate::names::{ContainerName, IfName, PodId, PodName};
 use crate::plan::facts::Subnet;
+use crate::spec::quantity;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -91,7 +92,12 @@ pub enum Step {
     /// A small tmpfs for the pod's pins, generated files and shared memory.
     MountPodTmpfs { at: PathBuf },
     /// `podspec/<id>` of the v2 hierarchy, which every process of the pod is born below.
-    MakeCgroup { cgroup: PathBuf },
+    MakeCgroup {
+        cgroup: PathBuf,
+        /// Of the whole pod. The controllers are enabled for the cgroups below it, too.
+        #[serde(default, skip_serializing_if = "Limits::is_none")]
+        limits: Limits,
+    },
     /// The process that holds the shared namespaces.
     StartInfra(Infra),
     /// Gives infra's namespaces names that outlive it; `net` goes where `ip netns` looks.
@@ -168,6 +174,55 @@ pub enum Namespace {
     Mnt,
 }
 
+/// What bounds a cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Of the v2 hierarchy.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub controllers: BTreeSet<String>,
+    /// Files of the v2 hierarchy and what is written to them, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(String, String)>,
+    /// A cgroup of the same path in each of these v1 hierarchies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legacy: Vec<LegacyLimits>,
+}
+
+/// What bounds a cgroup of a v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegacyLimits {
+    pub mount: PathBuf,
+    pub controller: String,
+    /// None: processes are counted there for the sake of the pod's limit.
+    pub files: Vec<(String, String)>,
+}
+
+impl Limits {
+    pub fn is_none(&self) -> bool {
+        self.controllers.is_empty() && self.files.is_empty() && self.legacy.is_empty()
+    }
+
+    /// How much memory, as one writes it; None: any.
+    pub fn memory(&self) -> Option<String> {
+        let legacy = self.legacy.iter().flat_map(|of| &of.files);
+        let mut files = self.files.iter().chain(legacy);
+        let is_memory = |file: &str| ["memory.max", "memory.limit_in_bytes"].contains(&file);
+        let bytes = files.find_map(|(file, value)| is_memory(file).then(|| value.parse().ok())?);
+        bytes.map(quantity::written)
+    }
+
+    /// Takes over the controllers and hierarchies of others, without their values.
+    pub fn join(&mut self, others: &Self) {
+        self.controllers.extend(others.controllers.iter().cloned());
+        for other in &others.legacy {
+            if !self.legacy.iter().any(|known| known.mount == other.mount) {
+                self.legacy.push(LegacyLimits { files: Vec::new(), ..other.clone() });
+            }
+        }
+    }
+}
+
 /// A veth pair and what is behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
@@ -238,6 +293,8 @@ pub struct Launch {
     pub role: Role,
     /// Below the mount of the v2 hierarchy, without a leading `/`.
     pub cgroup: PathBuf,
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// The OCI runtime spec, complete: namespaces by path, mounts, process, capabilities.
     #[serde(serialize_with = "crate::plan::oci::serialize")]
     pub oci: Box<oci_spec::runtime::Spec>,

@@ -65,10 +65,11 @@ pub(super) fn become_container(
     channel: BorrowedFd<'_>,
 ) -> Result<Infallible, SandboxError> {
     let stdio = [order.stdin, Some(order.stdout), Some(order.stderr)];
+    let joined = super::join_cgroups(order.join);
     // At once: a sibling's channel or FIFO held here would hide that sibling's end.
     let kept = keep_only(stdio, &[channel]).at(Stage::Stdio, "of the container")?;
     let [channel] = &kept[..] else { return Err(SandboxError::unsupported("channel")) };
-    last_word(channel, set_up(order, namespaces, channel.as_fd()))
+    last_word(channel, joined.and_then(|()| set_up(order, namespaces, channel.as_fd())))
 }
 
 fn set_up(

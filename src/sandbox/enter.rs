@@ -25,6 +25,8 @@ pub struct Entry<'a> {
     pub target: BorrowedFd<'a>,
     pub process: &'a Process,
     pub cgroup: BorrowedFd<'a>,
+    /// As [`Order::join`](super::Order::join).
+    pub join: &'a [OwnedFd],
     /// A new terminal of the container's devpts is stdin, stdout and stderr.
     pub terminal: bool,
     /// /dev/null where None.
@@ -64,9 +66,10 @@ pub fn enter(entry: &Entry<'_>) -> Result<Entered, SandboxError> {
 fn become_entered(entry: &Entry<'_>, channel: BorrowedFd<'_>) -> Result<Infallible, SandboxError> {
     guard(Some(Signal::KILL)).at(Stage::Identity, "dumpable")?;
     let stdio = [entry.stdin, entry.stdout, entry.stderr];
+    let joined = super::join_cgroups(entry.join);
     let kept = keep_only(stdio, &[channel, entry.target]).at(Stage::Stdio, "of the container")?;
     let [channel, target] = &kept[..] else { return Err(SandboxError::unsupported("channel")) };
-    last_word(channel, join(entry, channel.as_fd(), target.as_fd()))
+    last_word(channel, joined.and_then(|()| join(entry, channel.as_fd(), target.as_fd())))
 }
 
 fn join(

@@ -59,6 +59,8 @@ pub struct Order<'a> {
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub cgroup: BorrowedFd<'a>,
+    /// `tasks` of further cgroups, of v1, which the process joins itself.
+    pub join: &'a [OwnedFd],
 }
 
 /// A process that sets itself up, to be waited for by its pidfd.
@@ -109,6 +111,13 @@ fn after_clone(
             Ok(child)
         }
     }
+}
+
+/// In the child, before anything else: the cgroup namespace that it makes shows where it is by then. v1 moves
+/// the thread that writes, and the child has no other.
+fn join_cgroups(join: &[OwnedFd]) -> Result<(), SandboxError> {
+    let written = join.iter().try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop));
+    written.at(Stage::Limit, "cgroup v1")
 }
 
 /// A panic must not unwind into the parent's half of the program.

@@ -64,6 +64,7 @@ impl Bench {
             stdout: fd,
             stderr: fd,
             cgroup: self.cgroup.fd(),
+            join: &[],
         })
     }
 
@@ -559,6 +560,7 @@ fn a_further_process_sees_what_the_container_sees() {
         target: target.pidfd.as_fd(),
         process: oci.process().as_ref().unwrap(),
         cgroup: bench.cgroup.fd(),
+        join: &[],
         terminal: false,
         stdin: None,
         stdout: Some(write.as_fd()),
@@ -589,6 +591,7 @@ fn entering_tells_apart_what_is_missing() {
             target: target.pidfd.as_fd(),
             process: oci.process().as_ref().unwrap(),
             cgroup: bench.cgroup.fd(),
+            join: &[],
             terminal: false,
             stdin: None,
             stdout: None,
@@ -619,6 +622,7 @@ fn a_terminal_is_the_containers_own() {
         target: target.pidfd.as_fd(),
         process: oci.process().as_ref().unwrap(),
         cgroup: bench.cgroup.fd(),
+        join: &[],
         terminal: true,
         stdin: None,
         stdout: None,

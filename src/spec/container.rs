@@ -9,7 +9,8 @@ use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
-    depends, device, image, init, limits, probes, publish, quantity, rights, signal, volume,
+    depends, device, image, init, limits, probes, publish, quantity, resources, rights, signal,
+    volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -115,6 +116,7 @@ impl One<'_> {
         let mounts = volume::mounts(raw.volumes.as_ref(), self.node, checks);
         let devices = device::devices(raw.devices.as_ref(), self.node, checks);
         let ulimits = limits::ulimits(raw.ulimits.as_ref(), self.node, checks);
+        let resources = resources::resources(raw.resources.as_deref(), self.node, checks);
         let namespaces = self.namespaces(checks);
         let hostname = self.hostname(&namespaces, checks);
         let mut ports = self.ports(&namespaces, checks);
@@ -145,6 +147,7 @@ impl One<'_> {
             devices,
             ulimits,
             oom_score_adj: raw.oom_score_adj,
+            resources,
             hostname,
             ports,
             depends_on: IndexMap::new(),
@@ -161,7 +164,6 @@ impl One<'_> {
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
         probes::check(self.raw, self.node, checks);
-        probes::resources(self.raw.resources.as_deref(), self.node, checks);
         rights::security(self.word, self.raw, self.node, checks);
         checks.later(
             self.node,
@@ -173,7 +175,6 @@ impl One<'_> {
                 "readinessProbe",
                 "livenessProbe",
                 "lifecycle",
-                "resources",
                 "security",
             ],
         );

@@ -88,8 +88,8 @@ impl<'a> Written<'a> {
         let path = volume::host_path(word, &place, checks)?;
         let (target, at) = self.target.unwrap_or_else(|| (word, place.clone()));
         let inside = target_of(target, &at, checks);
-        let access = self.access.is_none_or(|(access, place)| is_whole(access, place, checks));
-        let target = inside.filter(|_| access)?;
+        let access = access_of(self.access, checks);
+        let (target, access) = inside.zip(access)?;
         let name = target.strip_prefix("/dev").ok().and_then(Path::to_str).unwrap_or_default();
         if STANDARD.contains(&name) && target != path {
             let message = format!("`{}` is what every container has already", target.display());
@@ -97,7 +97,7 @@ impl<'a> Written<'a> {
             checks.report(problem.help("give the device another name inside"));
             return None;
         }
-        Some(Device { path, target })
+        Some(Device { path, target, access })
     }
 }
 
@@ -124,19 +124,16 @@ fn target_of(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Optio
     good.then_some(path)
 }
 
-/// Reading and writing, which is what a node gives. Less is for the devices controller.
-fn is_whole(word: &str, place: Range<usize>, checks: &mut Checks<'_>) -> bool {
+/// To read, to write, to make nodes of it: `rwm` where the file says nothing, as podman has it.
+fn access_of(written: Option<(&str, Range<usize>)>, checks: &mut Checks<'_>) -> Option<String> {
+    let Some((word, place)) = written else { return Some("rwm".to_owned()) };
     let known = |c: char| matches!(c, 'r' | 'w' | 'm');
     let twice = word.char_indices().any(|(at, c)| word[..at].contains(c));
     if word.is_empty() || !word.chars().all(known) || twice {
         let message = format!("`{word}` is no access to a device");
         let problem = Problem::error("P0473", message, place, "here");
         checks.report(problem.help("write `rw`: letters of `rwm`, each once"));
-        return false;
+        return None;
     }
-    if !(word.contains('r') && word.contains('w')) {
-        checks.not_yet(format!("a device with the access `{word}`, less than `rw`,"), place);
-        return false;
-    }
-    true
+    Some("rwm".chars().filter(|c| word.contains(*c)).collect())
 }

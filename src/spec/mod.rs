@@ -20,6 +20,7 @@ pub mod publish;
 pub mod quantity;
 pub mod raw;
 mod reference;
+mod resources;
 mod rights;
 pub mod schema;
 pub mod share;

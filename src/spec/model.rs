@@ -27,6 +27,8 @@ pub struct PodSpec {
     pub sysctls: IndexMap<String, String>,
     /// Bytes of the shared /dev/shm.
     pub shm_size: u64,
+    /// Of all containers together.
+    pub resources: Resources,
     pub volumes: IndexMap<VolumeName, Volume>,
     /// `initContainers` first, then `containers`, each in the order of the file.
     pub containers: IndexMap<ContainerName, Container>,
@@ -144,6 +146,7 @@ pub struct Container {
     pub ulimits: IndexMap<Rlimit, Ulimit>,
     /// None: as the caller's.
     pub oom_score_adj: Option<i32>,
+    pub resources: Resources,
     /// The host name where uts is not shared; the container's name where the file has none.
     pub hostname: String,
     /// Ports that lead to this container's own network namespace; empty where it shares the pod's.
@@ -207,13 +210,15 @@ pub enum MountSource {
     },
 }
 
-/// A device of the host, to be read and written.
+/// A device of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// On the host; absolute.
     pub path: PathBuf,
     /// In the container, below /dev; normal, and nothing that podspec puts there.
     pub target: PathBuf,
+    /// Letters of `rwm`, in this order; never empty.
+    pub access: String,
 }
 
 /// What of a process can be limited (getrlimit(2)), by the names that ulimits have in compose.
@@ -270,6 +275,52 @@ impl fmt::Display for Rlimit {
 pub struct Ulimit {
     pub soft: i64,
     pub hard: i64,
+}
+
+/// Limits that cgroups carry; None: no limit of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Bytes.
+    pub memory: Option<u64>,
+    pub memory_swap: Option<Swap>,
+    /// Of processor time, at least 0.01.
+    pub cpus: Option<f64>,
+    /// From 1 to 10000, beside others of 100.
+    pub cpu_weight: Option<u32>,
+    /// As cpuset(7) lists them.
+    pub cpuset: Option<String>,
+    /// None of a container: 2048, where the controller is there.
+    pub pids: Option<u64>,
+    pub io: Option<Io>,
+}
+
+/// Memory and swap together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Swap {
+    /// Bytes, at least as many as of memory.
+    Most(u64),
+    Unlimited,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Io {
+    /// From 1 to 10000, beside others of 100.
+    pub weight: Option<u32>,
+    /// By the block device's path on the host; absolute.
+    pub devices: IndexMap<PathBuf, IoLimits>,
+}
+
+/// Bytes and operations in a second, each at least 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IoLimits {
+    pub read_bps: Option<u64>,
+    pub write_bps: Option<u64>,
+    pub read_iops: Option<u64>,
+    pub write_iops: Option<u64>,
 }
 
 /// What of the other container must have happened before this one starts.

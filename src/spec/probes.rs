@@ -1,8 +1,8 @@
-//! Probes, hooks and limits of a container: their values, as far as the file alone can tell.
+//! Probes and hooks of a container: their values, as far as the file alone can tell.
 
 use super::problem::Problem;
 use super::quantity;
-use super::raw::{Hook, HttpProbe, Probe, RawContainer, Resources, Span};
+use super::raw::{Hook, HttpProbe, Probe, RawContainer, Span};
 use super::tree::Node;
 use super::validate::Checks;
 
@@ -75,67 +75,5 @@ fn path(http: Option<&HttpProbe>, node: &Node, checks: &mut Checks<'_>) {
         let message = format!("`{word}` is not the path of a request");
         let problem = Problem::error("P0481", message, place.span.clone(), "no `/` at its head");
         checks.report(problem.help(format!("write `/{word}`")));
-    }
-}
-
-/// Checks the limits of a container or of a pod.
-pub(super) fn resources(raw: Option<&Resources>, node: &Node, checks: &mut Checks<'_>) {
-    let (Some(raw), Some(node)) = (raw, node.get("resources")) else { return };
-    let memory = match (&raw.memory, node.get("memory")) {
-        (Some(size), Some(place)) => {
-            checks.quantity("P0411", quantity::size(&size.0), place.span.clone())
-        }
-        _ => None,
-    };
-    if let (Some(size), Some(place)) = (&raw.memory_swap, node.get("memorySwap"))
-        && size.0 != "-1"
-    {
-        let swap = checks.quantity("P0411", quantity::size(&size.0), place.span.clone());
-        if let (Some(swap), Some(memory), Some(first)) = (swap, memory, node.get("memory"))
-            && swap < memory
-        {
-            let message = "`memorySwap` is memory and swap together, and this is less than memory";
-            let problem = Problem::error("P0482", message, place.span.clone(), "less than");
-            checks.report(
-                problem
-                    .also(first.span.clone(), "this")
-                    .help("write as much as `memory` for no swap, or -1 for any"),
-            );
-        }
-    }
-    if let (Some(cpus), Some(place)) = (raw.cpus, node.get("cpus"))
-        && !(cpus > 0.0 && cpus.is_finite())
-    {
-        let message = format!("`cpus` is a number above 0, and this is {cpus}");
-        let problem = Problem::error("P0483", message, place.span.clone(), "here");
-        checks.report(problem.help("`0.5` is half of one processor, `2` are two"));
-    }
-    if let (Some(set), Some(place)) = (&raw.cpuset, node.get("cpuset"))
-        && !is_cpuset(&set.0)
-    {
-        let message = format!("`{}` is no list of processors", set.0);
-        let problem = Problem::error("P0484", message, place.span.clone(), "here");
-        checks.report(problem.help("numbers and ranges between commas, such as `0-2,4`"));
-    }
-}
-
-fn is_cpuset(word: &str) -> bool {
-    let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
-    word.split(',').all(|part| match part.split_once('-') {
-        Some((first, last)) => {
-            number(first).zip(number(last)).is_some_and(|(first, last)| first <= last)
-        }
-        None => number(part).is_some(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_processors() {
-        assert!(["0", "0-2,4", "7,1-1"].iter().all(|word| is_cpuset(word)));
-        assert!(["", "a", "2-0", "1,,2", "-1", "1-", "+1"].iter().all(|word| !is_cpuset(word)));
     }
 }

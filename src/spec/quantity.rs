@@ -53,6 +53,16 @@ fn times(digits: &str, unit: u64) -> Option<u64> {
     whole.checked_add(u64::try_from(part).ok()?)
 }
 
+/// `64Mi` where it is a whole number of the largest unit that divides it, as one would write it.
+pub fn written(bytes: u64) -> String {
+    for (unit, factor) in [("Gi", 1u64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
+        if bytes > 0 && bytes.is_multiple_of(factor) {
+            return format!("{}{unit}", bytes / factor);
+        }
+    }
+    bytes.to_string()
+}
+
 /// Bytes: `64Mi`, `1.5G`, `4096`.
 pub fn size(word: &str) -> Result<u64, Mistake> {
     const FORMS: &str =

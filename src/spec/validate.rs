@@ -7,7 +7,7 @@ use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, init, limits, probes, share, volume};
+use super::{Context, Pod, container, init, limits, resources, share, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::collections::{HashMap, HashSet};
@@ -165,7 +165,7 @@ pub(super) fn pod(
     };
     let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
     checks.volumes.extend(lost.iter().map(String::as_str));
-    checks.later(node, &["userns", "time", "secrets", "resources"]);
+    checks.later(node, &["userns", "time", "secrets"]);
     checks.network = network(raw, node, &mut checks);
     let hostname = pod_hostname(raw, node, &mut checks);
     let labels = labels(raw, node, &mut checks);
@@ -177,7 +177,7 @@ pub(super) fn pod(
     let volumes = volumes(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
     publish::warn_of_refused_ports(raw, node, &mut checks);
-    probes::resources(raw.resources.as_ref(), node, &mut checks);
+    let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
     publish::listeners(&mut checks);
     let (network, published) = (checks.network, checks.ports);
@@ -192,6 +192,7 @@ pub(super) fn pod(
         ports,
         sysctls,
         shm_size,
+        resources,
         volumes,
         containers,
         exit_policy: init::exit_policy(raw),

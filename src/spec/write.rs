@@ -2,6 +2,7 @@
 //! `PodSpec` again, on any machine and in any directory: variables are replaced, paths are absolute.
 
 use super::model::*;
+use super::quantity;
 use super::signal;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -22,6 +23,7 @@ pub fn document(spec: &PodSpec) -> Value {
         ports,
         sysctls,
         shm_size,
+        resources: limits,
         volumes,
         containers,
         exit_policy,
@@ -41,6 +43,7 @@ pub fn document(spec: &PodSpec) -> Value {
     if share.contains(&Shared::Ipc) {
         pod.insert("shmSize".to_owned(), size(*shm_size));
     }
+    put(&mut pod, "resources", resources(limits));
     let named = volumes.iter().map(|(name, of)| (name.to_string(), volume(of)));
     put(&mut pod, "volumes", Value::Object(named.collect()));
     let list = |of_main| {
@@ -81,6 +84,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         devices,
         ulimits,
         oom_score_adj,
+        resources: bounds,
         hostname,
         ports,
         depends_on,
@@ -108,6 +112,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     let limits = ulimits.iter().map(|(kind, limit)| (kind.to_string(), json!(limit)));
     put(&mut map, "ulimits", Value::Object(limits.collect()));
     put(&mut map, "oomScoreAdj", json!(oom_score_adj));
+    put(&mut map, "resources", resources(bounds));
     if !spec.shares(container, Shared::Uts) {
         map.insert("hostname".to_owned(), text(hostname));
     }
@@ -193,8 +198,48 @@ fn mount(mount: &Mount) -> Value {
 }
 
 fn device(device: &Device) -> Value {
-    let Device { path: at, target } = device;
-    json!({ "path": path(at), "target": path(target) })
+    let Device { path: at, target, access } = device;
+    json!({ "path": path(at), "target": path(target), "access": access })
+}
+
+fn resources(resources: &Resources) -> Value {
+    let Resources { memory, memory_swap, cpus, cpu_weight, cpuset, pids, io } = resources;
+    let mut map = Map::new();
+    put(&mut map, "memory", json!(memory.map(size)));
+    put(
+        &mut map,
+        "memorySwap",
+        match memory_swap {
+            None => Value::Null,
+            Some(Swap::Unlimited) => json!(-1),
+            Some(Swap::Most(bytes)) => size(*bytes),
+        },
+    );
+    put(&mut map, "cpus", json!(cpus));
+    put(&mut map, "cpuWeight", json!(cpu_weight));
+    put(&mut map, "cpuset", json!(cpuset));
+    put(&mut map, "pids", json!(pids));
+    put(&mut map, "io", io.as_ref().map_or(Value::Null, disks));
+    Value::Object(map)
+}
+
+fn disks(io: &Io) -> Value {
+    let Io { weight, devices } = io;
+    let of = |limits: &IoLimits| {
+        let IoLimits { read_bps, write_bps, read_iops, write_iops } = limits;
+        let mut map = Map::new();
+        put(&mut map, "readBps", json!(read_bps.map(size)));
+        put(&mut map, "writeBps", json!(write_bps.map(size)));
+        put(&mut map, "readIops", json!(read_iops));
+        put(&mut map, "writeIops", json!(write_iops));
+        Value::Object(map)
+    };
+    let devices =
+        devices.iter().map(|(at, limits)| (at.to_string_lossy().into_owned(), of(limits)));
+    let mut map = Map::new();
+    put(&mut map, "weight", json!(weight));
+    put(&mut map, "devices", Value::Object(devices.collect()));
+    Value::Object(map)
 }
 
 fn name_or_id(who: &NameOrId) -> String {
@@ -219,14 +264,10 @@ fn restart_word(restart: Restart) -> String {
     }
 }
 
-/// `64Mi` where it is a whole number of the largest unit that divides it.
+/// A number where no unit divides it.
 fn size(bytes: u64) -> Value {
-    for (unit, factor) in [("Gi", 1u64 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)] {
-        if bytes > 0 && bytes.is_multiple_of(factor) {
-            return json!(format!("{}{unit}", bytes / factor));
-        }
-    }
-    json!(bytes)
+    let word = quantity::written(bytes);
+    if word.ends_with('i') { json!(word) } else { json!(bytes) }
 }
 
 /// `1m30s`, exact to the nanosecond.
@@ -249,7 +290,6 @@ fn span(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::quantity;
 
     #[test]
     fn quantities_are_exact() {

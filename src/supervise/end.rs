@@ -7,6 +7,7 @@ use super::pod::{Fall, Pod, Verdict};
 use super::protocol::{Event, chain};
 use crate::cgroup::Cgroup;
 use crate::exec::ExecError;
+use crate::exec::launch;
 use crate::exec::undo::undo;
 use crate::plan::step::{Launch, Step};
 use crate::sandbox::{self, Report};
@@ -29,11 +30,39 @@ impl Pod<'_> {
         self.events.forget(created.child.pidfd.as_fd());
         self.events.forget(created.child.channel.as_fd());
         let code = exit_code(created.child.pidfd.as_fd());
+        let memory = self.ran_out_of_memory(index, code);
         let container = self.life.container(index);
         if self.life.is_first_start(index) && !container.has_begun() {
-            self.container_failed(index, &ExecError::DiedInSetUp { code });
+            let error = match &memory {
+                Some(limit) => ExecError::TooLittleMemory { limit: limit.clone() },
+                None => ExecError::DiedInSetUp { code },
+            };
+            self.container_failed(index, &error);
+        }
+        if let Some(limit) = memory {
+            let cause = format!("killed (out of memory, {limit})");
+            self.tell_life(life::Event::Because(index, cause));
         }
         self.tell_life(life::Event::Ended(index, code));
+    }
+
+    /// Whose limit it was, where the kernel killed the first process because memory was out.
+    fn ran_out_of_memory(&self, index: usize, code: i32) -> Option<String> {
+        let (launch, created) = (self.launch(index)?, self.units[index].created.as_ref()?);
+        if code != 128 + libc::SIGKILL {
+            return None;
+        }
+        let found = launch::out_of_memory(launch, created);
+        let of_pod = self.plan.steps.iter().find_map(|planned| match &planned.step {
+            Step::MakeCgroup { limits, .. } => limits.memory(),
+            _ => None,
+        });
+        let own = launch.limits.memory().filter(|_| found.own_limit || of_pod.is_none());
+        (found.kills > 0).then(|| match (own, of_pod) {
+            (Some(own), _) => format!("limit {own}"),
+            (None, Some(of_pod)) => format!("the pod's limit {of_pod}"),
+            (None, None) => "of the machine".to_owned(),
+        })
     }
 
     /// Ends what outlived the first process.

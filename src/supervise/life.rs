@@ -98,6 +98,8 @@ pub struct Container {
     pub code: Option<i32>,
     /// Why it can never start, or could not start again.
     pub problem: Option<String>,
+    /// What ended its last run, where its exit code does not say.
+    cause: Option<String>,
     /// Starts by its policy since a user started it.
     pub restarts: u32,
     policy: Restart,
@@ -132,6 +134,8 @@ pub enum Event {
     Runs(usize),
     /// It could not be set up, or its program could not begin.
     Failed(usize, String),
+    /// Why its first process is about to be told ended.
+    Because(usize, String),
     /// Its first process ended.
     Ended(usize, i32),
     /// None of its processes is left.
@@ -221,6 +225,7 @@ impl Container {
             phase: Phase::Waiting,
             code: None,
             problem: None,
+            cause: None,
             restarts: 0,
             policy: launch.restart,
             patience: launch.stop_timeout,
@@ -296,14 +301,14 @@ impl Container {
         match (&self.problem, self.asked) {
             (Some(problem), _) => Some(problem.clone()),
             (None, Some(asked)) if asked.by != By::User => Some(asked.by.words().to_owned()),
-            _ => None,
+            _ => self.cause.clone(),
         }
     }
 
     /// A user starts it: what was before counts no more.
     fn renew(&mut self) {
         self.phase = Phase::Waiting;
-        (self.asked, self.deadline, self.problem) = (None, None, None);
+        (self.asked, self.deadline, self.problem, self.cause) = (None, None, None, None);
         (self.restarts, self.tries, self.killed, self.began) = (0, 0, false, None);
         self.lost = false;
     }
@@ -402,6 +407,7 @@ impl Life {
             Event::Ready(index) => self.ready(index),
             Event::Runs(index) => self.runs(index),
             Event::Failed(index, problem) => drop(self.containers[index].problem.replace(problem)),
+            Event::Because(index, cause) => drop(self.containers[index].cause.replace(cause)),
             Event::Ended(index, code) => self.first_process_ended(index, code),
             Event::Emptied(index) => self.emptied(index),
             Event::Deaf(index) => self.kill(index, "it does not handle its stop signal as PID 1"),
@@ -527,6 +533,7 @@ impl Life {
                     container.tries += 1;
                     container.phase = Phase::Creating;
                     (container.began, container.problem, container.killed) = (None, None, false);
+                    container.cause = None;
                     self.acts.push(Act::Create(index));
                 }
             }
@@ -827,7 +834,10 @@ fn in_vain_because(cause: &Container) -> String {
         (Some(problem), _) if cause.lost => problem.clone(),
         (Some(problem), _) => format!("`{name}` did not complete: {problem}"),
         _ if cause.asked.is_some() => format!("`{name}` was stopped"),
-        (None, Some(code)) => format!("`{name}` did not complete: exit code {code}"),
+        (None, Some(code)) => match &cause.cause {
+            Some(why) => format!("`{name}` did not complete: {why}"),
+            None => format!("`{name}` did not complete: exit code {code}"),
+        },
         (None, None) => format!("`{name}` did not complete"),
     }
 }

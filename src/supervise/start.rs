@@ -73,6 +73,9 @@ impl Pod<'_> {
                 if let Some(index) = self.index_of(step) {
                     self.take_container(index, *created);
                 }
+                if let Step::CreateContainer(launch) = step {
+                    launch::prepare_devices(&mut self.machine.devices, launch);
+                }
             }
             Begun::Release(_) => {
                 if let Some(index) = self.index_of(step) {
@@ -205,8 +208,22 @@ impl Pod<'_> {
     }
 
     fn container_ready(&mut self, index: usize) {
+        if let Err(error) = self.bound_devices(index) {
+            return self.container_failed(index, &error);
+        }
         self.tell_step_done(self.life.container(index).create);
         self.tell_life(life::Event::Ready(index));
+    }
+
+    fn bound_devices(&mut self, index: usize) -> Result<(), ExecError> {
+        let plan = self.plan.clone();
+        let step = &plan.steps[self.life.container(index).create].step;
+        match (step, &self.units[index].created) {
+            (Step::CreateContainer(launch), Some(created)) => {
+                launch::bound_devices(&mut self.machine.devices, launch, created)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its program runs: the channel was closed by execve.

@@ -1,6 +1,7 @@
 //! The only `unsafe` of the program: system calls that nix and rustix lack, one file per topic, each
 //! function one call with a safe signature. No policy here, and nothing of podspec's own words.
 
+pub mod bpf;
 pub mod clone;
 pub mod cpus;
 pub mod descriptors;

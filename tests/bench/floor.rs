@@ -242,6 +242,7 @@ fn create(
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
+        join: &[],
     })?;
     Ok((child, out.into(), err.into()))
 }

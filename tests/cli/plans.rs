@@ -3,7 +3,10 @@
 
 use super::{cases, compare, load};
 use podspec::draw;
-use podspec::plan::facts::{CallerFacts, ContainerFacts, Directories, HostFacts, NetworkFacts};
+use podspec::plan::facts::{
+    CallerFacts, CgroupFacts, ContainerFacts, Controller, Directories, Disk, HostFacts,
+    NetworkFacts,
+};
 use podspec::plan::{Goal, plan, render};
 use podspec::spec::Pod;
 use std::fs;
@@ -21,6 +24,14 @@ fn facts(pod: &Pod) -> HostFacts {
             netns: "/run/netns".into(),
         },
         caller: CallerFacts::default(),
+        cgroups: CgroupFacts {
+            unified: Controller::ALL.into(),
+            swap: true,
+            cpus: "0-3".to_owned(),
+            io_weight: Some("io.weight".to_owned()),
+            disks: [("/dev/sda".into(), Disk::Whole { major: 8, minor: 0 })].into(),
+            ..CgroupFacts::default()
+        },
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".to_owned(),
         host_mounts: Vec::new(),

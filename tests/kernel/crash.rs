@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 /// A pod with something of everything that can be left behind.
 fn busy() -> Value {
-    let one =
-        json!({ "rootfs": "host", "command": ["sleep", "infinity"], "volumes": ["v:/v", "t:/t"] });
+    let one = json!({ "rootfs": "host", "command": ["sleep", "infinity"], "volumes": ["v:/v", "t:/t"],
+                "resources": { "memory": "64Mi", "cpus": 0.5, "pids": 50 } });
     let apart = json!({ "rootfs": "host", "command": ["sleep", "infinity"], "namespaces": { "net": "private" } });
     json!({
         "name": "p",
         "ports": ["8080:80", "9000-9010:9000-9010/udp"],
         "volumes": { "v": { "emptyDir": {} }, "t": { "tmpfs": "1Mi" } },
+        "resources": { "memory": "1Gi", "cpuset": "0" },
         "containers": { "a": one, "b": one, "c": apart },
     })
 }

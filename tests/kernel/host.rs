@@ -361,13 +361,19 @@ impl Host {
         elements.collect()
     }
 
-    /// Cgroups of the pods that this test has named.
+    /// Cgroups of the pods that this test has named, of v2 and of each v1 hierarchy.
     fn cgroups(&self) -> Vec<PathBuf> {
-        let Some(root) = cgroup2_root() else { return Vec::new() };
+        let text = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+        let is_cgroup = |line: &&str| line.contains(" - cgroup2 ") || line.contains(" - cgroup ");
+        let mounts = text.lines().filter(is_cgroup).filter_map(|line| line.split(' ').nth(4));
         let pods = self.pods.lock().unwrap();
         let id = |pod: &String| podspec::names::PodId::new(&self.run, &pod.parse().unwrap());
-        let paths = pods.iter().map(|pod| root.join("podspec").join(id(pod).as_str()));
-        paths.filter(|path| path.exists()).collect()
+        let ids: Vec<_> = pods.iter().map(id).collect();
+        let below = |root: &str| {
+            let root = Path::new(root).join("podspec");
+            ids.iter().map(move |id| root.join(id.as_str())).collect::<Vec<_>>()
+        };
+        mounts.flat_map(below).filter(|path| path.exists()).collect()
     }
 }
 

@@ -6,6 +6,8 @@
 mod host;
 // Ulimits, oom scores, shared memory, sysctls, devices.
 mod limits;
+// Memory, processors, processes, disks, devices: what cgroups bound.
+mod resources;
 // A user's terminal, for whatever draws or asks.
 mod terminal;
 

@@ -5,7 +5,6 @@ use crate::host::{Host, wait_for, wait_some};
 use crate::terminal::Terminal;
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
 
 /// OSC 52 (the clipboard), CSI, DEL, a C1 CSI, text turned round: whatever a terminal might obey.
 const HOSTILE: &str = "\u{1b}]52;c;aGk=\u{7}\u{1b}[2J\u{7f}\u{9b}31m\u{202e}evil\u{2066}";
@@ -113,33 +112,6 @@ fn stats_measure_each_container_and_the_network_of_the_pod() {
     assert_eq!(table.lines().count(), 4, "one sample where there is no terminal:\n{table}");
     assert!(host.podspec(["stats", "nope"]).fails(1).contains("no pod `nope`"));
     host.down("shop");
-    host.assert_clean();
-}
-
-/// Memory and tasks of a container that is in a v1 cgroup of the same path.
-#[test]
-fn stats_take_v1_controllers_where_they_count() {
-    let Some(host) = Host::new() else { return };
-    let mounted = fs::read_to_string("/proc/1/mountinfo").unwrap();
-    if !mounted.contains("/sys/fs/cgroup/pids ") {
-        // A machine of v2 alone; `usage.rs` tests the reading of v1's texts.
-        return;
-    }
-    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
-    let id = host.inspect("shop")["id"].as_str().unwrap().to_owned();
-    let pid = host.container("shop", "web")["pid"].to_string();
-    let directory = Path::new("/sys/fs/cgroup/pids/podspec").join(&id);
-    fs::create_dir_all(directory.join("web")).unwrap();
-    fs::write(directory.join("web/pids.max"), "77").unwrap();
-    host.sh(&format!("echo {pid} > {}/web/cgroup.procs", directory.display())).success();
-    let sample = json_of(&host, &["stats", "shop/web", "--format", "json"]);
-    let tasks = &sample["pods"][0]["containers"][0]["tasks"];
-    host.down("shop");
-    wait_for("the v1 cgroup to be empty", || fs::remove_dir(directory.join("web")).is_ok());
-    fs::remove_dir(&directory).unwrap();
-    // Refused where another test has one there.
-    let _ = fs::remove_dir("/sys/fs/cgroup/pids/podspec");
-    assert_eq!(*tasks, json!({ "used": 1, "limit": 77, "source": "cgroup1" }));
     host.assert_clean();
 }
 

@@ -77,6 +77,7 @@ impl World {
         };
         let loaded = spec::load(text, &context).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         let facts = HostFacts {
+            cgroups: Default::default(),
             directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
             network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
             caller: CallerFacts::default(),
