@@ -12,6 +12,13 @@ pub enum Error {
     Source { doing: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("cannot {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
+    /// Of a blob while it comes.
+    #[error("cannot read {what}")]
+    Blob { what: String, source: io::Error },
+    #[error("the layer {layer} cannot be unpacked")]
+    Layer { layer: Digest, source: super::UnpackError },
+    #[error("cannot read the archive {}", path.display())]
+    Archive { path: PathBuf, source: super::TarError },
     #[error("{what} has the digest {found}, and {wanted} was asked for")]
     Digest { what: String, wanted: Digest, found: Digest },
     #[error("{what} has {found} bytes, and {wanted} were announced")]

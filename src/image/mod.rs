@@ -5,16 +5,30 @@
 //! ```text
 //! manifest.rs   indexes and manifests, and which of them is this machine's
 //! config.rs     what an image says of its program
+//! store.rs      what is here: layers by digest, names, locks
+//! fetch.rs      from a source to the store, several layers at once
+//! stream.rs     a blob on its way: counted, hashed, decompressed    tar.rs     its entries
+//! unpack.rs     entries to a tree that overlayfs understands        local.rs   layouts and archives as sources
 //! ```
 
 mod config;
 mod error;
+mod fetch;
 mod hash;
+pub mod local;
 mod manifest;
+mod store;
+mod stream;
+mod tar;
+mod unpack;
 
 pub use config::{Config, ConfigFile, Healthcheck, read_config};
 pub use error::Error;
+pub use fetch::{Resolved, resolve};
 pub use manifest::{ACCEPTED, Compression, Descriptor, Kind, Manifest, choose};
+pub use store::{Hold, Image, Layer, Removed, Store};
+pub use tar::TarError;
+pub use unpack::{Fault, UnpackError};
 
 use crate::names::image::Digest;
 use std::io::Read;
@@ -78,3 +92,8 @@ pub trait Progress: Sync {
 
 /// Tells nobody.
 impl Progress for () {}
+
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,10 @@
-//! Who may change what: byte-range locks of one open file description (`fcntl(2)`, F_OFD_SETLK) in a
-//! file that is never unlinked, for an unlinked lock file has two holders. The kernel lets go of them
-//! when the last copy of the descriptor is closed, so no kill leaves one behind.
+//! Who may change what of the pods: byte ranges of `RUN/lock`.
 
 use super::StateError;
 use crate::names::{PodName, digest};
-use nix::fcntl::{FcntlArg, fcntl};
-use std::fs::{File, OpenOptions};
+use crate::sys::locks::LockFile;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a lock is of.
@@ -37,23 +34,12 @@ impl Range<'_> {
             Range::Life(pod) => of(b"life", pod),
         }
     }
-
-    fn flock(self, kind: i32) -> libc::flock {
-        libc::flock {
-            l_type: i16::try_from(kind).unwrap_or(0),
-            l_whence: i16::try_from(libc::SEEK_SET).unwrap_or(0),
-            l_start: self.byte(),
-            l_len: 1,
-            // fcntl(2): must be 0 for locks of an open file description.
-            l_pid: 0,
-        }
-    }
 }
 
 /// Locks held together and passed on together.
 #[derive(Debug)]
 pub struct Locks {
-    file: File,
+    file: LockFile,
     path: PathBuf,
 }
 
@@ -61,60 +47,38 @@ impl Locks {
     /// Opens `RUN/lock`, which holds nothing yet.
     pub fn open(run: &Path) -> Result<Self, StateError> {
         let path = run.join("lock");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
-            .open(&path)
+        let file = LockFile::open(&path)
             .map_err(|source| StateError::Lock { path: path.clone(), source })?;
         Ok(Self { file, path })
     }
 
     /// Takes over locks that came as a descriptor from another process.
     pub fn adopt(fd: OwnedFd) -> Self {
-        Self { file: File::from(fd), path: PathBuf::from("lock") }
+        Self { file: LockFile::adopt(fd), path: PathBuf::from("lock") }
     }
 
     /// Waits until the range is ours.
     pub fn take(&self, range: Range<'_>) -> Result<(), StateError> {
-        let lock = range.flock(libc::F_WRLCK);
-        loop {
-            match fcntl(&self.file, FcntlArg::F_OFD_SETLKW(&lock)) {
-                Ok(_) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(self.error(errno)),
-            }
-        }
+        self.file.take(range.byte()).map_err(|source| self.error(source))
     }
 
     /// Takes the range if nobody has it.
     pub fn try_take(&self, range: Range<'_>) -> Result<bool, StateError> {
-        match fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range.flock(libc::F_WRLCK))) {
-            Ok(_) => Ok(true),
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
-            Err(errno) => Err(self.error(errno)),
-        }
+        self.file.try_take(range.byte()).map_err(|source| self.error(source))
     }
 
     /// Lets go of the range, for every process that has this descriptor.
     pub fn release(&self, range: Range<'_>) -> Result<(), StateError> {
-        fcntl(&self.file, FcntlArg::F_OFD_SETLK(&range.flock(libc::F_UNLCK)))
-            .map(drop)
-            .map_err(|errno| self.error(errno))
+        self.file.release(range.byte()).map_err(|source| self.error(source))
     }
 
     /// Whether somebody else holds the range.
     pub fn is_held(&self, range: Range<'_>) -> Result<bool, StateError> {
-        let mut lock = range.flock(libc::F_WRLCK);
-        fcntl(&self.file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| self.error(errno))?;
-        Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+        self.file.is_held(range.byte()).map_err(|source| self.error(source))
     }
 
-    fn error(&self, errno: nix::errno::Errno) -> StateError {
-        StateError::Lock { path: self.path.clone(), source: errno.into() }
+    fn error(&self, source: io::Error) -> StateError {
+        StateError::Lock { path: self.path.clone(), source }
     }
 }
 

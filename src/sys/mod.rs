@@ -6,6 +6,7 @@ pub mod clone;
 pub mod cpus;
 pub mod descriptors;
 pub mod identity;
+pub mod locks;
 pub mod memory;
 pub mod mounts;
 pub mod netlink;
