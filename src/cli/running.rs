@@ -3,7 +3,7 @@
 use super::error::CliError;
 use crate::cgroup::{CgroupError, Legacy};
 use crate::names::{ContainerName, PodName};
-use crate::plan::step::{Launch, Plan, Step};
+use crate::plan::step::{Launch, Limits, Plan, Step};
 use crate::state::record::{ContainerRecord, PodRecord, Process};
 use crate::state::store::Store;
 use crate::sys::process;
@@ -35,6 +35,18 @@ pub(super) fn launch<'p>(
 pub(super) fn legacy_cgroups(launch: &Launch) -> Result<Vec<OwnedFd>, CgroupError> {
     let legacy = launch.limits.legacy.iter();
     legacy.map(|of| Legacy { mount: &of.mount, path: &launch.cgroup }.find()).collect()
+}
+
+/// What bounds the pod (None) or a container.
+pub(super) fn limits(plan: &Plan, container: Option<&ContainerName>) -> Limits {
+    let limits = plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::MakeCgroup { limits, .. } if container.is_none() => Some(limits),
+        Step::CreateContainer(launch) if Some(&launch.container) == container => {
+            Some(&launch.limits)
+        }
+        _ => None,
+    });
+    limits.cloned().unwrap_or_default()
 }
 
 /// Where the processes of infra (None) and of each container live.

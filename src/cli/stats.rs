@@ -9,7 +9,7 @@ use super::{Format, running, signals};
 use crate::cgroup::{Amount, BlockIo, Hierarchy, Pressure, Source, Usage};
 use crate::names::{ContainerName, IfName, PodName};
 use crate::net::counters::{Counters, counters};
-use crate::plan::step::{Plan, Step};
+use crate::plan::step::{Limits, Plan, Step};
 use crate::state::store::Store;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
@@ -66,6 +66,22 @@ struct Reading {
     network: Option<Counters>,
     /// Of the pod's cgroup, with infra's line.
     pressure: Option<Pressure>,
+    /// Of the pod, with infra's line.
+    bounds: Bounds,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    memory: Option<u64>,
+    tasks: Option<u64>,
+    /// Processors.
+    cpus: Option<f64>,
+}
+
+impl Bounds {
+    fn of(limits: &Limits) -> Self {
+        Self { memory: limits.memory_bytes(), tasks: limits.pids(), cpus: limits.cpus() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -108,6 +124,8 @@ struct Values {
 struct Cpu {
     percent: f64,
     usage_microseconds: u64,
+    /// Processors.
+    limit: Option<f64>,
     source: Source,
 }
 
@@ -242,7 +260,8 @@ impl Meter<'_> {
                 Some(_) => usage.pressure,
                 None => self.pressure_of_pod(path),
             };
-            let reading = Reading { at: Instant::now(), usage, network, pressure };
+            let bounds = Bounds::of(&running::limits(plan, container));
+            let reading = Reading { at: Instant::now(), usage, network, pressure, bounds };
             readings.push((container.cloned(), reading));
         }
         Ok(readings)
@@ -301,9 +320,14 @@ fn values(before: Option<&Reading>, now: &Reading) -> Values {
         if time > 0.0 { rounded(100.0 * used / time) } else { 0.0 }
     });
     Values {
-        cpu: Cpu { percent, usage_microseconds: now.usage.cpu, source: Source::Cgroup2 },
-        memory: now.usage.memory,
-        tasks: now.usage.tasks,
+        cpu: Cpu {
+            percent,
+            usage_microseconds: now.usage.cpu,
+            limit: now.bounds.cpus,
+            source: Source::Cgroup2,
+        },
+        memory: Amount { limit: now.bounds.memory.or(now.usage.memory.limit), ..now.usage.memory },
+        tasks: Amount { limit: now.bounds.tasks.or(now.usage.tasks.limit), ..now.usage.tasks },
         block_io: now.usage.io,
         // What its end on the host receives, the pod has sent.
         network: now.network.map(|link| Network {
@@ -315,12 +339,13 @@ fn values(before: Option<&Reading>, now: &Reading) -> Values {
     }
 }
 
-/// Of a whole pod. Network and pressure are infra's line: they are the pod's already.
+/// Of a whole pod. Network, pressure and limits are infra's line: they are the pod's already.
 fn sum(all: &[(Option<&ContainerName>, Values)]) -> Option<Values> {
     let (first, more) = all.split_first()?;
     let mut total = first.1;
     if first.0.is_some() {
         (total.network, total.pressure) = (None, None);
+        (total.memory.limit, total.tasks.limit, total.cpu.limit) = (None, None, None);
     }
     for (_, values) in more {
         total.cpu.percent = rounded(total.cpu.percent + values.cpu.percent);
@@ -330,7 +355,6 @@ fn sum(all: &[(Option<&ContainerName>, Values)]) -> Option<Values> {
         total.block_io.read += values.block_io.read;
         total.block_io.written += values.block_io.written;
     }
-    (total.memory.limit, total.tasks.limit) = (None, None);
     total.cpu.source = Source::Sum;
     total.memory.source = Source::Sum;
     total.tasks.source = Source::Sum;
@@ -373,11 +397,16 @@ fn lines(sample: &Sample, width: usize, height: usize) -> Vec<String> {
 fn row(pod: &PodName, container: Option<&ContainerName>, values: &Values) -> Vec<String> {
     let dash = || "-".to_owned();
     let limit = values.memory.limit.map_or_else(dash, size);
+    let beside = |used: String, limit: Option<String>| match limit {
+        Some(limit) => format!("{used} / {limit}"),
+        None => used,
+    };
+    let most = values.cpu.limit.map(|cpus| rounded(cpus * 100.0).to_string());
     vec![
         pod.to_string(),
         container.map_or_else(dash, ToString::to_string),
-        format!("{:.1}", values.cpu.percent),
-        values.tasks.used.to_string(),
+        beside(format!("{:.1}", values.cpu.percent), most),
+        beside(values.tasks.used.to_string(), values.tasks.limit.map(|most| most.to_string())),
         format!("{} / {limit}", size(values.memory.used)),
         values
             .network
@@ -409,7 +438,7 @@ mod tests {
         let amount = Amount { used: memory, limit: None, source: Source::Proc };
         let network = Network { received: 1, sent: 2, source: "veth" };
         Values {
-            cpu: Cpu { percent: cpu, usage_microseconds: 7, source: Source::Cgroup2 },
+            cpu: Cpu { percent: cpu, usage_microseconds: 7, limit: None, source: Source::Cgroup2 },
             memory: amount,
             tasks: Amount { used: 1, ..amount },
             block_io: BlockIo { read: 5, written: 6, source: Source::Proc },
@@ -463,6 +492,7 @@ mod tests {
             usage: usage(cpu),
             network: Some(Counters { received: 1, sent: 2 }),
             pressure: None,
+            bounds: Bounds::default(),
         };
         let (before, now) = (reading(0, 1_000_000), reading(500, 1_250_000));
         let values = |before, now| super::values(before, now).cpu.percent;

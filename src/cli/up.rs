@@ -12,11 +12,12 @@ use super::target::{is_supervised, read};
 use crate::host;
 use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::facts::{Directories, ForeignChain, HostFacts};
-use crate::plan::step::{Connection, Plan, Protocol, Role, Step};
+use crate::plan::step::{Connection, Launch, Plan, Protocol, Step};
 use crate::plan::{self, Goal, Observed, PlanError};
 use crate::spec;
-use crate::spec::model::PodSpec;
+use crate::spec::model::{Container, PodSpec, Resources};
 use crate::spec::problem::Problem;
+use crate::spec::write;
 use crate::state::journal::Header;
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{
@@ -27,6 +28,7 @@ use crate::supervise::control;
 use crate::supervise::protocol::{Handover, Request};
 use crate::supervise::spawn::{self, Supervisor};
 use crate::supervise::wire::Wire;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -513,11 +515,11 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             _ => None,
         })
         .collect();
-    let roles: BTreeMap<&ContainerName, Role> = plan
+    let launches: BTreeMap<&ContainerName, &Launch> = plan
         .steps
         .iter()
         .filter_map(|planned| match &planned.step {
-            Step::CreateContainer(launch) => Some((&launch.container, launch.role)),
+            Step::CreateContainer(launch) => Some((&launch.container, &**launch)),
             _ => None,
         })
         .collect();
@@ -543,12 +545,14 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             mac: connection.mac.map(|byte| format!("{byte:02x}")).join(":"),
         }),
         ports: ports(plan),
+        resources: write::limits(&spec.resources),
         containers: spec
             .containers
-            .keys()
-            .map(|name| ContainerRecord {
+            .iter()
+            .map(|(name, container)| ContainerRecord {
                 name: name.clone(),
-                role: roles.get(name).copied().unwrap_or_default(),
+                role: launches.get(name).map(|launch| launch.role).unwrap_or_default(),
+                resources: limits_of(container, launches.get(name)),
                 status: ContainerStatus::Waiting,
                 pid: None,
                 start_time: None,
@@ -561,6 +565,14 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             })
             .collect(),
     }
+}
+
+/// Those of the file, and the number of processes that it has been given.
+fn limits_of(container: &Container, launch: Option<&&Launch>) -> Value {
+    let linux = launch.and_then(|launch| launch.oci.linux().as_ref());
+    let given = linux.and_then(|linux| linux.resources().as_ref()?.pids().as_ref());
+    let pids = given.and_then(|pids| u64::try_from(pids.limit()).ok());
+    write::limits(&Resources { pids, ..container.resources.clone() })
 }
 
 /// The ports that the file leaves open, host port 0. Both lists are in the order of the file.

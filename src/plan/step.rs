@@ -205,11 +205,34 @@ impl Limits {
 
     /// How much memory, as one writes it; None: any.
     pub fn memory(&self) -> Option<String> {
+        self.memory_bytes().map(quantity::written)
+    }
+
+    pub fn memory_bytes(&self) -> Option<u64> {
+        self.number(&["memory.max", "memory.limit_in_bytes"])
+    }
+
+    pub fn pids(&self) -> Option<u64> {
+        self.number(&["pids.max"])
+    }
+
+    /// How many processors.
+    pub fn cpus(&self) -> Option<f64> {
+        let words = self.value(&["cpu.max"]).and_then(|both| both.split_once(' '));
+        let of_v1 =
+            || Some((self.value(&["cpu.cfs_quota_us"])?, self.value(&["cpu.cfs_period_us"])?));
+        let (quota, period) = words.or_else(of_v1)?;
+        Some(quota.parse::<f64>().ok().filter(|q| *q > 0.0)? / period.parse::<f64>().ok()?)
+    }
+
+    fn number(&self, files: &[&str]) -> Option<u64> {
+        self.value(files)?.parse().ok()
+    }
+
+    fn value(&self, files: &[&str]) -> Option<&str> {
         let legacy = self.legacy.iter().flat_map(|of| &of.files);
-        let mut files = self.files.iter().chain(legacy);
-        let is_memory = |file: &str| ["memory.max", "memory.limit_in_bytes"].contains(&file);
-        let bytes = files.find_map(|(file, value)| is_memory(file).then(|| value.parse().ok())?);
-        bytes.map(quantity::written)
+        let mut all = self.files.iter().chain(legacy);
+        all.find_map(|(file, value)| files.contains(&file.as_str()).then_some(value.as_str()))
     }
 
     /// Takes over the controllers and hierarchies of others, without their values.

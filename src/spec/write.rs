@@ -202,6 +202,14 @@ fn device(device: &Device) -> Value {
     json!({ "path": path(at), "target": path(target), "access": access })
 }
 
+/// Null where there is no limit.
+pub fn limits(of: &Resources) -> Value {
+    match resources(of) {
+        Value::Object(fields) if fields.is_empty() => Value::Null,
+        fields => fields,
+    }
+}
+
 fn resources(resources: &Resources) -> Value {
     let Resources { memory, memory_swap, cpus, cpu_weight, cpuset, pids, io } = resources;
     let mut map = Map::new();

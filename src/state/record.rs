@@ -4,6 +4,7 @@ use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::step::Role;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -31,6 +32,9 @@ pub struct PodRecord {
     pub namespaces: BTreeMap<String, u64>,
     pub network: Option<NetworkRecord>,
     pub ports: Vec<PortRecord>,
+    /// Limits of all containers together, in the words of the file.
+    #[serde(skip_serializing_if = "Value::is_null", default)]
+    pub resources: Value,
     pub containers: Vec<ContainerRecord>,
 }
 
@@ -142,6 +146,9 @@ pub struct ContainerRecord {
     pub finished_at: Option<String>,
     /// Its own address, where it does not share the pod's network.
     pub ipv4: Option<Ipv4Addr>,
+    /// Its limits, in the words of the file.
+    #[serde(skip_serializing_if = "Value::is_null", default)]
+    pub resources: Value,
     /// What it waits for, or why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,

@@ -40,16 +40,18 @@ impl Pod<'_> {
             self.container_failed(index, &error);
         }
         if let Some(limit) = memory {
-            let cause = format!("killed (out of memory, {limit})");
+            let by_kernel = code == 128 + libc::SIGKILL;
+            let who = if by_kernel { "killed" } else { "one of its processes was killed" };
+            let cause = format!("{who} (out of memory, {limit})");
             self.tell_life(life::Event::Because(index, cause));
         }
         self.tell_life(life::Event::Ended(index, code));
     }
 
-    /// Whose limit it was, where the kernel killed the first process because memory was out.
+    /// Whose limit it was, where the kernel killed a process of a container that has failed because memory was out.
     fn ran_out_of_memory(&self, index: usize, code: i32) -> Option<String> {
         let (launch, created) = (self.launch(index)?, self.units[index].created.as_ref()?);
-        if code != 128 + libc::SIGKILL {
+        if code == 0 {
             return None;
         }
         let found = launch::out_of_memory(launch, created);

@@ -108,13 +108,14 @@ fn sh(script: &str) -> Value {
 fn pod_of_all_kinds() -> Value {
     let mut web = sh("head -c 4096 /dev/zero > /data/file; sleep infinity");
     web["volumes"] = json!(["data:/data"]);
+    web["resources"] = json!({ "cpus": 8 });
     let mut alone = sh("sleep infinity");
     alone["namespaces"] = json!({ "net": "private" });
     let mut never = sh("true");
     never["dependsOn"] = json!({ "fails": "completed" });
     json!({
         "name": "shop", "labels": { "team": "a" }, "ports": ["8080:80", "127.0.0.1:8443:443"],
-        "volumes": { "data": {} },
+        "volumes": { "data": {} }, "resources": { "pids": 5000 },
         "containers": {
             "web": web, "alone": alone, "fails": sh("exit 3"), "never": never, "well": sh("true"), "says": sh("echo said")
         },

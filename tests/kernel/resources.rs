@@ -136,13 +136,33 @@ fn every_limit_is_what_the_kernel_holds() {
         (now.is_i64() && now != before).then_some(())
     });
     check();
-    // stats and plan say the same.
+    host.down("web");
+    host.assert_clean();
+}
+
+#[test]
+fn limits_are_shown_beside_what_is_used() {
+    let Some(host) = Host::new() else { return };
+    let own = json!({ "memory": "64Mi", "cpus": 0.5, "pids": 50 });
+    let pod = json!({ "memory": "1Gi", "cpus": 1.5, "pids": 400 });
+    host.up(&json!({ "name": "web", "resources": pod, "containers": {
+        "bound": sleep(&own), "plain": sleep(&json!({})) } }));
     let stats = host.podspec(["stats", "web/bound", "--format", "json"]).success();
     let stats: Value = serde_json::from_str(&stats).unwrap();
     let one = &stats["pods"][0]["containers"][0];
     let source = if is_v2(MEMORY) { "cgroup2" } else { "cgroup1" };
     assert_eq!((&one["memory"]["limit"], &one["tasks"]["limit"]), (&json!(64 << 20), &json!(50)));
     assert_eq!((&one["memory"]["source"], &one["tasks"]["used"]), (&json!(source), &json!(1)));
+    assert_eq!((&one["cpu"]["limit"], &stats["pods"][0].get("cpu")), (&json!(0.5), &None));
+    let table = host.podspec(["stats", "web"]).success();
+    assert!(
+        table.contains(" / 400 ") && table.contains("/ 50 ") && table.contains("64.0Mi"),
+        "{table}"
+    );
+    let inspected = host.inspect("web");
+    assert_eq!(inspected["resources"], pod);
+    assert_eq!(host.container("web", "bound")["resources"], own);
+    assert_eq!(host.container("web", "plain")["resources"], json!({ "pids": 2048 }));
     host.down("web");
     host.assert_clean();
 }
@@ -174,6 +194,20 @@ fn more_memory_than_its_limit_ends_a_container_and_is_said() {
         "hungry": perl(EAT, &limit) } }));
     let ended = host.wait_status("web", "hungry", "failed");
     assert_eq!((&ended["reason"], &ended["restarts"]), (&json!(why), &json!(2)));
+    host.down("web");
+    host.assert_clean();
+}
+
+/// A program whose child was killed fails for that more often than not.
+#[test]
+fn memory_that_was_out_for_another_process_is_said_where_the_container_fails() {
+    let Some(host) = Host::new() else { return };
+    let script = format!("if (!fork) {{ {EAT} }} wait; exit($? ? 3 : 0)");
+    let limit = json!({ "memory": "32Mi", "memorySwap": "32Mi" });
+    host.up(&json!({ "name": "web", "containers": { "c": perl(&script, &limit) } }));
+    let ended = host.wait_status("web", "c", "failed");
+    let why = "one of its processes was killed (out of memory, limit 32Mi)";
+    assert_eq!((&ended["reason"], &ended["exitCode"]), (&json!(why), &json!(3)));
     host.down("web");
     host.assert_clean();
 }
