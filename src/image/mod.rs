@@ -1,6 +1,6 @@
 //! Images: from wherever they come to directories that an overlay can stand on. Everything in an image is
-//! hostile, its names, its sizes and its JSON too. Knows nothing of pods, prints nothing, opens no network:
-//! a `Source` hands over bytes, and not one of them is believed before its digest is.
+//! hostile, its names, its sizes and its JSON too. Knows nothing of pods, prints nothing: a `Source` hands over
+//! bytes, and not one of them is believed before its digest is.
 //!
 //! ```text
 //! manifest.rs   indexes and manifests, and which of them is this machine's
@@ -9,6 +9,7 @@
 //! fetch.rs      from a source to the store, several layers at once
 //! stream.rs     a blob on its way: counted, hashed, decompressed    tar.rs     its entries
 //! unpack.rs     entries to a tree that overlayfs understands        local.rs   layouts and archives as sources
+//! registry/     a registry as a source
 //! ```
 
 mod config;
@@ -17,6 +18,7 @@ mod fetch;
 mod hash;
 pub mod local;
 mod manifest;
+pub mod registry;
 mod store;
 mod stream;
 mod tar;

@@ -1,0 +1,34 @@
+//! Images from registries, over the distribution protocol's `/v2/`. A registry is hostile, and so is whatever
+//! answers in its place: nothing is read without a limit, no password goes to another host than its own, and
+//! TLS is given up only where the user said so. Blocking sockets, for the threads that unpack read from them.
+//!
+//! ```text
+//! settings.rs     what the command line and the environment say
+//! client.rs       what all images of a command share: connections, roots, logins
+//! transport.rs    one request: redirects, proxies, certificates, plain HTTP
+//! credentials.rs  docker's and podman's files, and their helpers
+//! challenge.rs    what a 401 asks for
+//! token.rs        a token for a repository
+//! source.rs       manifests and blobs; tries again
+//! blob.rs         a blob that goes on where it was cut off
+//! ```
+
+mod blob;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod settings;
+mod source;
+mod token;
+mod transport;
+
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;
+
+pub use client::Client;
+pub use error::RegistryError;
+pub use settings::{Patience, Settings};
+pub use source::Registry;
