@@ -30,5 +30,5 @@ mod tests;
 
 pub use client::Client;
 pub use error::RegistryError;
-pub use settings::{Patience, Settings};
+pub use settings::{Notice, Patience, Settings};
 pub use source::Registry;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Hears a line.
+pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// How registries are reached.
 #[derive(Clone, Default)]
 pub struct Settings {
@@ -25,7 +28,7 @@ pub struct Settings {
     pub auth_file: Option<PathBuf>,
     pub patience: Patience,
     /// Hears what is tried again, and why.
-    pub notice: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub notice: Option<Notice>,
 }
 
 /// When to give up.
