@@ -3,6 +3,7 @@
 //! that the checks of meaning go on with the rest and never complain of what is already reported.
 
 use super::problem::{Edit, Problem, Problems, did_you_mean, nearest, surely};
+use super::schema;
 use super::tree::{Kind, Node, Style};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -183,7 +184,8 @@ impl<'a> Judge<'a> {
             let message = format!("{} has no `{key}`", path.subject());
             let label = format!("`{key}` is missing here");
             let problem = Problem::error("P0204", message, head.clone(), label);
-            self.problems.push(problem.help(format!("add `{key}: …`")));
+            let help = format!("add `{key}: {}`", schema::example(key));
+            self.problems.push(problem.help(help));
             lost.push(key.to_owned());
         }
         node.lost = lost.into();
@@ -329,7 +331,7 @@ impl<'a> Judge<'a> {
         };
         let label = format!("{value} is outside");
         let problem = Problem::error("P0203", message, node.span.clone(), label);
-        self.report(problem.help(format!("the nearest that is allowed is {nearest}")))
+        self.report(problem.help(format!("write a number in this range; the nearest is {nearest}")))
     }
 
     /// YAML sees a number or a boolean where the language wants a string.
@@ -361,7 +363,7 @@ impl<'a> Judge<'a> {
         let help = if text {
             "write '' for an empty text".to_owned()
         } else {
-            format!("give it {}, or leave the key out", wants(forms))
+            format!("give it {}, or remove the key", wants(forms))
         };
         let message = format!("{} has no value", path.subject());
         // An empty value has no bytes of its own.
@@ -431,7 +433,7 @@ fn foreign(key: &str, path: &Place<'_>) -> Option<(&'static str, String)> {
                 .to_owned(),
         )),
         ("version", Place::Root) => {
-            Some(("version", "the file has no version: leave it out".to_owned()))
+            Some(("version", "remove it: a pod file has no version".to_owned()))
         }
         ("environment", _) if container => plain("env"),
         ("depends_on", _) if container => plain("dependsOn"),
@@ -566,6 +568,11 @@ fn item(word: &str) -> String {
     if plain { word.to_owned() } else { quoted(word) }
 }
 
+/// `80:80` of `80`; what has both ends is as it was.
+fn with_both_ends(port: &str) -> String {
+    if port.contains(':') { port.to_owned() } else { format!("{port}:{port}") }
+}
+
 /// Port forms that YAML itself reads as something else.
 fn port_mistake(node: &Node, path: &Place<'_>, text: &str) -> Option<Problem> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -586,13 +593,19 @@ fn port_mistake(node: &Node, path: &Place<'_>, text: &str) -> Option<Problem> {
             )
         }
         Kind::List(items) => {
-            let address = items.first().and_then(Node::text).unwrap_or("::1");
-            let message = "an address in brackets must be in quotes";
             let label = "YAML reads this as a list";
-            Some(
-                Problem::error("P0421", message, node.span.clone(), label)
-                    .help(format!("write `\"[{address}]:HOST:CONTAINER\"`")),
-            )
+            let source = text.get(node.span.clone()).unwrap_or_default();
+            let (message, help) = match items.first().and_then(Node::text) {
+                Some(port) if !source.contains("::") => (
+                    format!("`{path}` is a list, and a port is a text"),
+                    format!("write `{}`, without brackets", with_both_ends(port)),
+                ),
+                address => (
+                    "an address in brackets must be in quotes".to_owned(),
+                    format!("write `\"[{}]:HOST:CONTAINER\"`", address.unwrap_or("::1")),
+                ),
+            };
+            Some(Problem::error("P0421", message, node.span.clone(), label).help(help))
         }
         Kind::Scalar { text, .. } if number(text) => {
             let message = format!("`{path}` names one port; a published port is HOST:CONTAINER");

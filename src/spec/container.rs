@@ -191,11 +191,11 @@ impl One<'_> {
             (Some(_), Some(_)) => {
                 let (image, rootfs) = (self.node.entry("image")?, self.node.entry("rootfs")?);
                 let message = format!("`{}` has both an `image` and a `rootfs`", self.word);
-                let problem = Problem::error("P0505", message, rootfs.key.clone(), "this or");
+                let problem = Problem::error("P0505", message, rootfs.key.clone(), "one root");
                 checks.report(
                     problem
                         .also(image.key.clone(), "that")
-                        .help("a container has one root: take one of them away"),
+                        .help("keep one of the two: a container has one root"),
                 );
                 None
             }
@@ -237,11 +237,12 @@ impl One<'_> {
             || self.node.get("command").is_some_and(|command| !command.lost.is_empty());
         if self.raw.rootfs.is_some() && command.is_none_or(Vec::is_empty) && !unknown {
             let message = format!("`{}` has no `command`", self.word);
-            let problem = Problem::error("P0506", message, self.entry.key.clone(), "runs what?");
+            let problem =
+                Problem::error("P0506", message, self.entry.key.clone(), "has nothing to run");
             let help = if argv.is_empty() {
                 "a root directory has no program of its own: write `command: [program, argument]`"
             } else {
-                "`args` follow a `command`: a root directory has no program of its own"
+                "write `command: [program]` before `args`: a root directory has no program of its own"
             };
             checks.report(problem.help(help));
         } else if argv.first().is_some_and(String::is_empty) && !unknown {
@@ -362,13 +363,23 @@ impl One<'_> {
     ) {
         let Some(path) = volume::host_path(file, &place, checks) else { return };
         let pairs = match (checks.context.read)(&path) {
-            Ok(text) => environment(&text)
-                .map_err(|line| format!("line {line} of {} is not KEY=VALUE", path.display())),
-            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+            Ok(text) => environment(&text).map_err(|line| {
+                let message = format!("line {line} of {} is not KEY=VALUE", path.display());
+                (message, format!("mend line {line}: a comment begins with `#`"))
+            }),
+            Err(error) => {
+                let message = format!("cannot read {}: {error}", path.display());
+                Err((
+                    message,
+                    "create the file, or correct the path: it begins at the pod file".to_owned(),
+                ))
+            }
         };
         match pairs {
             Ok(pairs) => env.extend(pairs),
-            Err(message) => checks.report(Problem::error("P0456", message, place, "named here").help("a path is relative to the pod file; each line of it is KEY=VALUE or begins with `#`")),
+            Err((message, help)) => {
+                checks.report(Problem::error("P0456", message, place, "named here").help(help));
+            }
         }
     }
 
@@ -398,8 +409,9 @@ impl One<'_> {
                 _ => {
                     let message = format!("`{word}` is no value of `namespaces.{key}`");
                     let label = "one of: private, host, ns:/path";
-                    let help = did_you_mean(word, ["private", "host"])
-                        .unwrap_or_else(|| "to be in the pod's namespace leave it out".to_owned());
+                    let help = did_you_mean(word, ["private", "host"]).unwrap_or_else(|| {
+                        "remove it to be in the pod's own namespace, or write `private`".to_owned()
+                    });
                     let problem = Problem::error("P0436", message, place.span.clone(), label);
                     checks.report(problem.help(help));
                 }
@@ -417,12 +429,12 @@ impl One<'_> {
             let of = if scope.is_some() { "the machine's" } else { "the pod's" };
             let message = format!("`{}` has a `hostname`, but its host name is {of}", self.word);
             let help = if scope.is_some() {
-                "leave it out"
+                "remove it, or leave the machine's `uts`"
             } else {
                 "set the pod's `hostname`, or give this container `namespaces: { uts: private }`"
             };
             checks.report(
-                Problem::error("P0513", message, entry.key.clone(), "of nothing").help(help),
+                Problem::error("P0513", message, entry.key.clone(), "has no effect").help(help),
             );
         }
         checks.host_name(name, &self.at("hostname"));
@@ -445,9 +457,8 @@ impl One<'_> {
             let message =
                 format!("`{}` is in the machine's network: there is nothing to publish", self.word);
             let problem = Problem::error("P0511", message, entry.key.clone(), "these ports");
-            checks.report(
-                problem.help("it listens on the machine's own addresses: leave `ports` out"),
-            );
+            checks
+                .report(problem.help("remove `ports`: it listens on the machine's own addresses"));
             return Vec::new();
         }
         ports
@@ -459,7 +470,7 @@ impl One<'_> {
         if number.is_none() {
             let message = format!("`{}` is no signal", word.0);
             let help = signal::near(&word.0).unwrap_or_else(|| {
-                "a name such as `SIGTERM` or `INT`, or a number from 1 to 64".to_owned()
+                "write a name such as `SIGTERM` or `INT`, or a number from 1 to 64".to_owned()
             });
             checks
                 .report(Problem::error("P0457", message, self.at("stopSignal"), "here").help(help));
@@ -483,11 +494,14 @@ impl One<'_> {
 
 fn env_key(key: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> bool {
     if !is_env_key(key) && checks.one_line(key, place) {
-        let message = format!("`{key}` cannot be the name of a variable");
-        let label = "empty, or with a space or `=`";
+        let message = match key {
+            "" => "a variable has an empty name".to_owned(),
+            key => format!("`{key}` cannot be the name of a variable"),
+        };
+        let label = if key.is_empty() { "empty" } else { "a space or `=` in it" };
         checks.report(
             Problem::error("P0458", message, place.clone(), label)
-                .help("write `NAME: value`, the name of letters, digits and `_`"),
+                .help("write a name of letters, digits and `_`, such as `LOG_LEVEL`"),
         );
     }
     is_env_key(key)

@@ -86,7 +86,7 @@ fn wanted<'a>(
                     checks.report(
                         Problem::error("P0523", message, at, "again")
                             .also(first.clone(), "first")
-                            .help("once is enough"),
+                            .help("remove one of the two"),
                     );
                     continue;
                 }
@@ -169,10 +169,13 @@ fn rounds(names: &[&str], edges: &[Vec<(usize, Range<usize>)>], checks: &mut Che
             }
         }
         let (message, help) = match cycle.as_slice() {
-            [one] => (format!("`{}` waits for itself", names[*one]), "take it out of its own list"),
+            [one] => (
+                format!("`{}` waits for itself", names[*one]),
+                "remove it from its own `dependsOn`",
+            ),
             _ => (
                 format!("`dependsOn` goes round: {}", drawn.join(" -> ")),
-                "none of these could ever start; take one of the edges away",
+                "none of these could ever start: remove one of the dependencies",
             ),
         };
         let mut problem = Problem::error("P0520", message, 0..0, "");

@@ -51,17 +51,19 @@ impl<'a> Written<'a> {
     fn of(item: &'a Either<String, raw::Device>, place: &Node) -> Self {
         match item {
             Either::Short(word) => {
-                let here = |part: &'a str| (part, place.span.clone());
-                let mut parts = word.split(':');
-                let path = here(parts.next().unwrap_or_default());
-                let (second, rest) = (parts.next(), parts.next());
+                let mut from = 0;
+                let mut parts = word.splitn(3, ':').map(|part| {
+                    let at = volume::part(place, from, Some(part));
+                    from += part.len() + 1;
+                    (part, at)
+                });
+                let path = parts.next().unwrap_or_else(|| ("", place.span.clone()));
                 // `/dev/a:rw` names no other path.
-                let (target, access) = match (second, rest) {
-                    (Some(word), None) if !word.starts_with('/') => (None, Some(word)),
+                let (target, access) = match (parts.next(), parts.next()) {
+                    (Some(one), None) if !one.0.starts_with('/') => (None, Some(one)),
                     other => other,
                 };
-                let extra = parts.next().map(|_| word.as_str());
-                Self { path, target: target.map(here), access: extra.or(access).map(here) }
+                Self { path, target, access }
             }
             Either::Long(long) => {
                 let at =
@@ -80,9 +82,9 @@ impl<'a> Written<'a> {
         if !word.starts_with('/') {
             let message = format!("`{word}` is no path of a device");
             let problem = Problem::error("P0470", message, place, "not absolute");
-            checks.report(
-                problem.help("write `/dev/fuse`, or `/dev/a:/dev/b` for another name inside"),
-            );
+            checks.report(problem.help(format!(
+                "write `/dev/{word}`, or `/dev/{word}:/dev/NAME` for another name inside"
+            )));
             return None;
         }
         let path = volume::host_path(word, &place, checks)?;
@@ -94,7 +96,7 @@ impl<'a> Written<'a> {
         if STANDARD.contains(&name) && target != path {
             let message = format!("`{}` is what every container has already", target.display());
             let problem = Problem::error("P0471", message, at, "would be replaced");
-            checks.report(problem.help("give the device another name inside"));
+            checks.report(problem.help("write another path inside, such as `/dev/NAME`"));
             return None;
         }
         Some(Device { path, target, access })
@@ -119,7 +121,7 @@ fn target_of(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Optio
         let message = format!("no device can be at `{word}` in a container");
         let problem = Problem::error("P0471", message, place.clone(), "here");
         let kept = KEPT.join(", ");
-        checks.report(problem.help(format!("a device lies below /dev, and is none of: {kept}")));
+        checks.report(problem.help(format!("write a path below /dev that is none of: {kept}")));
     }
     good.then_some(path)
 }
@@ -132,7 +134,7 @@ fn access_of(written: Option<(&str, Range<usize>)>, checks: &mut Checks<'_>) -> 
     if word.is_empty() || !word.chars().all(known) || twice {
         let message = format!("`{word}` is no access to a device");
         let problem = Problem::error("P0473", message, place, "here");
-        checks.report(problem.help("write `rw`: letters of `rwm`, each once"));
+        checks.report(problem.help("write `rw`, or other letters of `rwm`, each once"));
         return None;
     }
     Some("rwm".chars().filter(|c| word.contains(*c)).collect())

@@ -28,7 +28,7 @@ pub(super) fn check(
         let message = format!("`{word}` is an init container, and has `dependsOn`");
         let label = "these run one after another";
         let problem = Problem::error("P0527", message, depends.key.clone(), label);
-        checks.report(problem.help("leave it out: `initContainers` run in the order of the file"));
+        checks.report(problem.help("remove it: `initContainers` run in the order of the file"));
     }
     if let (Some("unless-stopped"), Some(place)) =
         (init.restart.as_deref(), entry.value.get("restart"))
@@ -36,7 +36,9 @@ pub(super) fn check(
         let message = format!("`{word}` would never complete");
         let label = "started again however it ends";
         let problem = Problem::error("P0528", message, place.span.clone(), label);
-        checks.report(problem.help("a sidecar has `restart: always`; else `no` or `on-failure`"));
+        checks.report(
+            problem.help("write `restart: always` for a sidecar, else `no` or `on-failure`"),
+        );
     }
 }
 
@@ -67,12 +69,12 @@ pub(super) fn may_be_needed(
         Condition::Completed if is_sidecar(init) => {
             let message = format!("`{word}` waits for the end of `{other}`, a sidecar");
             Problem::error("P0522", message, at, "never completes")
-                .help("a sidecar runs as long as the pod: wait for `started`, or leave it out")
+                .help("a sidecar runs as long as the pod: wait for `started`, or remove this")
         }
         Condition::Started | Condition::Completed => {
             let message = format!("`{word}` depends on `{other}`, an init container");
             Problem::error("P0529", message, at, "has ended before any of `containers` starts")
-                .help("leave it out: every container waits for the init containers")
+                .help("remove it: every container waits for the init containers")
         }
     };
     checks.report(problem);

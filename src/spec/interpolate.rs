@@ -36,7 +36,7 @@ pub fn interpolate(
                 let message = "a text with a NUL character cannot be given to any program";
                 problems.push(
                     Problem::error("P0305", message, node.span.clone(), "this text")
-                        .help("take the `\\0` away"),
+                        .help("remove the `\\0`"),
                 );
             }
         }
@@ -79,7 +79,11 @@ impl Scalar<'_> {
             let Some(end) = after.find('}') else {
                 let place = self.place(rest);
                 let message = "`${` has no `}`";
-                problems.push(Problem::error("P0301", message, place, "begins here").help(FORMS));
+                let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let name = after.split(|c| !known(c)).next().filter(|name| !name.is_empty());
+                let help =
+                    format!("write `${{{}}}`, or `$$` for a dollar sign", name.unwrap_or("VAR"));
+                problems.push(Problem::error("P0301", message, place, "begins here").help(help));
                 return (result, true);
             };
             let place = self.place(&rest[..end + 3]);

@@ -39,15 +39,18 @@ pub(super) fn ulimits(
         {
             let message = format!("`{bad}` is no limit");
             let problem = Problem::error("P0461", message, place(key), "here");
-            checks.report(problem.help("a limit is a whole number from 0, or -1 for unlimited"));
+            checks.report(problem.help("write a whole number from 0, or `-1` for unlimited"));
             continue;
         }
         // As unsigned numbers: -1 is the largest.
         if soft.cast_unsigned() > hard.cast_unsigned() {
             let message = format!("the soft limit of `{word}` is above its hard limit");
-            let problem = Problem::error("P0462", message, place("soft"), "more than");
-            checks
-                .report(problem.also(place("hard"), "this").help("raise `hard`, or lower `soft`"));
+            let problem = Problem::error("P0462", message, place("soft"), "the soft limit");
+            checks.report(
+                problem
+                    .also(place("hard"), "the hard limit")
+                    .help("raise `hard` to at least `soft`, or lower `soft`"),
+            );
             continue;
         }
         ulimits.insert(*kind, Ulimit { soft, hard });
@@ -60,11 +63,14 @@ fn unknown_limit(word: &str, place: Range<usize>) -> Problem {
     let bare = word.to_ascii_lowercase();
     let bare = bare.strip_prefix("rlimit_").unwrap_or(&bare);
     let help = match names.contains(&bare) {
-        true => Some(format!("write `{bare}`")),
-        false => did_you_mean(bare, names),
+        true => format!("write `{bare}`"),
+        false => match did_you_mean(bare, names) {
+            Some(meant) => meant,
+            None => format!("write one of: {}", names.join(", ")),
+        },
     };
-    let label = format!("one of: {}", names.join(", "));
-    Problem::error("P0463", format!("`{word}` is no resource limit"), place, label).maybe_help(help)
+    let message = format!("`{word}` is no resource limit");
+    Problem::error("P0463", message, place, "no such limit").help(help)
 }
 
 /// Bytes of the shared /dev/shm.
@@ -72,9 +78,9 @@ pub(super) fn shm_size(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> u6
     let (Some(size), Some(entry)) = (&raw.shm_size, node.entry("shmSize")) else { return SHM_SIZE };
     if !checks.share.contains(&Shared::Ipc) {
         let message = "the pod has a `shmSize`, but its containers do not share `ipc`";
-        let problem = Problem::error("P0514", message, entry.key.clone(), "of nothing");
+        let problem = Problem::error("P0514", message, entry.key.clone(), "has no effect");
         checks.report(
-            problem.help("share `ipc`, or leave it out: each container has a /dev/shm of 64Mi"),
+            problem.help("add `ipc` to `share`, or remove this: each container then has its own /dev/shm of 64Mi"),
         );
     }
     let size = checks.quantity("P0411", quantity::size(&size.0), entry.value.span.clone());
@@ -186,13 +192,13 @@ fn owned(word: &str, node: &Node, place: Range<usize>, checks: &mut Checks<'_>) 
     }
     if !checks.share.contains(&kind) {
         let message = format!("the sysctl `{word}` is of `{name}`, which is not shared");
-        let problem = Problem::error("P0515", message, place, "of no namespace of the pod");
+        let problem = Problem::error("P0515", message, place, "not in a namespace of the pod");
         let share = node.get("share").map(|share| share.span.clone());
         let problem = match share {
             Some(share) => problem.also(share, format!("without `{name}`")),
             None => problem,
         };
-        checks.report(problem.help(format!("share `{name}`, or leave it out")));
+        checks.report(problem.help(format!("add `{name}` to `share`, or remove this sysctl")));
         return false;
     }
     true
@@ -200,11 +206,11 @@ fn owned(word: &str, node: &Node, place: Range<usize>, checks: &mut Checks<'_>) 
 
 fn not_of_a_namespace(word: &str, place: Range<usize>) -> Problem {
     let message = format!("the sysctl `{word}` is of the whole machine, or unknown");
-    let problem = Problem::error("P0467", message, place, "of no namespace of the pod");
+    let problem = Problem::error("P0467", message, place, "not in a namespace of the pod");
     match word {
         "kernel.hostname" => problem.help("write `hostname:` for the pod or the container"),
         "kernel.domainname" => {
-            problem.help("podspec sets no domain name; a `hostname` may have dots")
+            problem.help("remove it, and write the domain into `hostname`, which may have dots")
         }
         _ => problem.help(match did_you_mean(word, OF_IPC) {
             Some(meant) => format!("{meant} There {}", &THERE_IS["there ".len()..]),

@@ -119,7 +119,10 @@ pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
     let documents = not_empty(documents);
     if documents.is_empty() && problems.is_empty() {
         let problem = Problem::error("P0110", "the file has no pod", 0..0, "nothing here");
-        return Err(vec![problem.help("the least pod is a name and `containers`")]);
+        return Err(vec![problem.help(format!(
+            "write `containers: {}`, or begin with `podspec init`",
+            schema::LEAST
+        ))]);
     }
     let mut reader = Reader {
         text,

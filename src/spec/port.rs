@@ -4,6 +4,7 @@
 use super::model::Protocol;
 use super::quantity::Mistake;
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
 
 /// A port as the language has it; what of it podspec can do yet is for `validate.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +32,16 @@ impl From<WordProtocol> for Option<Protocol> {
     }
 }
 
-const FORM: &str = "a port is [ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp], such as `8080:80`";
+const FORM: &str = "write [ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp], such as `8080:80`";
 
 fn mistake(message: impl Into<String>, help: impl Into<String>) -> Mistake {
-    Mistake { message: message.into(), help: help.into(), fix: None }
+    Mistake { message: message.into(), help: help.into(), fix: None, part: None }
+}
+
+/// The bytes of `word` that are `part`, which was cut from it.
+fn within(word: &str, part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(word.as_ptr().addr())?;
+    (start + part.len() <= word.len()).then_some(start..start + part.len())
 }
 
 /// The short form.
@@ -105,9 +112,10 @@ fn protocol(word: &str, rest: &str, name: &str) -> Result<WordProtocol, Mistake>
             let near = super::problem::nearest(&lower, ["tcp", "udp", "sctp"]).unwrap_or("tcp");
             Err(mistake(
                 format!("`{word}`: `{name}` is not a protocol"),
-                format!("there is tcp, udp and sctp; write `{rest}/{near}`"),
+                format!("write `{rest}/{near}`; there is tcp, udp and sctp"),
             )
-            .fixed(format!("{rest}/{near}")))
+            .fixed(format!("{rest}/{near}"))
+            .at(within(word, name)))
         }
     }
 }
@@ -152,23 +160,26 @@ fn split_address<'a>(word: &str, rest: &'a str) -> Result<(Option<IpAddr>, &'a s
             format!("`{word}`: an address is a number, not a name"),
             format!("write `127.0.0.1:{ports}`"),
         )
-        .fixed(word.replacen(first, "127.0.0.1", 1))),
+        .fixed(word.replacen(first, "127.0.0.1", 1))
+        .at(within(word, first))),
         Err(_) if first == "*" => Err(mistake(
             format!("`{word}`: `*` is not an address"),
             format!("write `{ports}` for every address"),
         )
-        .fixed(word.trim_start_matches("*:"))),
+        .fixed(word.trim_start_matches("*:"))
+        .at(within(word, first))),
         Err(_)
             if parts.len() == 2
                 && parts[1].parse::<u16>().is_ok()
                 && first.parse::<f64>().is_err() =>
         {
-            Err(mistake(format!("`{word}`: `{first}` is not a port"), FORM))
+            Err(mistake(format!("`{word}`: `{first}` is not a port"), FORM).at(within(word, first)))
         }
         Err(_) => Err(mistake(
             format!("`{word}`: `{first}` is not an IP address"),
             format!("write an address such as `127.0.0.1:{ports}`, or `{ports}` for every address"),
-        )),
+        )
+        .at(within(word, first))),
     }
 }
 
@@ -205,10 +216,13 @@ pub fn range(word: &str, text: &str) -> Result<(u16, u16), Mistake> {
         digits.parse::<u16>().ok().filter(|_| legal).ok_or_else(|| {
             let message = if legal {
                 format!("`{word}`: a port is at most 65535, and this is {digits}")
+            } else if word == digits {
+                format!("`{word}` is not a port")
             } else {
                 format!("`{word}`: `{digits}` is not a port")
             };
-            mistake(message, FORM)
+            let help = if legal { "write a port from 1 to 65535, such as `8080`" } else { FORM };
+            mistake(message, help).at(within(word, digits))
         })
     };
     let Some((first, last)) = text.split_once('-') else {
@@ -216,8 +230,9 @@ pub fn range(word: &str, text: &str) -> Result<(u16, u16), Mistake> {
     };
     let (first, last) = (port(first)?, port(last)?);
     if last < first {
-        let help = format!("write `{last}-{first}`");
-        return Err(mistake(format!("`{word}`: the range {text} runs backwards"), help));
+        let help = format!("write `{last}-{first}` for this end");
+        let mistake = mistake(format!("`{word}`: the range {text} runs backwards"), help);
+        return Err(mistake.at(within(word, text)));
     }
     Ok((first, last))
 }
@@ -250,7 +265,7 @@ mod tests {
             ("90-80:90-80", "`80-90`"),
             ("80-90:80-91", "`80-90:80-90`"),
             ("80-90:80", "`80-90:80-90`"),
-            ("99999:80", "HOST:CONTAINER"),
+            ("99999:80", "from 1 to 65535"),
             ("80:0", "HOST:CONTAINER"),
             (":80", "`80:80`"),
             ("80:", "HOST:CONTAINER"),

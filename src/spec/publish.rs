@@ -42,9 +42,9 @@ pub(super) fn ports(
             "with `network: none` no port can be reached"
         };
         let help = if host {
-            "programs listen on the machine's own addresses: leave `ports` out"
+            "remove `ports`: programs listen on the machine's own addresses"
         } else {
-            "leave `ports` out, or use `network: bridge`"
+            "remove `ports`, or write `network: bridge`"
         };
         checks
             .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));

@@ -1,5 +1,6 @@
 //! Numbers with units: sizes and durations. A mistake says what was likely meant.
 
+use std::ops::Range;
 use std::time::Duration;
 
 /// Why a word is no quantity, and how to write it.
@@ -9,6 +10,8 @@ pub struct Mistake {
     pub help: String,
     /// The word that was surely meant.
     pub fix: Option<String>,
+    /// The bytes of the word that are wrong, where it is not all of it.
+    pub part: Option<Range<usize>>,
 }
 
 impl Mistake {
@@ -17,8 +20,13 @@ impl Mistake {
         self
     }
 
+    pub fn at(mut self, part: Option<Range<usize>>) -> Self {
+        self.part = part;
+        self
+    }
+
     fn new<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Self> {
-        Err(Self { message: message.into(), help: help.into(), fix: None })
+        Err(Self { message: message.into(), help: help.into(), fix: None, part: None })
     }
 }
 
@@ -65,8 +73,7 @@ pub fn written(bytes: u64) -> String {
 
 /// Bytes: `64Mi`, `1.5G`, `4096`.
 pub fn size(word: &str) -> Result<u64, Mistake> {
-    const FORMS: &str =
-        "a size is a number with k, M, G (1000) or Ki, Mi, Gi (1024), such as `64Mi`";
+    const FORMS: &str = "write a number with k, M, G (1000) or Ki, Mi, Gi (1024), such as `64Mi`";
     let (digits, unit) = split(word);
     if digits.is_empty() {
         return Mistake::new(format!("`{word}` is not a size"), FORMS);
@@ -112,12 +119,12 @@ const SPAN_UNITS: &[(&str, u64)] =
 
 /// A time span: `500ms`, `10s`, `1m30s`; units only from the long to the short.
 pub fn duration(word: &str) -> Result<Duration, Mistake> {
-    const FORMS: &str =
-        "a duration is a number with ms, s, m or h, such as `500ms`, `10s`, `1m30s`";
+    const FORMS: &str = "write a number with ms, s, m or h, such as `500ms`, `10s`, `1m30s`";
     let wrong = || Mistake {
         message: format!("`{word}` is not a duration"),
         help: FORMS.to_owned(),
         fix: None,
+        part: None,
     };
     let (mut rest, mut nanos, mut last) = (word, 0u64, u64::MAX);
     if rest.is_empty() || rest.starts_with('-') {

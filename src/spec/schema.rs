@@ -3,6 +3,7 @@
 
 use super::editor;
 use super::raw::RawPod;
+use super::yaml;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
@@ -35,6 +36,26 @@ pub(super) fn shape() -> &'static Value {
         Err(_) => rules(),
     })
 }
+
+/// What a key that must be there may look like, as it stands in a file.
+pub(super) fn example(key: &str) -> String {
+    static WHOLE: OnceLock<Value> = OnceLock::new();
+    if key == "containers" {
+        return LEAST.to_owned();
+    }
+    let whole = WHOLE.get_or_init(rules);
+    let kinds = whole.get("definitions").and_then(Value::as_object);
+    let found = kinds.into_iter().flat_map(Map::values).find_map(|kind| {
+        let required = kind.get("required").and_then(Value::as_array)?;
+        let is_required = required.iter().any(|required| required == key);
+        let example = kind.pointer(&format!("/properties/{key}/examples/0"))?;
+        is_required.then(|| yaml::inline(example))
+    });
+    found.unwrap_or_else(|| "\u{2026}".to_owned())
+}
+
+/// The least value of `containers`.
+pub(super) const LEAST: &str = "{ web: { rootfs: host, command: [sleep, \"10\"] } }";
 
 fn tidy(value: &mut Value) {
     match value {

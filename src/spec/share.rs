@@ -63,7 +63,7 @@ pub(super) fn share(
             problems.push(
                 Problem::error("P0432", message, at, "again")
                     .also(first.clone(), "first")
-                    .help("once is enough"),
+                    .help("remove one of the two"),
             );
             continue;
         }
@@ -93,8 +93,11 @@ fn shared(
             .help("write `share: none`"),
         _ if word.contains([',', ' ']) => {
             let parts: Vec<&str> = word.split([',', ' ']).filter(|part| !part.is_empty()).collect();
-            Problem::error("P0430", format!("`{word}` is one item"), place, "here")
-                .help(format!("write `[{}]`", parts.join(", ")))
+            Problem::error("P0430", format!("`{word}` is one item"), place, "here").help(format!(
+                "write {}",
+                parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ")
+                    + ", each an item of the list"
+            ))
         }
         _ => {
             let meant = surely(word, ALL).map(|known| written.replace(word, known));

@@ -113,13 +113,13 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
             say(&format!("`{open}` is not closed by `{close}`"), "opened here", &help)
         }
         ErrorKind::MisplacedFlowCollectionEnd => {
-            let help = "take it away, or put the text in quotes";
+            let help = "remove it, or put the text in quotes";
             say(&format!("`{found}` closes nothing"), "opened nowhere", help)
         }
         ErrorKind::UnexpectedEofImplicitFlowMapping => say(
             "an item is missing before this comma",
             "nothing before it",
-            "take one of the commas away",
+            "remove one of the commas",
         ),
         ErrorKind::UnexpectedCharacter { character } => {
             let rest = text[at..].lines().next().unwrap_or("").trim_end();
@@ -142,7 +142,7 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
         | ErrorKind::TabAtBlockScalarStart => say(
             "a tab stands where YAML wants spaces",
             "here",
-            "YAML is indented by spaces, never by tabs",
+            "write spaces instead: YAML is never indented by tabs",
         ),
         ErrorKind::CommentInterceptedScalar => say(
             "a comment interrupts a text of several lines",
@@ -152,7 +152,7 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
         ErrorKind::BomInsideDocument => say(
             "a byte order mark stands inside the file",
             "here",
-            "two files were joined: take the invisible character away",
+            "remove the invisible character: two files were joined",
         ),
         other => Problem::error("P0102", format!("not YAML: {other}"), place, "here"),
     }
@@ -282,7 +282,7 @@ fn indented_by_tab(text: &str, at: usize) -> Option<Problem> {
     let spaces = line[..indent].replace('\t', "  ");
     Some(
         Problem::error("P0102", "a line is indented by a tab", place.clone(), "this is a tab")
-            .help("YAML is indented by spaces, never by tabs")
+            .help("write spaces instead: YAML is never indented by tabs")
             .fix(start..start + indent, spaces),
     )
 }

@@ -340,7 +340,7 @@ impl Builder<'_> {
         let message = format!("the file has more than {NODES} values");
         self.problems.push(
             Problem::error("P0112", message, place.clone(), "this is one too many")
-                .help("no machine runs a pod of that size; make several files of it"),
+                .help("make several pods of it, in files of their own"),
         );
         Err(self.text.len())
     }
@@ -355,12 +355,22 @@ impl Builder<'_> {
             Problem::error(
                 "P0106",
                 format!("the tag `{}` means nothing in a pod file", tag.original()),
-                place.clone(),
-                "of this value",
+                self.tag_place(&tag.original(), place),
+                "this tag",
             )
-            .help("take the tag away; for a text in any case write quotes or `!!str`"),
+            .help("remove the tag; to make a value a text, put it in quotes"),
         );
         false
+    }
+
+    /// The tag stands before its value, on the same line or the one above.
+    fn tag_place(&self, tag: &str, value: &Range<usize>) -> Range<usize> {
+        let mut from = value.start.saturating_sub(300);
+        while !self.text.is_char_boundary(from) {
+            from += 1;
+        }
+        let before = &self.text[from..value.start];
+        before.rfind(tag).map_or_else(|| value.clone(), |at| from + at..from + at + tag.len())
     }
 
     fn begin(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
@@ -376,10 +386,9 @@ impl Builder<'_> {
     fn too_deep(&mut self, place: Range<usize>) -> Result<(), Stop> {
         let message = format!("lists and maps are nested more than {DEPTH} deep");
         let at = place.start;
-        self.problems.push(
-            Problem::error("P0103", message, place, "one level too many")
-                .help("a pod needs 8 levels; is a bracket or a brace left open?"),
-        );
+        self.problems.push(Problem::error("P0103", message, place, "one level too many").help(
+            "close the bracket or brace that was left open; no pod needs more than 8 levels",
+        ));
         Err(at)
     }
 

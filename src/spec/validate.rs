@@ -16,7 +16,7 @@ use std::ops::Range;
 
 /// What to do about a field that has no mechanism yet.
 pub(super) const NOT_YET: &str =
-    "this version of podspec refuses what it cannot do, and never ignores it";
+    "remove it for now: this version of podspec refuses what it cannot do, and ignores nothing";
 
 /// What the checks of a pod have in common.
 pub(super) struct Checks<'a> {
@@ -66,8 +66,12 @@ impl Checks<'_> {
                 let word = source.trim_matches(['"', '\'']);
                 let edit = mistake.fix.and_then(|new| Edit::of_word(self.text, &place, word, &new));
                 // The source is the word, unless a variable or an escape made it.
-                let edit = edit.filter(|_| !word.contains(['$', '\\', '\n']));
-                let problem = Problem::error(code, mistake.message, place, "here");
+                let is_word = !word.contains(['$', '\\', '\n']);
+                let edit = edit.filter(|_| is_word);
+                let part = mistake.part.filter(|part| is_word && part.end <= word.len());
+                let start = place.start + source.find(word).unwrap_or_default();
+                let at = part.map_or(place, |part| start + part.start..start + part.end);
+                let problem = Problem::error(code, mistake.message, at, "here");
                 self.report(problem.help(mistake.help).maybe_fix(edit));
             })
             .ok()
@@ -101,7 +105,7 @@ impl Checks<'_> {
             let message = format!("a control character (0x{byte:02x}) cannot stand here");
             self.report(
                 Problem::error("P0401", message, place.clone(), "in this")
-                    .help("take it away: this is one line, for a file or a terminal"),
+                    .help("remove it: this must be one line of plain text"),
             );
         }
         bad.is_none()
@@ -118,10 +122,8 @@ impl Checks<'_> {
         let good = text.len() <= 63 && text.split('.').all(label);
         if !good && self.one_line(text, place) {
             let message = format!("`{text}` is not a host name");
-            self.report(
-                Problem::error("P0402", message, place.clone(), "here")
-                    .help("a host name has at most 63 letters, digits, `-` and `.`"),
-            );
+            let help = host_name_help(text);
+            self.report(Problem::error("P0402", message, place.clone(), "here").help(help));
         }
         good
     }
@@ -130,12 +132,35 @@ impl Checks<'_> {
         let address = text.parse().ok();
         if address.is_none() {
             let message = format!("`{text}` is not an IP address");
-            self.report(
-                Problem::error("P0403", message, place.clone(), "here")
-                    .help("an address is numbers, such as `127.0.0.1` or `fd00::1`"),
-            );
+            self.report(Problem::error("P0403", message, place.clone(), "here").help(match text {
+                "localhost" => "write `127.0.0.1`: an address is numbers, not a name",
+                _ => "write an address in numbers, such as `127.0.0.1` or `fd00::1`",
+            }));
         }
         address
+    }
+}
+
+/// The host name that was probably meant.
+fn host_name_help(text: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let near: String = text.chars().map(legal).take(63).collect();
+    let labels = near.split('.').map(|label| label.trim_matches('-')).filter(|l| !l.is_empty());
+    match labels.collect::<Vec<_>>().join(".") {
+        near if near.is_empty() => {
+            "write letters, digits, `-` and `.`, such as `db.local`".to_owned()
+        }
+        near => {
+            format!("write `{near}`: a host name has letters, digits, and `-` and `.` between them")
+        }
+    }
+}
+
+fn resolver_help(option: &str) -> String {
+    let parts: Vec<String> = option.split_whitespace().map(|part| format!("\"{part}\"")).collect();
+    match parts.as_slice() {
+        [] => "write an option of resolv.conf(5), such as `rotate`".to_owned(),
+        parts => format!("write `[{}]`: each option is an item of its own", parts.join(", ")),
     }
 }
 
@@ -221,7 +246,7 @@ fn unused(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
             let message = format!("no container mounts the volume `{word}`");
             let problem = Problem::error("P0551", message, entry.key.clone(), "not used").warning();
             checks.report(problem.help(format!(
-                "add `{word}:/target` to the `volumes` of a container, or take it away"
+                "add `{word}:/target` to the `volumes` of a container, or remove it"
             )));
         }
     }
@@ -264,8 +289,8 @@ pub(super) fn name_problem(of: &str, word: &str, why: &str, place: Range<usize>)
         .collect();
     let fixed = fixed.trim_matches('-');
     let help = match fixed {
-        "" => "write a to z, 0 to 9 and `-`, such as `web-1`".to_owned(),
-        fixed => format!("`{fixed}` would do"),
+        "" => "write letters from a to z, digits and `-`, such as `web-1`".to_owned(),
+        fixed => format!("write `{fixed}`"),
     };
     Problem::error("P0404", message, place, why).help(help)
 }
@@ -306,8 +331,9 @@ fn pod_hostname(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Option<St
     let (name, place) = (raw.hostname.as_ref()?, node.entry("hostname")?);
     if !checks.share.contains(&Shared::Uts) {
         let message = "the pod has a `hostname`, but its containers do not share `uts`";
-        let problem = Problem::error("P0510", message, place.key.clone(), "of nothing")
-            .help("give each container its own `hostname`, or share `uts`");
+        let problem =
+            Problem::error("P0510", message, place.key.clone(), "no container would have it")
+                .help("add `uts` to `share`, or give each container its own `hostname`");
         let share = node.get("share").map(|share| share.span.clone());
         checks.report(match share {
             Some(share) => problem.also(share, "without `uts`"),
@@ -354,8 +380,7 @@ fn dns(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Dns {
         if option.is_empty() || option.contains(' ') {
             let message = format!("`{option}` is not one option of a resolver");
             checks.report(
-                Problem::error("P0406", message, place, "here")
-                    .help("each option is an item of its own, without spaces"),
+                Problem::error("P0406", message, place, "here").help(resolver_help(option)),
             );
         } else if checks.one_line(option, &place) {
             result.options.push(option.clone());
@@ -406,7 +431,7 @@ pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Problems) {
         if let Some(first) = seen.get(&pod.spec.name) {
             let message = format!("two pods of this file are named `{}`", pod.spec.name);
             let problem = Problem::error("P0502", message, at(pod), "again");
-            problems.push(problem.also(at(first), "first").help("name one of them otherwise"));
+            problems.push(problem.also(at(first), "first").help("give one of them another name"));
             continue;
         }
         seen.insert(&pod.spec.name, pod);

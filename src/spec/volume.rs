@@ -27,15 +27,15 @@ pub(super) fn declared(
         .collect();
     if let [(one, first), (two, second), ..] = kinds.as_slice() {
         let message = format!("a volume is of one kind, and this is `{one}` and `{two}`");
-        let problem = Problem::error("P0440", message, second.key.clone(), "this or");
-        checks.report(problem.also(first.key.clone(), "that").help("take one of them away"));
+        let problem = Problem::error("P0440", message, second.key.clone(), "one kind");
+        checks.report(problem.also(first.key.clone(), "another").help("keep one of the two"));
         return None;
     }
     if let (None, Some(create)) = (node.entry("host"), node.entry("create")) {
         let message = "`create` belongs to `host`";
         checks.report(
-            Problem::error("P0441", message, create.key.clone(), "creates what?")
-                .help("name the directory: `host: ./path`; or leave `create` out"),
+            Problem::error("P0441", message, create.key.clone(), "only with `host`")
+                .help("name the directory, `host: ./path`, or remove `create`"),
         );
         return None;
     }
@@ -86,7 +86,7 @@ pub(super) fn host_path(
     if word.is_empty() {
         checks.report(
             Problem::error("P0443", "a path cannot be empty", place.clone(), "here")
-                .help("write the path, such as `./data`; or leave the key out"),
+                .help("write the path, such as `./data`; or remove the key"),
         );
         return None;
     }
@@ -116,9 +116,11 @@ pub(super) fn is_there(
     };
     let problem = Problem::error("P0525", message, place.clone(), label);
     checks.report(if word.starts_with('/') {
-        problem.warning().help("on this machine; `up` needs it where the pod runs")
+        problem
+            .warning()
+            .help("create it on the machine that will run the pod, or correct the path")
     } else {
-        problem.help(format!("relative to the pod file it is {}", path.display()))
+        problem.help(format!("create {}, or correct the path", path.display()))
     });
 }
 
@@ -191,6 +193,7 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
         }
     };
     let mut read_only = false;
+    let mut from = 0;
     for option in options.into_iter().flat_map(|options| options.split(',')) {
         match option {
             "ro" => read_only = true,
@@ -198,14 +201,16 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
             _ => {
                 let message = format!("`{option}` is no option of a volume");
                 let help = match option {
-                    "z" | "Z" => "podspec relabels nothing; leave it out",
-                    _ => "there is `ro` and `rw`; for more write the long form",
+                    "z" | "Z" => "remove it: podspec does not relabel files",
+                    _ => "write `ro` or `rw`; for more there is the long form",
                 };
-                let place = part(node, word.len() - options.map_or(0, str::len), options);
+                let before = word.len() - options.map_or(0, str::len);
+                let place = part(node, before + from, Some(option));
                 checks.report(Problem::error("P0447", message, place, "here").help(help));
                 return None;
             }
         }
+        from += option.len() + 1;
     }
     let source_place = part(node, 0, Some(source));
     let target_place = part(node, source.len() + 1, Some(target));
@@ -215,7 +220,7 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
 }
 
 /// The bytes of a part of a scalar; the whole scalar where quotes or variables move them.
-fn part(node: &Node, offset: usize, text: Option<&str>) -> Range<usize> {
+pub(super) fn part(node: &Node, offset: usize, text: Option<&str>) -> Range<usize> {
     let whole = node.text().map_or(0, str::len);
     let length = text.map_or(0, str::len);
     let (start, bytes) = (node.span.start, node.span.len());
@@ -239,8 +244,8 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
             if let Some(entry) = node.entry(key) {
                 let message = format!("a tmpfs has no `{key}`");
                 checks.report(
-                    Problem::error("P0448", message, entry.key.clone(), "of what?")
-                        .help("leave it out, or leave `type: tmpfs` out"),
+                    Problem::error("P0448", message, entry.key.clone(), "not with `type: tmpfs`")
+                        .help(format!("remove `{key}`, or remove `type: tmpfs`")),
                 );
             }
         }
@@ -253,8 +258,8 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
         if let Some(entry) = node.entry("size") {
             let message = "`size` belongs to `type: tmpfs`";
             checks.report(
-                Problem::error("P0448", message, entry.key.clone(), "of what?")
-                    .help("write `type: tmpfs` beside it, or leave `size` out"),
+                Problem::error("P0448", message, entry.key.clone(), "only with `type: tmpfs`")
+                    .help("add `type: tmpfs`, or remove `size`"),
             );
         }
         let sub_path = match &raw.sub_path {
@@ -268,7 +273,7 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
                 let message = "this volume has no `source`";
                 let problem = Problem::error("P0449", message, node.head(), "in this");
                 checks.report(
-                    problem.help("name a volume or a path of the host, or write `type: tmpfs`"),
+                    problem.help("add `source: NAME` or `source: ./path`, or `type: tmpfs`"),
                 );
                 None
             }
@@ -282,7 +287,7 @@ fn sub_path(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option
     let normal = path.components().all(|part| matches!(part, Component::Normal(_)));
     if word.is_empty() || !normal {
         let message = format!("`{word}` does not stay inside the volume");
-        let help = "`subPath` is relative and has no `..`";
+        let help = "write a path below the volume, without `..`, such as `logs`";
         checks.report(Problem::error("P0450", message, place.clone(), "here").help(help));
         return None;
     }
@@ -303,10 +308,14 @@ fn source_of(
     if is_path {
         let path = host_path(word, place, checks)?;
         is_there(word, &path, false, place, checks);
-        if let Some((_, place)) = sub_path {
-            let message = "a path of the host has no `subPath`";
+        if let Some((sub, place)) = sub_path {
+            let message = "a `subPath` belongs to a volume, and the source is a path";
             let problem = Problem::error("P0451", message, place, "here");
-            checks.report(problem.help("write it as part of `source`"));
+            checks.report(problem.help(format!(
+                "write `source: {}/{}`",
+                word.trim_end_matches('/'),
+                sub.display()
+            )));
             return None;
         }
         return Some(MountSource::Path(path));
@@ -333,7 +342,7 @@ fn source_of(
 fn target(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {
     let refuse = |message: String, help: Option<String>, checks: &mut Checks<'_>| {
         let problem = Problem::error("P0452", message, place.clone(), "this target")
-            .help("a target is an absolute path such as `/data`");
+            .help("write an absolute path, such as `/data`");
         checks.report(problem.maybe_help(help));
         None
     };
@@ -348,17 +357,20 @@ fn target(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<P
     let shown = clean.display();
     let trimmed = word.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(word);
     if clean == Path::new("/") {
-        return refuse("a volume cannot be the root itself".to_owned(), None, checks);
+        let help =
+            "mount it below, such as at `/data`; a directory as root is `rootfs: ./directory`";
+        return refuse("a volume cannot be the root itself".to_owned(), Some(help.into()), checks);
     }
     if clean.as_os_str() != trimmed {
         return refuse(
-            format!("`{word}` is a path with turns"),
+            format!("`{word}` is a path with `.`, `..` or `//` in it"),
             Some(format!("write `{shown}`")),
             checks,
         );
     }
     if let Some(own) = ["/proc", "/sys", "/dev"].iter().find(|own| clean.starts_with(own)) {
-        return refuse(format!("`{own}` of a container is podspec's own"), None, checks);
+        let help = "mount it elsewhere, such as at `/data`".to_owned();
+        return refuse(format!("`{own}` of a container is podspec's own"), Some(help), checks);
     }
     Some(clean)
 }
