@@ -30,8 +30,11 @@ mod man;
 mod output;
 mod plan;
 mod port;
+mod progress;
 mod prune;
 mod ps;
+mod pull;
+mod registry;
 pub mod report;
 mod request;
 mod restart;
@@ -118,6 +121,7 @@ enum Command {
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
     Volume(volume::Volume),
+    Pull(pull::Pull),
     Prune(prune::Prune),
     Port(port::Port),
     Plan(plan::Plan),
@@ -168,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),
         Command::Volume(command) => command.run(&store),
+        Command::Pull(command) => command.run(&store),
         Command::Prune(command) => command.run(&store),
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),

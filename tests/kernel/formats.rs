@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Fields = BTreeMap<String, BTreeSet<String>>;
 
 /// A section's fields, as the document has them.
-fn described(section: &str) -> Fields {
+pub fn described(section: &str) -> Fields {
     let document = include_str!("../../docs/json.md");
     let begin = document.find(&format!("\n## {section}\n")).unwrap_or_else(|| panic!("{section}"));
     let text = document[begin + 4..].split("\n## ").next().unwrap();
@@ -61,7 +61,7 @@ fn printed(value: &Value, path: &str, known: &Fields, found: &mut Fields) {
 }
 
 /// What of the fields is printed otherwise than described, or not at all.
-fn compare(section: &str, known: &Fields, samples: &[Value]) -> Vec<String> {
+pub fn compare(section: &str, known: &Fields, samples: &[Value]) -> Vec<String> {
     let mut found = Fields::new();
     samples.iter().for_each(|sample| printed(sample, "", known, &mut found));
     let mut wrong = Vec::new();

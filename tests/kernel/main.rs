@@ -42,3 +42,5 @@ mod attach;
 mod cp;
 // docs/json.md is what the commands print.
 mod formats;
+// Images from a registry.
+mod registry;

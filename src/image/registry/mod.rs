@@ -29,6 +29,6 @@ mod rig;
 mod tests;
 
 pub use client::Client;
-pub use error::RegistryError;
+pub use error::{RegistryError, Trouble};
 pub use settings::{Notice, Patience, Settings};
 pub use source::Registry;

@@ -1,0 +1,170 @@
+//! `podspec pull`: images into the store, all at once.
+
+use super::error::CliError;
+use super::progress::View;
+use super::registry::{RegistryOptions, cannot_pull};
+use super::{Format, output};
+use crate::image::registry::Client;
+use crate::image::{Error, Image, Store as ImageStore, local};
+use crate::names::image::{Digest, ImageReference, Platform};
+use crate::state::store::Store;
+use serde::Serialize;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Images that are fetched at once, each with several layers at once.
+const AT_ONCE: usize = 4;
+
+/// Fetch images
+///
+/// From a registry, or from a layout or an archive on this machine. A tag is looked up anew; layers that are here
+/// are not fetched again. What has arrived when a pull is ended by Ctrl-C stays for the next one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  podspec pull httpd:2.4 ghcr.io/x/y:1
+  podspec pull oci-archive:image.tar              from a file on this machine
+  podspec pull --insecure-registry reg.lan:5000 reg.lan:5000/a:b
+  podspec pull --format json httpd | jq -r '.[].digest'
+
+Logins are those of `podman login` and `docker login`, with their helpers; authorities of registries are in
+/etc/containers/certs.d/HOST:PORT/ca.crt. HTTPS_PROXY, http_proxy and NO_PROXY count.
+
+Exit code: 0 all are here; 1 one could not be had; 2 a name is none.")]
+pub(super) struct Pull {
+    /// The platform to pull for, as linux/arm64; that of this machine where it is not given
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    registries: RegistryOptions,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
+    /// Names of images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// An image that was pulled.
+#[derive(Serialize)]
+struct Pulled {
+    reference: String,
+    id: Digest,
+    digest: Digest,
+    manifest: Digest,
+    platform: String,
+    layers: usize,
+    bytes: u64,
+}
+
+impl Pull {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+        let mut wanted = Vec::new();
+        for word in &self.images {
+            let reference = reference(word)?;
+            if !wanted.contains(&reference) {
+                wanted.push(reference);
+            }
+        }
+        if !rustix::process::geteuid().is_root() {
+            return Err(CliError::refused(
+                "cannot unpack images: their files have owners",
+                "run it as root",
+            ));
+        }
+        let view = View::new();
+        let client = self.registries.client(view.notice());
+        let platform = self.platform.unwrap_or_else(Platform::host);
+        let images = ImageStore::open(&store.data);
+        let all = fetch(&images, &wanted, &platform, (&client, &view))?;
+        let pulled: Vec<Pulled> = all.iter().map(Pulled::new).collect();
+        if self.format == Format::Json {
+            output::json(&pulled)?;
+        } else {
+            for image in &pulled {
+                let size = output::size(image.bytes);
+                output::done(&format!("{} is here: {}, {size}", image.reference, image.digest))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Pulled {
+    fn new(image: &Image) -> Self {
+        Self {
+            reference: image.reference.to_string(),
+            id: image.id.clone(),
+            digest: image.digest.clone(),
+            manifest: image.manifest.clone(),
+            platform: image.platform.to_string(),
+            layers: image.layers.len(),
+            bytes: image.bytes(),
+        }
+    }
+}
+
+/// The name of an image, or which part of the word is none.
+fn reference(word: &str) -> Result<ImageReference, CliError> {
+    let wrong = |why: String| CliError::Usage {
+        message: format!("`{}` names no image: {why}", output::sanitize(word)),
+        hint: Some("write NAME[:TAG], HOST/NAME@DIGEST, oci:DIR or oci-archive:FILE".to_owned()),
+    };
+    let reference: ImageReference = word
+        .parse()
+        .map_err(|error: crate::names::image::ReferenceError| wrong(error.to_string()))?;
+    let here = std::env::current_dir().map_err(|error| wrong(error.to_string()))?;
+    Ok(reference.below(&here))
+}
+
+/// All of them, several at once; the first error in their order where there is one.
+pub(super) fn fetch(
+    images: &ImageStore,
+    wanted: &[ImageReference],
+    platform: &Platform,
+    (client, view): (&Client, &View),
+) -> Result<Vec<Image>, CliError> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(wanted.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(reference) = wanted.get(index) else { return };
+                    view.say(&format!("pulling {reference}"));
+                    let result = fetch_one(images, reference, platform, (client, view));
+                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                    results.push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(index, _)| *index);
+    let named = wanted.iter().zip(results);
+    named
+        .map(|(reference, (_, result))| result.map_err(|error| cannot_pull(reference, &error)))
+        .collect()
+}
+
+fn fetch_one(
+    images: &ImageStore,
+    reference: &ImageReference,
+    platform: &Platform,
+    (client, view): (&Client, &View),
+) -> Result<Image, Error> {
+    let progress = view.image(reference);
+    match (local::open(reference)?, reference) {
+        (Some(source), _) => images.fetch(&*source, reference, platform, &progress),
+        (None, ImageReference::Registry(named)) => {
+            images.fetch(&client.image(named), reference, platform, &progress)
+        }
+        (None, _) => Err(Error::Nonsense {
+            what: format!("`{reference}`"),
+            why: "nothing on this machine has it".to_owned(),
+        }),
+    }
+}

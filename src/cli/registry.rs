@@ -1,0 +1,125 @@
+//! How a command reaches registries: its options, the environment, and the user's own files. What a registry's
+//! errors ask the user to do is told here, too.
+
+use super::error::CliError;
+use super::output;
+use crate::image::Error;
+use crate::image::registry::{Client, Notice, RegistryError, Settings, Trouble};
+use crate::names::image::ImageReference;
+use std::path::PathBuf;
+
+/// Options of every command that may pull.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct RegistryOptions {
+    /// A registry that may speak plain HTTP, or whose certificate is not checked; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registries")]
+    insecure_registry: Vec<String>,
+    /// Directory with certificates for the registries: authorities in *.crt, one's own in *.cert and *.key
+    #[arg(long, value_name = "DIR", help_heading = "Registries")]
+    cert_dir: Option<PathBuf>,
+    /// File with logins instead of podman's and docker's own
+    #[arg(long, value_name = "FILE", help_heading = "Registries")]
+    authfile: Option<PathBuf>,
+}
+
+impl RegistryOptions {
+    pub(super) fn client(&self, notice: Notice) -> Client {
+        let home = path("HOME").unwrap_or_else(|| PathBuf::from("/root"));
+        let config = path("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+        let runtime = path("XDG_RUNTIME_DIR").map_or_else(
+            || {
+                let uid = rustix::process::geteuid().as_raw();
+                PathBuf::from(format!("/run/containers/{uid}/auth.json"))
+            },
+            |runtime| runtime.join("containers/auth.json"),
+        );
+        let docker = path("DOCKER_CONFIG").unwrap_or_else(|| home.join(".docker"));
+        Client::new(Settings {
+            https_proxy: either("HTTPS_PROXY", "https_proxy"),
+            // Never HTTP_PROXY: who calls a program may set it by a header (CVE-2016-5385).
+            http_proxy: text("http_proxy"),
+            no_proxy: either("NO_PROXY", "no_proxy").unwrap_or_default(),
+            insecure: self.insecure_registry.clone(),
+            certs_d: vec![
+                "/etc/docker/certs.d".into(),
+                "/etc/containers/certs.d".into(),
+                config.join("containers/certs.d"),
+            ],
+            cert_dir: self.cert_dir.clone(),
+            auth_files: vec![
+                runtime,
+                config.join("containers/auth.json"),
+                docker.join("config.json"),
+            ],
+            auth_file: self.authfile.clone().or_else(|| path("REGISTRY_AUTH_FILE")),
+            notice: Some(notice),
+            ..Settings::default()
+        })
+    }
+}
+
+fn text(variable: &str) -> Option<String> {
+    std::env::var_os(variable)?.into_string().ok().filter(|text| !text.is_empty())
+}
+
+fn either(variable: &str, other: &str) -> Option<String> {
+    text(variable).or_else(|| text(other))
+}
+
+fn path(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Why an image could not be had, and what can be done about it.
+pub(super) fn cannot_pull(reference: &ImageReference, error: &Error) -> CliError {
+    let mut refused = CliError::host(format!("cannot pull {reference}"), error);
+    if let CliError::Host { causes, hint, .. } = &mut refused {
+        causes.iter_mut().for_each(|cause| *cause = output::sanitize(cause));
+        *hint = registry_error(error).and_then(|error| what_to_do(reference, error));
+    }
+    refused
+}
+
+/// The registry's own error among the causes; one of a blob has passed through `Read`.
+fn registry_error(error: &Error) -> Option<&RegistryError> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let found = cause
+            .downcast_ref::<RegistryError>()
+            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<RegistryError>()));
+        if found.is_some() {
+            return found;
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn what_to_do(reference: &ImageReference, error: &RegistryError) -> Option<String> {
+    let ImageReference::Registry(reference) = reference else { return None };
+    let host = &reference.registry;
+    Some(match error {
+        RegistryError::Denied { logged_in: false, .. } => {
+            format!(
+                "is the name right? If it is private: `podman login {host}` or `docker login {host}`"
+            )
+        }
+        RegistryError::Denied { .. } => {
+            format!("the login that is stored for {host} does not reach it: log in anew")
+        }
+        RegistryError::NotFound { .. } => "is the name right, and its tag?".to_owned(),
+        RegistryError::Connection { kind: Trouble::Certificate, .. } => format!(
+            "put its authority into /etc/containers/certs.d/{host}/ca.crt, or name a directory with `--cert-dir`"
+        ),
+        RegistryError::Connection { kind: Trouble::NoTls, .. }
+        | RegistryError::Downgrade { .. }
+        | RegistryError::PlainRealm { .. } => {
+            "who is trusted without TLS is named with `--insecure-registry HOST[:PORT]`".to_owned()
+        }
+        RegistryError::Status { status: 429, .. } | RegistryError::TooBusy { .. } => {
+            format!("it limits how much is pulled: log in to {host}, or try later")
+        }
+        _ => return None,
+    })
+}
