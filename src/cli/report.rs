@@ -68,11 +68,23 @@ const BESIDE: usize = 60;
 /// The most labels of one problem: a round of a thousand containers is told by its first ones.
 const LABELS: usize = 12;
 
+/// Of no width in any terminal, and nothing is joined across it; three bytes.
+const APART: char = '\u{200b}';
+
+/// How wide a sequence of emoji is, terminals do not agree on: kitty, WezTerm and Ghostty draw a family
+/// or a hand with a skin tone in two columns, VTE, Alacritty, xterm and tmux draw its parts side by side,
+/// and a symbol that U+FE0F makes an emoji has one column or two. They agree on each character alone, so
+/// the parts are drawn apart and a label stands under its token in all of them. Two letters of a flag are
+/// one column each or two together, which is the same.
 fn drawable(text: &str) -> String {
     let mut drawn = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\t' => drawn.push(c),
+            // The joiner, and the variation selector that widens: three bytes for three.
+            '\u{200d}' | '\u{fe0f}' => drawn.push(APART),
+            // A skin tone has four bytes: a space makes them up.
+            '\u{1f3fb}'..='\u{1f3ff}' => drawn.extend([APART, ' ']),
             // Three bytes for three: spans stay true.
             '\u{feff}' => drawn.push_str("   "),
             '\r' => drawn.push(' '),
@@ -235,6 +247,27 @@ mod tests {
         caret_is_under("\u{feff}a: 1\nb:\t\t token\n", "token");
         caret_is_under("a: 1\nb: \"ж\u{1f600}\" # token\n", "token");
         caret_is_under("a: 1\nb: token", "token");
+    }
+
+    #[test]
+    fn labels_stand_under_the_token_after_any_emoji() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        let toned = "\u{1f44d}\u{1f3fd}";
+        // The columns before the token, as every terminal draws what is printed.
+        for (emoji, columns) in
+            [(family, 6), (toned, 3), ("\u{1f1e9}\u{1f1ea}", 2), ("\u{2764}\u{fe0f}", 1)]
+        {
+            let text = format!("a: {emoji}token\n");
+            let start = text.find("token").unwrap();
+            let problem = Problem::error("P0000", "message", start..start + 5, "label");
+            let page = render_problems("pod.yaml", &text, &[problem], false, 80);
+            let mark = page.lines().find(|line| line.contains('┬')).unwrap();
+            let before = mark.chars().take_while(|c| !matches!(c, '─' | '┬')).count();
+            assert_eq!(before, " 1 │ a: ".chars().count() + columns, "{page}");
+            // Nothing is left that a terminal joins, or makes wider, in its own way.
+            let joins = |c| matches!(c, '\u{200d}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
+            assert!(!page.contains(joins), "{page:?}");
+        }
     }
 
     #[test]

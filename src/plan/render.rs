@@ -6,6 +6,7 @@ use crate::plan::step::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::path::Path;
 
 /// A column is not made wider than this for the sake of one long step.
 const COLUMN_MOST: usize = 68;
@@ -56,8 +57,15 @@ pub fn head(plan: &Plan) -> String {
     let mut rows: Vec<(&str, String)> = Vec::new();
     for planned in &plan.steps {
         match &planned.step {
-            Step::StartInfra(infra) if !infra.namespaces.is_empty() => {
-                rows.push(("shared", words(&infra.namespaces)));
+            Step::PinNamespaces { pins } => {
+                let shared: Vec<_> = pins
+                    .iter()
+                    .filter(|(_, pin)| is_joined(plan, pin))
+                    .map(|(kind, _)| kind)
+                    .collect();
+                if !shared.is_empty() {
+                    rows.push(("shared", words(&shared)));
+                }
             }
             Step::Connect(c) => {
                 let owner = c.container.as_ref().map_or("the pod", |name| name.as_str());
@@ -114,6 +122,15 @@ fn arrow(forward: &Forward) -> String {
     let last = target.saturating_add(forward.count.saturating_sub(1));
     let range = if last > target { format!("{target}-{last}") } else { target.to_string() };
     format!("{forward} -> {}:{range}", forward.target)
+}
+
+/// Whether a container runs in this namespace: infra may hold one that answers the pod's address alone.
+fn is_joined(plan: &Plan, pin: &Path) -> bool {
+    plan.steps.iter().any(|planned| {
+        let Step::CreateContainer(launch) = &planned.step else { return false };
+        let linux = launch.oci.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        linux.is_some_and(|all| all.iter().any(|one| one.path().as_deref() == Some(pin)))
+    })
 }
 
 fn words<T: fmt::Display>(items: &[T]) -> String {

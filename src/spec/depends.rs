@@ -20,6 +20,9 @@ pub(super) fn dependencies(
     result: &mut IndexMap<ContainerName, Container>,
 ) {
     let known = validate::known_containers(node);
+    let beside = raw.init_containers.iter().flatten().filter(|(_, init)| init::is_sidecar(init));
+    let nameable: Vec<&str> =
+        known.iter().copied().chain(beside.map(|(name, _)| name.as_str())).collect();
     let index: IndexMap<&str, usize> =
         known.iter().enumerate().map(|(i, name)| (*name, i)).collect();
     let mut edges: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); known.len()];
@@ -38,7 +41,7 @@ pub(super) fn dependencies(
                 let Some(init) = init else {
                     let lost = node.get("initContainers").map_or(&[][..], |list| &list.lost);
                     if !lost.iter().any(|name| name == other) {
-                        unknown(word, other, at, &known, checks);
+                        unknown(word, other, at, &nameable, checks);
                     }
                     continue;
                 };
@@ -139,7 +142,7 @@ fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks:
     let others: Vec<&str> = known.iter().copied().filter(|name| *name != word).collect();
     let help = did_you_mean(other, others.iter().copied()).or_else(|| {
         (!others.is_empty() && others.len() < 12)
-            .then(|| format!("there is: {}", others.join(", ")))
+            .then(|| format!("name one of: {}", others.join(", ")))
     });
     let problem = Problem::error("P0524", message, place, "no such container").maybe_help(help);
     checks.report(checks.with_known(problem, other, others.iter().copied()));

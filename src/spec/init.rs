@@ -42,7 +42,8 @@ pub(super) fn check(
     }
 }
 
-fn is_sidecar(init: &RawContainer) -> bool {
+/// An init container that is started once and runs beside the containers.
+pub(super) fn is_sidecar(init: &RawContainer) -> bool {
     init.restart.as_deref() == Some("always")
 }
 

@@ -35,8 +35,8 @@ pub fn interpolate(
             if value.contains('\0') {
                 let message = "a text with a NUL character cannot be given to any program";
                 problems.push(
-                    Problem::error("P0305", message, node.span.clone(), "this text")
-                        .help("remove the `\\0`"),
+                    Problem::error("P0305", message, node.span.clone(), "has a `\\0` in it")
+                        .help("take the `\\0` out of the text"),
                 );
             }
         }

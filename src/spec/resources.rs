@@ -62,10 +62,10 @@ fn swap(
     }
     if memory.is_some_and(|memory| swap < memory) {
         let message = "`memorySwap` is memory and swap together, and this is less than memory";
-        let problem = Problem::error("P0482", message, place(node, "memorySwap"), "less than");
+        let problem = Problem::error("P0482", message, place(node, "memorySwap"), "too little");
         checks.report(
             problem
-                .also(place(node, "memory"), "this")
+                .also(place(node, "memory"), "more than both together")
                 .help("write as much as `memory` for no swap, or -1 for any"),
         );
     }
@@ -76,8 +76,8 @@ fn cpus(cpus: Option<f64>, node: &Node, checks: &mut Checks<'_>) -> Option<f64> 
     let cpus = cpus?;
     if !(LEAST_CPUS..=MOST_CPUS).contains(&cpus) {
         let message = format!("`cpus` is a number from 0.01, and this is {cpus}");
-        let problem = Problem::error("P0483", message, place(node, "cpus"), "here");
-        checks.report(problem.help("`0.5` is half of one processor, `2` are two"));
+        let problem = Problem::error("P0483", message, place(node, "cpus"), "out of range");
+        checks.report(problem.help("write `0.5` for half of one processor, `2` for two"));
         return None;
     }
     Some(cpus)
@@ -87,8 +87,11 @@ fn cpuset(raw: &raw::Resources, node: &Node, checks: &mut Checks<'_>) -> Option<
     let set = raw.cpuset.as_ref()?;
     if !is_cpuset(&set.0) {
         let message = format!("`{}` is no list of processors", set.0);
-        let problem = Problem::error("P0484", message, place(node, "cpuset"), "here");
-        checks.report(problem.help("numbers and ranges between commas, such as `0-2,4`"));
+        let problem =
+            Problem::error("P0484", message, place(node, "cpuset"), "not a list");
+        checks.report(
+            problem.help("write numbers and ranges with commas between them, such as `0-2,4`"),
+        );
         return None;
     }
     Some(set.0.clone())

@@ -105,7 +105,7 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
     }
     if added && MIGHTY.contains(&name) {
         let message = format!("with `{name}` a program can become root of the machine");
-        let problem = Problem::error("P0553", message, place, "takes a wall away").warning();
+        let problem = Problem::error("P0553", message, place, "loosens the sandbox").warning();
         checks.report(problem.help("add only what the program cannot do without"));
     }
 }
@@ -127,8 +127,12 @@ fn loosened(security: &Security, node: &Node, checks: &mut Checks<'_>) {
         ),
     ] {
         if is_loose && let Some(entry) = node.entry(key) {
-            let problem = Problem::error("P0553", what, entry.key.clone(), "takes a wall away");
-            checks.report(problem.warning().help("leave it out, unless the program cannot work"));
+            let problem = Problem::error("P0553", what, entry.key.clone(), "loosens the sandbox");
+            checks.report(
+                problem
+                    .warning()
+                    .help(format!("remove `{key}`, unless the program cannot run without it")),
+            );
         }
     }
 }
@@ -140,8 +144,12 @@ pub(super) fn of_the_machine(kind: &str, word: &str, node: &Node, checks: &mut C
         "ipc" => "can read the shared memory of the machine's programs",
         _ => return,
     };
-    let problem =
-        Problem::error("P0553", format!("`{word}` {what}"), node.span.clone(), "takes a wall away");
+    let problem = Problem::error(
+        "P0553",
+        format!("`{word}` {what}"),
+        node.span.clone(),
+        "loosens the sandbox",
+    );
     checks.report(problem.warning().help("share a namespace inside the pod instead"));
 }
 

@@ -26,6 +26,8 @@ mod plans;
 mod validate;
 // What every code means.
 mod explain;
+// What the documentation quotes.
+mod compared;
 // Texts of all kinds.
 mod fuzz;
 
