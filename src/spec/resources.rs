@@ -87,8 +87,7 @@ fn cpuset(raw: &raw::Resources, node: &Node, checks: &mut Checks<'_>) -> Option<
     let set = raw.cpuset.as_ref()?;
     if !is_cpuset(&set.0) {
         let message = format!("`{}` is no list of processors", set.0);
-        let problem =
-            Problem::error("P0484", message, place(node, "cpuset"), "not a list");
+        let problem = Problem::error("P0484", message, place(node, "cpuset"), "not a list");
         checks.report(
             problem.help("write numbers and ranges with commas between them, such as `0-2,4`"),
         );

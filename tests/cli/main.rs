@@ -28,6 +28,8 @@ mod validate;
 mod explain;
 // What the documentation quotes.
 mod compared;
+// The problems, as code scanners read them.
+mod sarif;
 // Texts of all kinds.
 mod fuzz;
 
