@@ -75,15 +75,15 @@ impl Validate {
         }
         match self.format {
             Reporting::Human => {}
-            Reporting::Json => output::json(&machine::list(&found))?,
+            Reporting::Json => even_unread(output::json(&machine::list(&found)))?,
             Reporting::Sarif => {
                 let title =
                     |code: &str| pages::find(code).map_or(code, |page| page.title).to_owned();
-                output::json(&machine::sarif(&found, title))?;
+                even_unread(output::json(&machine::sarif(&found, title)))?;
             }
             Reporting::Github => {
                 for one in &found {
-                    output::line(&machine::github(one))?;
+                    even_unread(output::line(&machine::github(one)))?;
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Validate {
             output::error_text(&report_problems(&file, &problems));
         }
         if is_well {
-            output::line(&format!("{}: ok ({})", file.name, names.join(", ")))?;
+            even_unread(output::line(&format!("{}: ok ({})", file.name, names.join(", "))))?;
         } else if !self.fix && problems.iter().any(|problem| !problem.fix.is_empty()) {
             let count = problems.iter().filter(|problem| !problem.fix.is_empty()).count();
             output::error_line(&format!("`podspec validate --fix` mends {count} of them"));
@@ -145,12 +145,20 @@ impl Validate {
             .map_err(|error| CliError::host(format!("cannot write {}", file.name), &error))?;
         if self.format == Reporting::Human {
             let diff = fix::diff(&file.name, &file.text, &text);
-            output::raw(output::harmless(&diff).as_bytes())?;
+            even_unread(output::raw(output::harmless(&diff).as_bytes()))?;
             let many = if count == 1 { "problem" } else { "problems" };
-            output::line(&format!("{}: {count} {many} mended", file.name))?;
+            even_unread(output::line(&format!("{}: {count} {many} mended", file.name)))?;
         }
         file.text = text;
         Ok(())
+    }
+}
+
+/// Where nobody reads any more (`| head`), the rest is judged all the same: the exit code tells the truth.
+fn even_unread(written: Result<(), CliError>) -> Result<(), CliError> {
+    match written {
+        Err(CliError::BrokenPipe) => Ok(()),
+        written => written,
     }
 }
 

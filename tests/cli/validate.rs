@@ -56,6 +56,25 @@ const WARNED: &str =
     "share: none\nports: [1:2]\ncontainers: { web: { rootfs: host, command: [a] } }\n";
 
 #[test]
+fn a_bad_file_is_bad_though_nobody_reads() {
+    let dir = Dir::new("unread");
+    dir.write("a.yaml", GOOD);
+    dir.write("b.yaml", "nmae: b\n");
+    for format in ["human", "json", "sarif", "github"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_podspec"))
+            .current_dir(&dir.0)
+            .args(["validate", "--format", format, "a.yaml", "b.yaml"])
+            .stdout(writer)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(2), "{format}");
+    }
+}
+
+#[test]
 fn a_directory_is_its_pod_files() {
     let dir = Dir::new("directory");
     for name in ["pod.yaml", "a/web.pod.yaml", "a/b/pod.yml", "a/b/c.pod.yml"] {
