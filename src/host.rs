@@ -185,7 +185,7 @@ fn forward((tag, forward): &(String, firewall::Forward)) -> Option<(PodId, Forwa
 fn listeners(ports: &[&Port], wants_free: bool) -> Result<Vec<Listener>, HostError> {
     let few = ports.iter().map(|port| u32::from(port.count)).sum::<u32>() <= TRIED_MOST;
     let sockets = if wants_free {
-        sockets::bound()?
+        sockets::bound(crate::plan::DYNAMIC_PORTS)?
     } else if few && ports.iter().all(|port| is_free(port)) {
         Vec::new()
     } else {

@@ -119,7 +119,7 @@ fn inherit(parent: &Path, child: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The v1 controllers of this machine and where each is mounted.
+/// The v1 controllers of this machine and where each is mounted, to be written.
 pub fn mounts() -> io::Result<Vec<(String, PathBuf)>> {
     Ok(parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
 }
@@ -127,7 +127,11 @@ pub fn mounts() -> io::Result<Vec<(String, PathBuf)>> {
 fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
     let lines = mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - cgroup ")?;
-        let point = PathBuf::from(mount.split(' ').nth(4)?);
+        let mut words = mount.split(' ').skip(4);
+        let point = PathBuf::from(words.next()?);
+        // In somebody else's container: to look at alone.
+        let is_writable = words.next()?.split(',').all(|option| option != "ro");
+        is_writable.then_some(())?;
         Some((point, filesystem.split(' ').nth(1)?))
     });
     let mut found: Vec<(String, PathBuf)> = Vec::new();
@@ -155,6 +159,7 @@ mod tests {
         let info = "30 24 0:26 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
                     31 24 0:27 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
                     32 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                    35 24 0:31 / /sys/fs/cgroup/pids ro,nosuid - cgroup cgroup rw,pids\n\
                     33 24 0:29 / /elsewhere rw - cgroup cgroup rw,memory\n\
                     34 24 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let both = PathBuf::from("/sys/fs/cgroup/cpu,cpuacct");

@@ -33,6 +33,7 @@ mod sample;
 mod tests;
 
 pub use error::{Holder, PlanError};
+pub use ports::DYNAMIC as DYNAMIC_PORTS;
 
 use crate::names::ContainerName;
 use crate::spec::model::PodSpec;

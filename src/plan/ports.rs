@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 /// Where nobody registers a port (RFC 6335).
-const DYNAMIC: RangeInclusive<u16> = 49152..=65535;
+pub const DYNAMIC: RangeInclusive<u16> = 49152..=65535;
 
 /// A port of the file on its way to a forward.
 struct Wanted {
