@@ -222,7 +222,11 @@ impl<'a> Live<'a> {
                     self.show_state(&name, status, exit_code, reason.as_deref());
                 }
             }
-            Event::Up { never } => return self.up(&never),
+            Event::Up { never } => {
+                let lost =
+                    never.iter().map(|(name, why)| format!("{name} will never start: {why}"));
+                return self.up(&lost.collect::<Vec<_>>());
+            }
             Event::Done { containers, problems } => return self.started(&containers, &problems),
             Event::Note { text } => self.say(&sanitize(&text)),
             Event::Step { id, at, took } => self.show_step(id, at, took),
@@ -263,14 +267,15 @@ impl<'a> Live<'a> {
         CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure), hint: None }
     }
 
-    fn up(&mut self, never: &[(ContainerName, String)]) -> Result<Heard, CliError> {
+    /// `lost`: why not all of it is.
+    fn up(&mut self, lost: &[String]) -> Result<Heard, CliError> {
         self.draw();
         if let Some(mut screen) = self.screen.take() {
             screen.leave();
         }
-        for (container, reason) in never {
-            let text = format!("{}/{container} will never start: {reason}", self.pod);
-            output::error_line(&format!("{} {}", output::paint_error("error:"), sanitize(&text)));
+        for text in lost {
+            let text = format!("{}/{}", self.pod, sanitize(text));
+            output::error_line(&format!("{} {text}", output::paint_error("error:")));
         }
         let took = self.begun.elapsed().as_secs_f64();
         let took =
@@ -279,7 +284,7 @@ impl<'a> Live<'a> {
         for port in &self.board.chosen {
             output::progress(&format!("{}: {port}, a free port", self.pod));
         }
-        Ok(match (self.detach, never.is_empty()) {
+        Ok(match (self.detach, lost.is_empty()) {
             (true, true) => Heard::End(Ending::Well),
             (true, false) => Heard::End(Ending::Code(1)),
             (false, _) => Heard::GoOn,
@@ -298,11 +303,11 @@ impl<'a> Live<'a> {
         }
         let failed = containers.iter().filter(|one| one.status == ContainerStatus::Failed);
         let failed = failed.map(|one| {
-            let reason = one.reason.clone();
-            (one.name.clone(), reason.unwrap_or_else(|| "it has failed".to_owned()))
+            let words = describe(one.status, one.exit_code, one.reason.as_deref());
+            format!("{} was started again: {words}", one.name)
         });
-        let never: Vec<_> = failed.collect();
-        match (self.up(&never)?, problems.is_empty()) {
+        let lost: Vec<_> = failed.collect();
+        match (self.up(&lost)?, problems.is_empty()) {
             (Heard::End(Ending::Well), false) => Ok(Heard::End(Ending::Code(1))),
             (heard, _) => Ok(heard),
         }

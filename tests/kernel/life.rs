@@ -2,6 +2,7 @@
 //! what a user may ask of a pod that runs.
 
 use crate::host::{Host, wait_for, wait_some};
+use crate::terminal::Terminal;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -224,21 +225,21 @@ fn a_pid_1_that_waits_for_its_signals_is_asked_to_stop() {
 
 #[test]
 fn a_second_ctrl_c_kills() {
+    const CTRL_C: &[u8] = b"\x03";
     let Some(host) = Host::new() else { return };
     let deaf = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done";
     let deaf = with(sh(deaf), &json!({ "stopTimeout": "10m" }));
     let file = host.pod(&pod(json!({ "containers": { "web": deaf } })));
-    let client = host.start_podspec(["up", &file]);
+    let mut client = Terminal::start(&host, &["up", &file]);
     host.wait_log("p/web", "ready");
-    let interrupt = || {
-        let pid = nix::unistd::Pid::from_raw(client.id().cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    };
-    interrupt();
+    client.keys(CTRL_C);
     host.wait_log("p/web", "asked");
-    interrupt();
-    let ended = host.finish(client);
-    assert!(ended.stderr.contains("killing whatever still runs"), "{ended}");
+    assert_eq!(host.container("p", "web")["status"], "stopping");
+    client.keys(CTRL_C);
+    let ended = client.end(&host);
+    assert!(ended.stdout.contains("killing whatever still runs"), "{ended}");
+    assert!(ended.stdout.contains("p is down"), "{ended}");
+    assert!(client.is_restored());
     host.assert_clean();
 }
 
