@@ -68,7 +68,7 @@ impl Board {
             row.waits.retain(|(needed, until)| {
                 needed != name
                     || match until {
-                        Until::Done => !has_begun(status),
+                        Until::Done | Until::Ready => !has_begun(status),
                         Until::Completed => status != ContainerStatus::Exited,
                     }
             });
@@ -123,6 +123,7 @@ impl Row {
         }
         let needed = self.waits.iter().map(|(needed, until)| match until {
             Until::Done => format!("{needed} to start"),
+            Until::Ready => format!("{needed} to be ready"),
             Until::Completed => format!("{needed} to complete"),
         });
         match needed.collect::<Vec<_>>().join(", ") {

@@ -7,6 +7,7 @@ use super::target::{self, TargetArg};
 use super::terminal::{Carried, DetachKeys, Input, RawTerminal, copy_size, wait, write_all};
 use super::{running, signals};
 use crate::cgroup::Hierarchy;
+use crate::exec::beside;
 use crate::sandbox::{self, Entered, Entry, Report, SandboxError};
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
@@ -74,7 +75,7 @@ impl Exec {
             .ok_or_else(|| running::not_running(&name, &record.name))?;
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
         let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
-        let join = running::legacy_cgroups(launch).map_err(|error| failed(&error))?;
+        let join = beside::legacy_cgroups(launch).map_err(|error| failed(&error))?;
         let mut process = launch.oci.process().clone().ok_or_else(|| {
             CliError::refused(
                 format!("{name} has no process"),

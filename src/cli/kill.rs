@@ -101,6 +101,7 @@ impl Kill {
                 status: ContainerStatus::Running,
                 exit_code: None,
                 reason: None,
+                ready: container.ready,
             });
         }
         Ok(states)

@@ -215,7 +215,7 @@ impl<'a> Live<'a> {
 
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
         match event {
-            Event::Container(ContainerState { name, status, exit_code, reason }) => {
+            Event::Container(ContainerState { name, status, exit_code, reason, .. }) => {
                 self.heard = true;
                 self.board.hear(&name, status, exit_code, reason.as_deref());
                 if self.screen.is_none() {
@@ -230,6 +230,8 @@ impl<'a> Live<'a> {
             Event::Done { containers, problems } => return self.started(&containers, &problems),
             Event::Note { text } => self.say(&sanitize(&text)),
             Event::Step { id, at, took } => self.show_step(id, at, took),
+            // Who waits for that says so.
+            Event::Ready => {}
             Event::Stale { .. } => return Ok(Heard::Stale),
             Event::Failed(failure) => return Err(self.failed(failure)),
             Event::Ended { code } => {

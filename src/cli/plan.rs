@@ -144,6 +144,7 @@ fn style(part: draw::Style) -> Style {
         draw::Style::Name => Style::new().bold(),
         draw::Style::Critical => AnsiColor::Magenta.on_default().bold(),
         draw::Style::Started => AnsiColor::Blue.on_default(),
+        draw::Style::Ready => AnsiColor::Green.on_default(),
         draw::Style::Completed => AnsiColor::Yellow.on_default(),
     }
 }

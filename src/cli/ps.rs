@@ -199,10 +199,19 @@ pub(super) fn describe(
     exit_code: Option<i32>,
     reason: Option<&str>,
 ) -> String {
-    use ContainerStatus::{Exited, Failed, Restarting, Stopped, Waiting};
+    use ContainerStatus::{
+        Created, Exited, Failed, Restarting, Running, Stopped, Stopping, Waiting,
+    };
     let word = status.word();
     match (status, exit_code, reason) {
-        (Failed | Waiting | Restarting, _, Some(reason)) => format!("{word}: {}", sanitize(reason)),
+        // Set up or not, it waits.
+        (Waiting | Created, _, Some(reason)) if reason.starts_with("for ") => {
+            format!("waiting {}", sanitize(reason))
+        }
+        (Running, _, Some(reason)) => format!("{word}, {}", sanitize(reason)),
+        (Failed | Waiting | Restarting | Stopping, _, Some(reason)) => {
+            format!("{word}: {}", sanitize(reason))
+        }
         (Exited | Failed | Restarting | Stopped, Some(code), _) => format!("{word} ({code})"),
         _ => word.to_owned(),
     }

@@ -1,7 +1,6 @@
 //! What commands need to reach into a running pod: its plan, and the first process of a container.
 
 use super::error::CliError;
-use crate::cgroup::{CgroupError, Legacy};
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::{Launch, Limits, Plan, Step};
 use crate::state::record::{ContainerRecord, PodRecord, Process};
@@ -29,12 +28,6 @@ pub(super) fn launch<'p>(
         _ => None,
     });
     launches.find(|launch| launch.container == *container).ok_or_else(|| gone(&plan.pod))
-}
-
-/// What a further process of the container joins beside its cgroup: see [`Legacy`].
-pub(super) fn legacy_cgroups(launch: &Launch) -> Result<Vec<OwnedFd>, CgroupError> {
-    let legacy = launch.limits.legacy.iter();
-    legacy.map(|of| Legacy { mount: &of.mount, path: &launch.cgroup }.find()).collect()
 }
 
 /// What bounds the pod (None) or a container.

@@ -558,6 +558,8 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
                 start_time: None,
                 exit_code: None,
                 restarts: 0,
+                ready: false,
+                status_text: None,
                 started_at: None,
                 finished_at: None,
                 ipv4: own(Some(name)).map(|connection| connection.address),

@@ -99,6 +99,7 @@ pub(super) fn color(until: Wait) -> &'static str {
     match until {
         Wait::Done => "#8a93a6",
         Wait::Started => "#3b76d6",
+        Wait::Ready => "#2e8b57",
         Wait::Completed => "#b0641a",
     }
 }

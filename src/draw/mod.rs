@@ -65,6 +65,7 @@ pub enum Wait {
     /// The step is done.
     Done,
     Started,
+    Ready,
     Completed,
 }
 
@@ -73,18 +74,20 @@ impl Wait {
         match self {
             Self::Done => "done",
             Self::Started => "started",
+            Self::Ready => "ready",
             Self::Completed => "completed",
         }
     }
 
     /// Whether it waits for the user's program, and not for podspec alone.
     fn is_for_a_program(self) -> bool {
-        self == Self::Completed
+        matches!(self, Self::Ready | Self::Completed)
     }
 
     fn of(condition: Condition) -> Self {
         match condition {
             Condition::Started => Self::Started,
+            Condition::Ready => Self::Ready,
             Condition::Completed => Self::Completed,
         }
     }
@@ -110,9 +113,14 @@ pub fn some_containers(spec: &PodSpec, wanted: &dyn Fn(&ContainerName) -> bool) 
             Role::Init => before[0] = wait(Wait::Completed),
             Role::Sidecar => before[1] = wait(Wait::Done),
         }
-        for (needed, condition) in &container.depends_on {
+        for (needed, dependency) in &container.depends_on {
             if let Some(from) = containers.get_index_of(needed) {
-                edges.push(Edge { from, to, until: Wait::of(*condition), critical: false });
+                edges.push(Edge {
+                    from,
+                    to,
+                    until: Wait::of(dependency.condition),
+                    critical: false,
+                });
             }
         }
     }
@@ -149,6 +157,7 @@ pub fn steps(plan: &Plan) -> Picture {
         for edge in &planned.after {
             let until = match edge.until {
                 Until::Done => Wait::Done,
+                Until::Ready => Wait::Ready,
                 Until::Completed => Wait::Completed,
             };
             edges.push(Edge { from: edge.step, to, until, critical: false });

@@ -81,7 +81,7 @@ impl<'a> Drawing<'a> {
              <title>pod {name}: {}</title>\n<style>\n{STYLE}</style>\n<defs>\n",
             escape(&self.picture.about)
         );
-        for wait in [Wait::Done, Wait::Started, Wait::Completed] {
+        for wait in [Wait::Done, Wait::Started, Wait::Ready, Wait::Completed] {
             let word = wait.word();
             let _ = writeln!(
                 out,
@@ -282,6 +282,7 @@ impl<'a> Drawing<'a> {
             );
             let meaning = match wait {
                 Wait::Completed => "its program ended with 0",
+                Wait::Ready => "its probes succeed",
                 _ => "its program runs",
             };
             x += width + 8.0;
@@ -353,6 +354,7 @@ fn pill_width(until: Wait) -> f64 {
     match until {
         Wait::Done => 0.0,
         Wait::Started => 56.0,
+        Wait::Ready => 50.0,
         Wait::Completed => 74.0,
     }
 }

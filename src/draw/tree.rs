@@ -11,6 +11,7 @@ pub enum Style {
     Name,
     Critical,
     Started,
+    Ready,
     Completed,
 }
 
@@ -63,8 +64,11 @@ fn after(
         .iter()
         .filter(|edge| edge.to == n && edge.until != Wait::Done)
         .map(|edge| {
-            let style =
-                if edge.until == Wait::Completed { Style::Completed } else { Style::Started };
+            let style = match edge.until {
+                Wait::Completed => Style::Completed,
+                Wait::Ready => Style::Ready,
+                Wait::Done | Wait::Started => Style::Started,
+            };
             paint(style, &format!("{} {}", picture.cards[edge.from].name, edge.until.word()))
         })
         .collect();

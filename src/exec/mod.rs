@@ -1,8 +1,9 @@
 //! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
 //! the one that undoes it, `restore.rs` puts back what others took, `traces.rs` undoes what no journal tells of, `progress.rs` says which step may
-//! be done next, `launch.rs` starts a container. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
+//! be done next, `launch.rs` starts a container, `beside.rs` a program beside it. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
 pub mod apply;
+pub mod beside;
 pub mod launch;
 pub mod progress;
 pub mod restore;
@@ -42,6 +43,10 @@ pub enum ExecError {
     MakeFifo { path: PathBuf, source: io::Error },
     #[error("cannot open the FIFO {}", path.display())]
     OpenFifo { path: PathBuf, source: io::Error },
+    #[error("cannot make a pipe")]
+    Pipe { source: io::Error },
+    #[error("cannot make the socket {} for sd_notify", path.display())]
+    NotifySocket { path: PathBuf, source: io::Error },
     #[error("cannot use the terminal that it has made")]
     Terminal { source: io::Error },
     #[error("the address {address} was taken meanwhile")]

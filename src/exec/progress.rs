@@ -17,6 +17,8 @@ pub struct Progress {
     slow: Vec<bool>,
     begun: Vec<bool>,
     done: Vec<bool>,
+    /// Steps whose container is ready.
+    ready_now: BTreeSet<StepId>,
     /// Steps whose container has ended with 0.
     completed: BTreeSet<StepId>,
     /// Steps that wait for the end of what they did before.
@@ -34,6 +36,7 @@ impl Progress {
             slow: plan.steps.iter().map(|planned| runs_beside(&planned.step)).collect(),
             begun: vec![false; count],
             done: vec![false; count],
+            ready_now: BTreeSet::new(),
             completed: BTreeSet::new(),
             held: BTreeSet::new(),
         };
@@ -77,18 +80,48 @@ impl Progress {
         }
     }
 
+    /// The container that this step started is ready.
+    pub fn became_ready(&mut self, start: StepId) {
+        if self.ready_now.insert(start) {
+            self.release(start, Until::Ready);
+        }
+    }
+
+    /// It is not any more: what waits for that, and has not begun, waits again.
+    pub fn lost_readiness(&mut self, start: StepId) {
+        if self.ready_now.remove(&start) {
+            self.withdraw(start, Until::Ready);
+        }
+    }
+
+    /// What this step still waits for.
+    pub fn open_edges(&self, id: StepId) -> impl Iterator<Item = Edge> {
+        self.after[id].iter().copied().filter(|edge| !self.is_satisfied(*edge))
+    }
+
+    /// Whether it waits for the end of a container, and not only for what comes before that.
+    pub fn waits_for_end(&self, id: StepId) -> bool {
+        self.open_edges(id).any(|edge| edge.until == Until::Completed)
+    }
+
+    fn is_satisfied(&self, edge: Edge) -> bool {
+        match edge.until {
+            Until::Done => self.done[edge.step],
+            Until::Ready => self.ready_now.contains(&edge.step),
+            Until::Completed => self.completed.contains(&edge.step),
+        }
+    }
+
     /// The step is to be done anew, and what waits for it and has not begun waits again. One that is held
     /// is not ready before `unhold`.
     pub fn reopen(&mut self, id: StepId, hold: bool) {
-        let was_done = std::mem::replace(&mut self.done[id], false);
-        let had_completed = self.completed.remove(&id);
-        for (waiter, until) in &self.waiting[id] {
-            if (*until == Until::Done && was_done) || (*until == Until::Completed && had_completed)
-            {
-                self.open[*waiter] += 1;
-                self.ready.remove(&(!self.slow[*waiter], *waiter));
-            }
+        if std::mem::replace(&mut self.done[id], false) {
+            self.withdraw(id, Until::Done);
         }
+        if self.completed.remove(&id) {
+            self.withdraw(id, Until::Completed);
+        }
+        self.lost_readiness(id);
         self.begun[id] = false;
         if hold {
             self.held.insert(id);
@@ -116,11 +149,9 @@ impl Progress {
     pub fn lost(&self, has_ended: impl Fn(StepId) -> bool) -> BTreeMap<StepId, StepId> {
         let mut lost = BTreeMap::new();
         for id in self.undone() {
-            let in_vain = self.after[id].iter().find_map(|edge| match edge.until {
-                Until::Done if self.done[edge.step] => None,
-                Until::Completed if self.completed.contains(&edge.step) => None,
-                _ if has_ended(edge.step) => Some(edge.step),
-                _ => lost.get(&edge.step).copied(),
+            let in_vain = self.open_edges(id).find_map(|edge| match edge.step {
+                needed if has_ended(needed) => Some(needed),
+                needed => lost.get(&needed).copied(),
             });
             lost.extend(in_vain.map(|cause| (id, cause)));
         }
@@ -133,6 +164,15 @@ impl Progress {
             if until == what {
                 self.open[waiter] -= 1;
                 self.note_if_ready(waiter);
+            }
+        }
+    }
+
+    fn withdraw(&mut self, id: StepId, what: Until) {
+        for (waiter, until) in &self.waiting[id] {
+            if *until == what {
+                self.open[*waiter] += 1;
+                self.ready.remove(&(!self.slow[*waiter], *waiter));
             }
         }
     }
@@ -218,6 +258,29 @@ mod tests {
         progress.completed(0);
         assert_eq!(progress.take_next(), Some(1));
         assert!(progress.lost(|id| id == 0).is_empty());
+    }
+
+    #[test]
+    fn readiness_comes_and_goes() {
+        let plan = plan(vec![
+            (start("db"), vec![]),
+            (start("web"), vec![(0, Until::Ready)]),
+            (start("late"), vec![(0, Until::Ready)]),
+        ]);
+        let mut progress = Progress::new(&plan);
+        assert_eq!(progress.take_next(), Some(0));
+        progress.done(0);
+        assert_eq!(progress.take_next(), None, "started is not ready");
+        progress.became_ready(0);
+        progress.became_ready(0);
+        assert_eq!(progress.take_next(), Some(1));
+        progress.lost_readiness(0);
+        progress.lost_readiness(0);
+        assert_eq!(progress.take_next(), None, "late has not begun, and waits again");
+        assert_eq!(progress.open_edges(2).next(), Some(Edge { step: 0, until: Until::Ready }));
+        assert_eq!(progress.lost(|id| id == 0), BTreeMap::from([(1, 0), (2, 0)]));
+        progress.became_ready(0);
+        assert_eq!(progress.take_next(), Some(2));
     }
 
     #[test]

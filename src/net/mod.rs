@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 pub mod conntrack;
 pub mod counters;
+pub mod dial;
 pub mod firewall;
+pub mod http;
 pub mod link;
 pub mod netlink;
 pub mod netns;
@@ -51,6 +53,8 @@ pub enum NetError {
     Enter(#[source] Errno),
     #[error("cannot return to the network namespace that the thread came from")]
     Leave(#[source] Errno),
+    #[error("cannot make a socket inside a network namespace")]
+    Socket(#[source] Errno),
     #[error("cannot talk to the kernel inside a network namespace")]
     Inside(#[source] NetlinkError),
     #[error("cannot pin a network namespace at {}", at.display())]

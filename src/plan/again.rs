@@ -110,10 +110,10 @@ fn waits_in_vain(
     create: StepId,
     wanted: &BTreeMap<&ContainerName, String>,
 ) -> Option<String> {
-    let planned = &observed.plan.steps[create];
-    let Step::CreateContainer(launch) = &planned.step else { return None };
-    let waits = planned.after.iter().any(|edge| {
-        edge.until == Until::Completed
+    let Step::CreateContainer(launch) = &observed.plan.steps[create].step else { return None };
+    let edges = steps_of(&observed.plan, create, launch);
+    let waits = edges.flat_map(|id| &observed.plan.steps[id].after).any(|edge| {
+        edge.until != Until::Done
             && started(&observed.plan, edge.step).is_some_and(|name| wanted.contains_key(name))
     });
     (waits && !has_ended(observed, &launch.container)).then(|| "it has never run".to_owned())
@@ -126,13 +126,17 @@ fn started(plan: &Plan, id: StepId) -> Option<&ContainerName> {
     }
 }
 
-/// The containers that this one's creation or start waits for.
-fn needs<'a>(plan: &'a Plan, create: StepId, launch: &Launch) -> BTreeSet<&'a ContainerName> {
+/// Its creation and its start.
+fn steps_of(plan: &Plan, create: StepId, launch: &Launch) -> impl Iterator<Item = StepId> {
     let start = plan.steps.iter().position(|planned| {
         matches!(&planned.step, Step::StartContainer { container } if *container == launch.container)
     });
-    let edges = [Some(create), start].into_iter().flatten();
-    let edges = edges.flat_map(|id| &plan.steps[id].after);
+    [Some(create), start].into_iter().flatten()
+}
+
+/// The containers that this one's creation or start waits for.
+fn needs<'a>(plan: &'a Plan, create: StepId, launch: &Launch) -> BTreeSet<&'a ContainerName> {
+    let edges = steps_of(plan, create, launch).flat_map(|id| &plan.steps[id].after);
     edges
         .filter_map(|edge| started(plan, edge.step))
         .filter(|name| **name != launch.container)

@@ -11,6 +11,7 @@ use crate::plan::network::{self, PodNetwork, Side};
 use crate::plan::oci::{self, Entry};
 use crate::plan::order;
 use crate::plan::places::Places;
+use crate::plan::probes;
 use crate::plan::process;
 use crate::plan::rootfs::{self, Mounts};
 use crate::plan::step::{
@@ -19,6 +20,7 @@ use crate::plan::step::{
 };
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// So many ports of a pod are held by a bound socket each; a longer range is held by its element alone.
 const RESERVED_MOST: u32 = 64;
@@ -327,8 +329,8 @@ impl Graph<'_> {
             after.insert(Edge { step: self.made.started[init], until: Until::Completed });
             why.push(format!("after init container {init}"));
         }
-        for (needed, condition) in &container.depends_on {
-            if *condition == Condition::Completed {
+        for (needed, dependency) in &container.depends_on {
+            if dependency.condition == Condition::Completed {
                 after.insert(Edge { step: self.made.started[needed], until: Until::Completed });
                 why.push(format!("once {needed} has ended with 0"));
             }
@@ -340,20 +342,17 @@ impl Graph<'_> {
             Side::Own => self.made.own_network.get(name).cloned().unwrap_or_default(),
             Side::Host => Vec::new(),
         };
-        let started = container.depends_on.iter().filter(|(_, c)| **c == Condition::Started);
-        let started = started.map(|(needed, _)| needed);
-        let sidecar = self.made.last_sidecar.iter();
-        let sidecar = sidecar.filter(|name| !container.depends_on.contains_key(*name));
-        let needed: Vec<&ContainerName> = sidecar.chain(started).collect();
-        let why = match needed.as_slice() {
-            [] if network.is_empty() => "it is ready".into(),
-            [] => "its network is there".into(),
-            needed => format!("{} runs", list(needed)),
+        let (needed, why) = self.comes_first(container);
+        let why = match why {
+            Some(why) => why,
+            None if network.is_empty() => "it is ready".into(),
+            None => "its network is there".into(),
         };
         let after = network.into_iter().chain(self.made.sysctls).chain([create]);
-        let after = after.chain(needed.iter().map(|needed| self.made.started[*needed]));
-        let after: Vec<StepId> = after.collect();
-        let start = self.made.add(Step::StartContainer { container: name.clone() }, after, why);
+        let after = after.map(|step| Edge { step, until: Until::Done });
+        let after = after.chain(needed).collect();
+        let step = Step::StartContainer { container: name.clone() };
+        let start = self.made.add_edges(step, after, why);
         self.made.started.insert(name.clone(), start);
         match container.role {
             model::Role::Main => {}
@@ -361,6 +360,38 @@ impl Graph<'_> {
             model::Role::Sidecar => self.made.last_sidecar = Some(name.clone()),
         }
         Ok(())
+    }
+
+    /// Containers that must run or be ready before the program of this one begins, and that in words.
+    fn comes_first(&self, container: &Container) -> (Vec<Edge>, Option<String>) {
+        let sidecar = self.made.last_sidecar.iter();
+        let sidecar =
+            sidecar.filter(|name| !container.depends_on.contains_key(*name)).map(|name| {
+                let is_probed = self.spec.containers[name].probes.tell_readiness();
+                (name, if is_probed { Until::Ready } else { Until::Done })
+            });
+        let named = container.depends_on.iter().filter_map(|(name, it)| match it.condition {
+            Condition::Started => Some((name, Until::Done)),
+            Condition::Ready if self.spec.containers[name].probes.tell_readiness() => {
+                Some((name, Until::Ready))
+            }
+            // Nobody asks it whether it is ready.
+            Condition::Ready => Some((name, Until::Done)),
+            Condition::Completed => None,
+        });
+        let needed: Vec<(&ContainerName, Until)> = sidecar.chain(named).collect();
+        let words = |until, verb: &str| {
+            let names: Vec<_> =
+                needed.iter().filter(|(_, it)| *it == until).map(|(name, _)| *name).collect();
+            (!names.is_empty()).then(|| format!("{} {verb}", list(&names)))
+        };
+        let why = [words(Until::Done, "runs"), words(Until::Ready, "is ready")];
+        let why: Vec<String> = why.into_iter().flatten().collect();
+        let edge = |(name, until): &(&ContainerName, Until)| Edge {
+            step: self.made.started[*name],
+            until: *until,
+        };
+        (needed.iter().map(edge).collect(), (!why.is_empty()).then(|| why.join(", ")))
     }
 
     /// What must be there for a container's process to be made; its network may come later.
@@ -388,7 +419,10 @@ impl Graph<'_> {
         let mut process = process::process(name, container, facts, hostname)?;
         limits::limit(&mut process, name, container, &self.facts.caller)?;
         let (spec, facts, places) = (self.spec, self.facts, self.places);
-        let mounts = Mounts { spec, container, facts, places, sources: self.files.of(name) };
+        let health = probes::health(name, container, places);
+        let notify = health.notify.as_deref().and_then(Path::parent);
+        let sources = self.files.of(name);
+        let mounts = Mounts { spec, container, facts, places, sources, notify };
         let root = self.root(name);
         let (resources, limits) = self.bounds.containers.get(name).cloned().unwrap_or_default();
         let merged = root.merged.clone();
@@ -424,6 +458,7 @@ impl Graph<'_> {
             },
             stop_signal: container.stop_signal.0,
             stop_timeout: container.stop_timeout,
+            health,
         })
     }
 }

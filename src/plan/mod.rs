@@ -3,6 +3,7 @@
 //! makes a choice about a pod.
 
 pub mod facts;
+pub mod health;
 pub mod step;
 
 mod error;
@@ -14,6 +15,7 @@ mod network;
 pub mod oci;
 mod order;
 mod ports;
+mod probes;
 mod process;
 mod rootfs;
 

@@ -65,7 +65,7 @@ mod tests {
         for (name, needs) in edges {
             let mut container = sample::container();
             for needed in *needs {
-                container.depends_on.insert(needed.parse().unwrap(), Condition::Started);
+                container.depends_on.insert(needed.parse().unwrap(), Condition::Started.into());
             }
             containers.insert(name.parse().unwrap(), container);
         }

@@ -67,6 +67,11 @@ impl<'a> Places<'a> {
         self.directories.data.join(format!("logs/{}/{container}.log", self.pod))
     }
 
+    /// The socket of sd_notify(3) of a container, in a directory of its own.
+    pub(super) fn notify_socket(&self, container: &ContainerName) -> PathBuf {
+        self.run(&format!("mnt/notify/{container}/notify.sock"))
+    }
+
     pub(super) fn lease(&self, address: Ipv4Addr) -> PathBuf {
         self.leases().join(address.to_string())
     }

@@ -5,8 +5,9 @@ use crate::names::ContainerName;
 use crate::plan::accounts::{self, Account};
 use crate::plan::error::PlanError;
 use crate::plan::facts::ContainerFacts;
-use crate::spec::model::{Container, NameOrId};
-use indexmap::IndexMap;
+use crate::plan::health::NOTIFY_SOCKET;
+use crate::plan::probes;
+use crate::spec::model::{Check, Container, NameOrId};
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
 
 /// What a program finds where neither file nor root says anything.
@@ -40,7 +41,7 @@ pub(super) fn process(
     let mut process = Process::default();
     process
         .set_args(Some(container.argv.clone()))
-        .set_env(Some(environment(&container.env, account, hostname)))
+        .set_env(Some(environment(container, account, hostname)))
         .set_cwd(container.working_dir.clone())
         .set_capabilities(Some(capabilities(user.uid())))
         .set_user(user)
@@ -98,13 +99,18 @@ fn user(
     Ok(user)
 }
 
-fn environment(
-    given: &IndexMap<String, String>,
-    account: Account<'_>,
-    hostname: Option<&str>,
-) -> Vec<String> {
+fn environment(container: &Container, account: Account<'_>, hostname: Option<&str>) -> Vec<String> {
+    let given = &container.env;
     let home = account.home.unwrap_or(if account.uid == 0 { "/root" } else { "/" });
-    let defaults = [("PATH", Some(PATH)), ("HOME", Some(home)), ("HOSTNAME", hostname)];
+    let notify = probes::notifies(container).then_some(NOTIFY_SOCKET);
+    let watchdog = watchdog(container);
+    let defaults = [
+        ("PATH", Some(PATH)),
+        ("HOME", Some(home)),
+        ("HOSTNAME", hostname),
+        ("NOTIFY_SOCKET", notify),
+        ("WATCHDOG_USEC", watchdog.as_deref()),
+    ];
     defaults
         .into_iter()
         .filter_map(|(key, value)| value.map(|value| (key, value)))
@@ -112,6 +118,13 @@ fn environment(
         .chain(given.iter().map(|(key, value)| (key.as_str(), value.as_str())))
         .map(|(key, value)| format!("{key}={value}"))
         .collect()
+}
+
+/// How often the program must say that it lives, as sd_watchdog_enabled(3) reads it.
+fn watchdog(container: &Container) -> Option<String> {
+    let probe = container.probes.liveness.as_ref();
+    let probe = probe.filter(|probe| probe.check == Check::Notify)?;
+    Some(probe.interval.as_micros().to_string())
 }
 
 /// Another user than root begins with none: setuid files are dead under `no_new_privs`, so the bounding

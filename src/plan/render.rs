@@ -221,6 +221,8 @@ fn step_json(id: StepId, planned: &Planned, level: usize, with_oci: bool) -> Val
         "why": planned.why,
         "after": planned.after.iter().filter(|edge| edge.until == Until::Done)
             .map(|edge| edge.step).collect::<Vec<_>>(),
+        "afterReadiness": planned.after.iter().filter(|edge| edge.until == Until::Ready)
+            .map(|edge| edge.step).collect::<Vec<_>>(),
         "afterCompletion": planned.after.iter().filter(|edge| edge.until == Until::Completed)
             .map(|edge| edge.step).collect::<Vec<_>>(),
         "step": step,

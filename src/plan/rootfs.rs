@@ -4,6 +4,7 @@
 use crate::names::{ContainerName, VolumeName};
 use crate::plan::facts::HostFacts;
 use crate::plan::files::{self, Sources};
+use crate::plan::health;
 use crate::plan::places::Places;
 use crate::plan::step::{Namespace, Overlay, RootLayers, VolumeContent, VolumeStep};
 use crate::spec::model::{Container, MountSource, PodSpec, Root, Scope, Shared, Volume};
@@ -80,6 +81,8 @@ pub(super) struct Mounts<'a> {
     pub(super) facts: &'a HostFacts,
     pub(super) places: &'a Places<'a>,
     pub(super) sources: Option<&'a Sources>,
+    /// The directory of the socket of sd_notify(3).
+    pub(super) notify: Option<&'a Path>,
 }
 
 impl Mounts<'_> {
@@ -96,6 +99,10 @@ impl Mounts<'_> {
             mount("bind", from, to, &["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"])
         }));
         mounts.extend(self.users());
+        mounts.extend(self.notify.map(|from| {
+            let to = Path::new(health::NOTIFY_SOCKET).parent().unwrap_or(Path::new("/"));
+            mount("bind", from, to, &["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"])
+        }));
         mounts
     }
 
@@ -249,7 +256,7 @@ mod tests {
         change(&mut spec, &mut container, &mut facts);
         let places = Places::new(&facts.directories, &spec.name);
         let (container, spec, facts) = (&container, &spec, &facts);
-        Mounts { spec, container, facts, places: &places, sources: None }.list()
+        Mounts { spec, container, facts, places: &places, sources: None, notify: None }.list()
     }
 
     fn at<'a>(mounts: &'a [Mount], target: &str) -> &'a Mount {
@@ -333,6 +340,7 @@ mod tests {
             facts: &facts,
             places: &places,
             sources: None,
+            notify: None,
         };
         let list = mounts.list();
         assert!(has(at(&list, "/conf"), "ro"));

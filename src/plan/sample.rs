@@ -31,6 +31,8 @@ pub(super) fn container() -> Container {
         stdin: false,
         namespaces: [].into(),
         logs: Logs { max_size: 10 << 20, max_files: 5 },
+        probes: Probes::default(),
+        lifecycle: Lifecycle::default(),
     }
 }
 

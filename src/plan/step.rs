@@ -3,6 +3,7 @@
 
 use crate::names::{ContainerName, IfName, PodId, PodName};
 use crate::plan::facts::Subnet;
+use crate::plan::health::Health;
 use crate::spec::quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,8 @@ pub struct Edge {
 pub enum Until {
     /// The step is done.
     Done,
+    /// The container that the step started is ready, now.
+    Ready,
     /// The container that the step started has ended with 0.
     Completed,
 }
@@ -330,6 +333,8 @@ pub struct Launch {
     pub restart: Restart,
     pub stop_signal: i32,
     pub stop_timeout: Duration,
+    #[serde(default, skip_serializing_if = "Health::is_nothing")]
+    pub health: Health,
 }
 
 /// What OCI does not say: what the root is made of.

@@ -82,7 +82,7 @@ prop_compose! {
             let (late, early) = (a.max(b) % ids.len(), a.min(b) % ids.len());
             if early < late {
                 let condition = if completed { Condition::Completed } else { Condition::Started };
-                spec.containers[&ids[late]].depends_on.insert(ids[early].clone(), condition);
+                spec.containers[&ids[late]].depends_on.insert(ids[early].clone(), condition.into());
             }
         }
         if reversed {
@@ -188,10 +188,10 @@ proptest! {
         for (name, container) in &spec.containers {
             let (create, start) = (created(&plan, name), started(&plan, name));
             prop_assert!(waits(&plan, start, create, Until::Done));
-            for (needed, condition) in &container.depends_on {
+            for (needed, dependency) in &container.depends_on {
                 let needed = started(&plan, needed);
-                let waits = match condition {
-                    Condition::Started => waits(&plan, start, needed, Until::Done),
+                let waits = match dependency.condition {
+                    Condition::Started | Condition::Ready => waits(&plan, start, needed, Until::Done),
                     Condition::Completed => waits(&plan, create, needed, Until::Completed),
                 };
                 prop_assert!(waits, "{name} does not wait for what it depends on");
@@ -268,7 +268,7 @@ fn two() -> PodSpec {
     let source = MountSource::Volume { name: "data".parse().unwrap(), sub_path: None };
     spec.containers[1].mounts =
         vec![Mount { source, target: "/var/lib/data".into(), read_only: false }];
-    spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Started)].into();
+    spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Started.into())].into();
     spec.containers[0].argv = ["/bin/sh", "-c", "echo it's up"].map(String::from).into();
     spec
 }
@@ -309,7 +309,7 @@ fn a_changed_file_is_refused_with_what_changed() {
 #[test]
 fn what_never_came_because_another_failed_comes_with_it() {
     let (mut spec, facts) = (two(), sample::facts());
-    spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Completed)].into();
+    spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Completed.into())].into();
     let observed = Observed {
         plan: up(&spec, &facts),
         spec: serde_json::to_value(&spec).unwrap(),

@@ -8,6 +8,7 @@ mod enter;
 mod error;
 mod identity;
 pub mod infra;
+mod lookout;
 mod mounts;
 mod namespaces;
 mod program;
@@ -19,6 +20,7 @@ pub use channel::{Report, report, start};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
 pub use infra::{InfraOrder, start_infra};
+pub use lookout::look_for;
 pub use namespaces::NamespaceKind;
 pub use terminal::Keeper;
 

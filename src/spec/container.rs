@@ -9,7 +9,7 @@ use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
-    depends, device, image, init, limits, probes, publish, quantity, resources, rights, signal,
+    depends, device, health, image, init, limits, publish, quantity, resources, rights, signal,
     volume,
 };
 use crate::names::ContainerName;
@@ -135,6 +135,8 @@ impl One<'_> {
             None => Some(STOP_TIMEOUT),
         };
         let logs = self.logs(checks);
+        let probes = health::probes(raw, self.node, checks);
+        let lifecycle = health::lifecycle(raw, self.node, checks);
         Some(Container {
             role: Role::Main,
             root: root?,
@@ -158,26 +160,15 @@ impl One<'_> {
             stdin: raw.stdin.unwrap_or(false),
             namespaces,
             logs: logs?,
+            probes,
+            lifecycle,
         })
     }
 
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
-        probes::check(self.raw, self.node, checks);
         rights::security(self.word, self.raw, self.node, checks);
-        checks.later(
-            self.node,
-            &[
-                "image",
-                "pullPolicy",
-                "secrets",
-                "startupProbe",
-                "readinessProbe",
-                "livenessProbe",
-                "lifecycle",
-                "security",
-            ],
-        );
+        checks.later(self.node, &["image", "pullPolicy", "secrets", "security"]);
         if self.raw.init == Some(true) {
             checks.later(self.node, &["init"]);
         }

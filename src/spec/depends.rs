@@ -1,9 +1,9 @@
 //! `dependsOn`: every name resolved, every round found.
 
-use super::model::{Condition, Container};
+use super::model::{Condition, Container, Dependency};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
-use super::tree::{Entry, Node};
+use super::tree::Node;
 use super::validate::{self, Checks};
 use super::{init, order};
 use crate::names::ContainerName;
@@ -35,7 +35,8 @@ pub(super) fn dependencies(
         };
         let wanted = wanted(container, list, checks);
         let mut resolved = IndexMap::with_capacity(wanted.len());
-        for (other, condition, at) in wanted {
+        for (other, dependency, at) in wanted {
+            let condition = dependency.condition;
             let Some(to) = index.get(other) else {
                 let init = raw.init_containers.as_ref().and_then(|all| all.get(other));
                 let Some(init) = init else {
@@ -47,7 +48,7 @@ pub(super) fn dependencies(
                 };
                 if init::may_be_needed((word, other), init, condition, at, checks) {
                     let other = ContainerName::try_from(other).ok();
-                    resolved.extend(other.map(|name| (name, condition)));
+                    resolved.extend(other.map(|name| (name, dependency)));
                 }
                 continue;
             };
@@ -58,9 +59,12 @@ pub(super) fn dependencies(
                 checks
                     .report(problem.help(format!("give `{other}` `restart: no` or `on-failure`")));
             }
+            if condition == Condition::Ready {
+                warn_of_no_probe(other, raw, at.clone(), checks);
+            }
             edges[*from].push((*to, at));
             if let Ok(name) = ContainerName::try_from(other) {
-                resolved.insert(name, condition);
+                resolved.insert(name, dependency);
             }
         }
         if let Some(container) =
@@ -72,13 +76,28 @@ pub(super) fn dependencies(
     rounds(&known, &edges, checks);
 }
 
+/// `ready` of a container that nobody asks whether it is: an image may bring a check of its own.
+fn warn_of_no_probe(other: &str, raw: &RawPod, at: Range<usize>, checks: &mut Checks<'_>) {
+    let known = raw.containers.as_ref().and_then(|all| all.get(other));
+    if known.is_none_or(|known| {
+        known.startup_probe.is_some() || known.readiness_probe.is_some() || known.image.is_some()
+    }) {
+        return;
+    }
+    let message = format!("`{other}` has no probe that says when it is ready");
+    let problem = Problem::error("P0566", message, at, "as `started`").warning();
+    checks.report(problem.help(format!(
+        "give `{other}` a `readinessProbe`, such as `{{ tcp: 8080 }}`, or write `started`"
+    )));
+}
+
 /// What a container waits for: the other's name, what must have happened, and where that stands.
 fn wanted<'a>(
     raw: &'a RawContainer,
     list: &Node,
     checks: &mut Checks<'_>,
-) -> Vec<(&'a str, Condition, Range<usize>)> {
-    let mut result: Vec<(&str, Condition, Range<usize>)> = Vec::new();
+) -> Vec<(&'a str, Dependency, Range<usize>)> {
+    let mut result: Vec<(&str, Dependency, Range<usize>)> = Vec::new();
     let mut seen: HashMap<&str, Range<usize>> = HashMap::new();
     match &raw.depends_on {
         Some(Either::Short(names)) => {
@@ -94,14 +113,13 @@ fn wanted<'a>(
                     continue;
                 }
                 seen.insert(name, at.clone());
-                result.push((name, Condition::Started, at));
+                result.push((name, Condition::Started.into(), at));
             }
         }
         Some(Either::Long(map)) => {
             for (name, value) in map {
                 let Some(entry) = list.entry(name) else { continue };
-                let condition = condition(value, entry, checks);
-                result.push((name, condition, entry.key.clone()));
+                result.push((name, dependency(value), entry.key.clone()));
             }
         }
         None => {}
@@ -109,29 +127,17 @@ fn wanted<'a>(
     result
 }
 
-fn condition(
-    value: &Either<raw::Condition, raw::Dependency>,
-    entry: &Entry,
-    checks: &mut Checks<'_>,
-) -> Condition {
-    let word = match value {
-        Either::Short(word) => *word,
-        Either::Long(long) => {
-            if long.restart == Some(true) {
-                checks.later(&entry.value, &["restart"]);
-            }
-            long.condition.unwrap_or(raw::Condition::Started)
-        }
+fn dependency(value: &Either<raw::Condition, raw::Dependency>) -> Dependency {
+    let (word, restart) = match value {
+        Either::Short(word) => (Some(*word), None),
+        Either::Long(long) => (long.condition, long.restart),
     };
-    match word {
-        raw::Condition::Started => Condition::Started,
-        raw::Condition::Completed => Condition::Completed,
-        raw::Condition::Ready => {
-            let place = entry.value.get("condition").unwrap_or(&entry.value).span.clone();
-            checks.not_yet("to wait until a container is `ready`".to_owned(), place);
-            Condition::Started
-        }
-    }
+    let condition = match word {
+        None | Some(raw::Condition::Started) => Condition::Started,
+        Some(raw::Condition::Ready) => Condition::Ready,
+        Some(raw::Condition::Completed) => Condition::Completed,
+    };
+    Dependency { condition, restart: restart.unwrap_or(false) }
 }
 
 fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks: &mut Checks<'_>) {

@@ -1,6 +1,7 @@
 //! `initContainers`, whose order and restarts are not those of `containers`, and `exitPolicy`, which they do
 //! not count for.
 
+use super::health;
 use super::model::{Condition, Container, ExitPolicy, Role};
 use super::problem::Problem;
 use super::raw::{self, RawContainer, RawPod};
@@ -29,6 +30,9 @@ pub(super) fn check(
         let label = "these run one after another";
         let problem = Problem::error("P0527", message, depends.key.clone(), label);
         checks.report(problem.help("remove it: `initContainers` run in the order of the file"));
+    }
+    if !is_sidecar(init) {
+        health::refuse_of_init(word, &entry.value, checks);
     }
     if let (Some("unless-stopped"), Some(place)) =
         (init.restart.as_deref(), entry.value.get("restart"))
@@ -66,13 +70,14 @@ pub(super) fn may_be_needed(
     checks: &mut Checks<'_>,
 ) -> bool {
     let problem = match condition {
-        Condition::Started if is_sidecar(init) => return true,
+        Condition::Started | Condition::Ready if is_sidecar(init) => return true,
         Condition::Completed if is_sidecar(init) => {
             let message = format!("`{word}` waits for the end of `{other}`, a sidecar");
-            Problem::error("P0522", message, at, "never completes")
-                .help("a sidecar runs as long as the pod: wait for `started`, or remove this")
+            Problem::error("P0522", message, at, "never completes").help(
+                "a sidecar runs as long as the pod: wait for `started` or `ready`, or remove this",
+            )
         }
-        Condition::Started | Condition::Completed => {
+        Condition::Started | Condition::Ready | Condition::Completed => {
             let message = format!("`{word}` depends on `{other}`, an init container");
             Problem::error("P0529", message, at, "has ended before any of `containers` starts")
                 .help("remove it: every container waits for the init containers")

@@ -6,6 +6,7 @@ pub mod container;
 pub mod depends;
 mod device;
 mod editor;
+mod health;
 mod image;
 pub mod init;
 pub mod interpolate;
@@ -14,7 +15,6 @@ pub mod model;
 pub mod order;
 pub mod pages;
 pub mod port;
-mod probes;
 pub mod problem;
 pub mod publish;
 pub mod quantity;
@@ -328,8 +328,8 @@ mod tests {
             web.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(env, ["A=1", "C=x y", "B=b"]);
         assert_eq!(
-            web.depends_on.values().collect::<Vec<_>>(),
-            [&Condition::Completed, &Condition::Started]
+            web.depends_on.values().map(|needed| needed.condition).collect::<Vec<_>>(),
+            [Condition::Completed, Condition::Started]
         );
         assert_eq!((web.user.user.clone(), web.stop_signal.0), (NameOrId::Id(1000), 2));
         assert_eq!(web.stop_timeout.as_secs(), 90);

@@ -151,7 +151,7 @@ pub struct Container {
     pub hostname: String,
     /// Ports that lead to this container's own network namespace; empty where it shares the pod's.
     pub ports: Vec<Port>,
-    pub depends_on: IndexMap<ContainerName, Condition>,
+    pub depends_on: IndexMap<ContainerName, Dependency>,
     pub restart: Restart,
     pub stop_signal: Signal,
     pub stop_timeout: Duration,
@@ -161,6 +161,9 @@ pub struct Container {
     pub stdin: bool,
     pub namespaces: IndexMap<Shared, Scope>,
     pub logs: Logs,
+    #[serde(flatten)]
+    pub probes: Probes,
+    pub lifecycle: Lifecycle,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,12 +326,28 @@ pub struct IoLimits {
     pub write_iops: Option<u64>,
 }
 
+/// Another container that comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    pub condition: Condition,
+    /// This one is restarted when the other is.
+    pub restart: bool,
+}
+
+impl From<Condition> for Dependency {
+    fn from(condition: Condition) -> Self {
+        Self { condition, restart: false }
+    }
+}
+
 /// What of the other container must have happened before this one starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// Its program runs.
     Started,
+    /// Its startup and readiness probes succeed; where it has none, its program runs.
+    Ready,
     /// Its program ended with 0.
     Completed,
 }
@@ -358,6 +377,77 @@ pub enum Scope {
     Private,
     /// The machine's.
     Host,
+}
+
+/// What says how a container is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probes {
+    /// Holds the others off until it has succeeded.
+    #[serde(rename = "startupProbe")]
+    pub startup: Option<Probe>,
+    #[serde(rename = "readinessProbe")]
+    pub readiness: Option<Probe>,
+    #[serde(rename = "livenessProbe")]
+    pub liveness: Option<Probe>,
+}
+
+impl Probes {
+    /// Whether one of them says that it is ready.
+    pub fn tell_readiness(&self) -> bool {
+        self.startup.is_some() || self.readiness.is_some()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    #[serde(flatten)]
+    pub check: Check,
+    pub initial_delay: Duration,
+    /// Above 0.
+    pub interval: Duration,
+    /// Above 0.
+    pub timeout: Duration,
+    /// In a row, at least 1.
+    #[serde(rename = "successThreshold")]
+    pub successes: u32,
+    /// In a row, at least 1.
+    #[serde(rename = "failureThreshold")]
+    pub failures: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// A program in the container; never empty.
+    Exec(Vec<String>),
+    Http(Request),
+    Tcp(u16),
+    /// A regular expression that a line of its output matches.
+    Log(String),
+    /// Absolute, in the container.
+    File(PathBuf),
+    /// It says so itself, as sd_notify(3) does.
+    Notify,
+}
+
+/// What is asked of a server in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub port: u16,
+    /// Begins with `/`.
+    pub path: String,
+    pub headers: IndexMap<String, String>,
+    /// None: 200 to 399.
+    pub status: Option<u16>,
+}
+
+/// What is done beside a container's start and stop: `exec` or `http`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lifecycle {
+    pub post_start: Option<Check>,
+    pub pre_stop: Option<Check>,
 }
 
 /// Bounds of a container's log on disk.

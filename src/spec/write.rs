@@ -93,6 +93,8 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         stop_timeout,
         namespaces,
         logs,
+        probes,
+        lifecycle,
     } = container;
     let mut map = Map::new();
     let root = match root {
@@ -117,14 +119,69 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         map.insert("hostname".to_owned(), text(hostname));
     }
     put(&mut map, "ports", ports.iter().map(port).collect());
-    put(&mut map, "dependsOn", json!(depends_on));
+    let needed = depends_on.iter().map(|(name, it)| (name.to_string(), dependency(*it)));
+    put(&mut map, "dependsOn", Value::Object(needed.collect()));
     map.insert("restart".to_owned(), json!(restart_word(*restart)));
     map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
     map.insert("stopTimeout".to_owned(), json!(span(*stop_timeout)));
     put(&mut map, "namespaces", json!(namespaces));
     let logs = json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files });
     map.insert("logs".to_owned(), logs);
+    health(probes, lifecycle, &mut map);
     Value::Object(map)
+}
+
+fn health(probes: &Probes, lifecycle: &Lifecycle, map: &mut Map<String, Value>) {
+    let Probes { startup, readiness, liveness } = probes;
+    for (key, of) in
+        [("startupProbe", startup), ("readinessProbe", readiness), ("livenessProbe", liveness)]
+    {
+        put(map, key, of.as_ref().map_or(Value::Null, probe));
+    }
+    let Lifecycle { post_start, pre_stop } = lifecycle;
+    let hook = |hook: &Option<Check>| hook.as_ref().map_or(Value::Null, |of| check(of).into());
+    let mut hooks = Map::new();
+    put(&mut hooks, "postStart", hook(post_start));
+    put(&mut hooks, "preStop", hook(pre_stop));
+    put(map, "lifecycle", Value::Object(hooks));
+}
+
+fn dependency(dependency: Dependency) -> Value {
+    match dependency {
+        Dependency { condition, restart: false } => json!(condition),
+        Dependency { condition, restart } => json!({ "condition": condition, "restart": restart }),
+    }
+}
+
+fn probe(probe: &Probe) -> Value {
+    let Probe { check: of, initial_delay, interval, timeout, successes, failures } = probe;
+    let mut map = check(of);
+    map.insert("initialDelay".to_owned(), json!(span(*initial_delay)));
+    map.insert("interval".to_owned(), json!(span(*interval)));
+    map.insert("timeout".to_owned(), json!(span(*timeout)));
+    map.insert("successThreshold".to_owned(), json!(successes));
+    map.insert("failureThreshold".to_owned(), json!(failures));
+    Value::Object(map)
+}
+
+/// A probe without its times, or a hook.
+fn check(check: &Check) -> Map<String, Value> {
+    let (key, value) = match check {
+        Check::Exec(argv) => ("exec", argv.iter().map(|word| text(word)).collect()),
+        Check::Http(Request { port, path, headers, status }) => {
+            let mut map = Map::new();
+            map.insert("port".to_owned(), json!(port));
+            map.insert("path".to_owned(), text(path));
+            put(&mut map, "headers", texts(headers));
+            put(&mut map, "status", json!(status));
+            ("http", Value::Object(map))
+        }
+        Check::Tcp(port) => ("tcp", json!(port)),
+        Check::Log(pattern) => ("log", text(pattern)),
+        Check::File(at) => ("file", path(at)),
+        Check::Notify => ("notify", json!(true)),
+    };
+    Map::from_iter([(key.to_owned(), value)])
 }
 
 /// A dollar that is meant as one.

@@ -141,6 +141,12 @@ pub struct ContainerRecord {
     /// Of the last run: the program's, or 128 + the signal that ended it.
     pub exit_code: Option<i32>,
     pub restarts: u32,
+    /// It runs, and its probes, where it has any, say that it can do its work.
+    #[serde(default)]
+    pub ready: bool,
+    /// What it says of itself (STATUS= of sd_notify).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status_text: Option<String>,
     /// RFC 3339, UTC, of the last start.
     pub started_at: Option<String>,
     pub finished_at: Option<String>,

@@ -40,6 +40,7 @@ impl Pod<'_> {
     pub(super) fn output_came(&mut self, index: usize, stream: Stream) {
         self.units[index].read_output(stream, false);
         self.relay(index);
+        self.sensed(index);
     }
 
     pub(super) fn terminal_came(&mut self, index: usize) {
@@ -50,6 +51,7 @@ impl Pod<'_> {
             self.events.forget(terminal.master.as_fd());
         }
         self.relay(index);
+        self.sensed(index);
     }
 
     /// Sends on what came since the last time.

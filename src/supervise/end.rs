@@ -9,7 +9,7 @@ use crate::cgroup::Cgroup;
 use crate::exec::ExecError;
 use crate::exec::launch;
 use crate::exec::undo::undo;
-use crate::plan::step::{Launch, Step};
+use crate::plan::step::{Launch, Plan, Step, StepId};
 use crate::sandbox::{self, Report};
 use crate::state::lock::Range;
 use crate::sys::process;
@@ -102,6 +102,7 @@ impl Pod<'_> {
             self.events.forget(terminal.master.as_fd());
         }
         unit.created = None;
+        self.forget_checks(index);
         self.relay(index);
         Some(life::Event::Emptied(index))
     }
@@ -188,10 +189,7 @@ impl Pod<'_> {
     }
 
     fn launch(&self, index: usize) -> Option<&Launch> {
-        match &self.plan.steps[self.life.container(index).create].step {
-            Step::CreateContainer(launch) => Some(launch),
-            _ => None,
-        }
+        launch_of(&self.plan, self.life.container(index).create)
     }
 
     /// Whether this pod's life is over, once all that can be undone is undone.
@@ -248,6 +246,14 @@ impl Pod<'_> {
         for connection in self.client.iter_mut().chain(self.connections.values_mut()) {
             connection.tell_last(event);
         }
+    }
+}
+
+/// How this step creates a container.
+pub(super) fn launch_of(plan: &Plan, create: StepId) -> Option<&Launch> {
+    match &plan.steps.get(create)?.step {
+        Step::CreateContainer(launch) => Some(launch),
+        _ => None,
     }
 }
 

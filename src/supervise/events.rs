@@ -26,6 +26,12 @@ pub(super) enum Token {
     TableLost,
     /// A container's terminal has output.
     Terminal(u32),
+    /// A check or a hook of a container has come on.
+    Check(u32),
+    /// Its program says something.
+    CheckOutput(u32),
+    /// A container says something by sd_notify.
+    Notify(u32),
 }
 
 impl Token {
@@ -44,6 +50,9 @@ impl Token {
             Self::Stderr(index) => (10, index),
             Self::TableLost => (11, 0),
             Self::Terminal(index) => (12, index),
+            Self::Check(index) => (13, index),
+            Self::CheckOutput(index) => (14, index),
+            Self::Notify(index) => (15, index),
         };
         (kind << 32) | u64::from(index)
     }
@@ -64,6 +73,9 @@ impl Token {
             10 => Self::Stderr(index),
             11 => Self::TableLost,
             12 => Self::Terminal(index),
+            13 => Self::Check(index),
+            14 => Self::CheckOutput(index),
+            15 => Self::Notify(index),
             _ => return None,
         })
     }
@@ -83,6 +95,12 @@ impl Events {
     /// Tells when the descriptor is readable or closed at the other end.
     pub(super) fn watch(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token.encode()))?)
+    }
+
+    /// Tells each time that the socket takes or has something more, once.
+    pub(super) fn watch_socket(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(fd, EpollEvent::new(flags, token.encode()))?)
     }
 
     /// Tells of an exceptional condition, as cgroup.events has it (cgroups(7)).

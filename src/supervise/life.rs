@@ -2,12 +2,24 @@
 //! and says what is to be done; the supervisor does it. `docs/states.md` has every state and what follows
 //! it, and the tests hold the two together.
 
+mod container;
+mod ending;
+mod gauge;
+mod health;
+mod settle;
+mod words;
+
+pub use container::{By, Container, Phase};
+pub use gauge::Answer;
+pub use health::Task;
+
 use super::restart::{self, Next};
 use super::shutdown::Order;
 use crate::exec::progress::Progress;
 use crate::names::ContainerName;
-use crate::plan::step::{ExitPolicy, Launch, Plan, Restart, Role, Step, StepId};
+use crate::plan::step::{ExitPolicy, Plan, Step, StepId};
 use crate::state::record::{ContainerStatus, PodStatus};
+use container::{Asked, Due};
 use std::time::{Duration, Instant};
 
 /// Where the pod is in its life.
@@ -22,103 +34,6 @@ pub enum Stage {
     Stopping,
     /// The start failed: all is undone at once.
     Undoing,
-}
-
-/// Where a container is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Its turn has not come.
-    Waiting,
-    /// A process sets itself up.
-    Creating,
-    /// The process waits for its start.
-    Created,
-    /// Told to start; its program does not run yet.
-    Releasing,
-    Running,
-    /// Its first process ended, others of its cgroup have not.
-    Emptying,
-    /// Starts again when its wait is over.
-    BackOff,
-    Ended,
-}
-
-/// What is to happen at a container's deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// It had its time to stop.
-    Kill,
-    /// Its back-off is over.
-    Restart,
-}
-
-/// Who wants a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    User,
-    /// The pod's exitPolicy.
-    Policy,
-    Infra,
-    Down,
-}
-
-impl By {
-    /// As a cause, in `ps` and `events`.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::User => "stopped by the user",
-            Self::Policy => "stopped by the pod's exitPolicy",
-            Self::Infra => "stopped because infra ended",
-            Self::Down => "stopped by `down`",
-        }
-    }
-}
-
-/// A container is to end, or has ended because it was to.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    by: By,
-    /// It is to start again afterwards.
-    again: bool,
-    /// It was sent its stop signal, or SIGKILL.
-    sent: bool,
-}
-
-/// One container.
-#[derive(Debug, Clone)]
-pub struct Container {
-    pub name: ContainerName,
-    pub role: Role,
-    /// Its CreateContainer step.
-    pub create: StepId,
-    /// Its StartContainer step.
-    pub start: StepId,
-    pub phase: Phase,
-    /// Of the run that ended last.
-    pub code: Option<i32>,
-    /// Why it can never start, or could not start again.
-    pub problem: Option<String>,
-    /// What ended its last run, where its exit code does not say.
-    cause: Option<String>,
-    /// Starts by its policy since a user started it.
-    pub restarts: u32,
-    policy: Restart,
-    /// How long a stop waits before it kills: the file's, and what was asked for last.
-    patience: Duration,
-    grace: Duration,
-    asked: Option<Asked>,
-    deadline: Option<(Instant, Due)>,
-    /// When the program of this run began.
-    began: Option<Instant>,
-    finished: Option<Instant>,
-    /// Starts since the last good run, for the back-off.
-    tries: u32,
-    /// Its processes were sent SIGKILL, all of them.
-    killed: bool,
-    /// Its program has begun once.
-    has_run: bool,
-    /// What it waits for will not come.
-    lost: bool,
 }
 
 /// What the machine is told. The number is a container's place in the pod.
@@ -140,6 +55,10 @@ pub enum Event {
     Ended(usize, i32),
     /// None of its processes is left.
     Emptied(usize),
+    /// A check or a hook has come to this.
+    Told(usize, Task, Answer),
+    /// Its program says that it is not ready any more; in which words.
+    Revoked(usize, &'static str),
     /// As PID 1 it cannot hear its stop signal, or there is nobody to hear it.
     Deaf(usize),
     /// Time has passed.
@@ -167,18 +86,24 @@ pub enum Event {
 pub enum Act {
     /// Set a process up, as the first time.
     Create(usize),
-    /// Let the program begin.
-    Release(usize),
     /// Send the stop signal.
     Ask(usize),
     /// Send SIGKILL to every process; why.
     Kill(usize, &'static str),
     /// Watch for the end of what outlives the first process, and end it.
     Empty(usize),
+    /// Begin a check or a hook; answered by [`Event::Told`], at once or later.
+    Begin(usize, Task),
+    /// End it, if it has not: its answer is not waited for.
+    Cancel(usize, Task),
+    /// One with a probe is ready now, or is not any more.
+    Readiness(usize, bool),
     /// It has come to this state: for the record, for `events`, for clients.
     Changed(usize, ContainerStatus),
     /// All is started that can be.
     Up,
+    /// All is ready that is to run, and what was to end well has.
+    AllReady,
     /// No container that the pod is there for runs or will start again by itself.
     Over {
         /// Of the first container that failed for good, else 0.
@@ -194,6 +119,8 @@ pub enum Goal {
     /// These have ended.
     Ended(Vec<usize>),
     Up,
+    /// These are ready, or have ended.
+    Ready(Vec<usize>),
 }
 
 /// The machine.
@@ -204,114 +131,18 @@ pub struct Life {
     progress: Progress,
     order: Order,
     exit_policy: ExitPolicy,
+    /// Whom the restart of each container restarts.
+    followers: Vec<Vec<usize>>,
     /// The container that each step is of, if any.
     owners: Vec<Option<usize>>,
     /// The end of the pod's work was told.
     told_over: bool,
+    told_ready: bool,
     /// A container of the pod's work ended by itself, and the policy has not been asked.
     ended: Option<usize>,
     hurry: bool,
     now: Instant,
     acts: Vec<Act>,
-}
-
-impl Container {
-    fn new(launch: &Launch, create: StepId, start: StepId) -> Self {
-        Self {
-            name: launch.container.clone(),
-            role: launch.role,
-            create,
-            start,
-            phase: Phase::Waiting,
-            code: None,
-            problem: None,
-            cause: None,
-            restarts: 0,
-            policy: launch.restart,
-            patience: launch.stop_timeout,
-            grace: launch.stop_timeout,
-            asked: None,
-            deadline: None,
-            began: None,
-            finished: None,
-            tries: 0,
-            killed: false,
-            has_run: false,
-            lost: false,
-        }
-    }
-
-    /// Whether it has processes.
-    pub fn is_alive(&self) -> bool {
-        !matches!(self.phase, Phase::Waiting | Phase::BackOff | Phase::Ended)
-    }
-
-    /// Whether it is between its creation and its program's begin.
-    fn is_starting(&self) -> bool {
-        matches!(self.phase, Phase::Creating | Phase::Created | Phase::Releasing)
-    }
-
-    /// Whether a run of it is over.
-    pub fn has_finished(&self) -> bool {
-        self.finished.is_some()
-    }
-
-    /// Whether its program has begun in this run.
-    pub fn has_begun(&self) -> bool {
-        self.began.is_some()
-    }
-
-    /// Whether it is to end, or ended because it was to.
-    pub fn is_asked(&self) -> bool {
-        self.asked.is_some()
-    }
-
-    /// Whether it has ended for good by itself, and not well.
-    pub fn has_failed(&self) -> bool {
-        self.phase == Phase::Ended
-            && self.asked.is_none()
-            && (self.problem.is_some() || self.code.is_some_and(|code| code != 0))
-    }
-
-    fn ended_well(&self) -> bool {
-        self.phase == Phase::Ended && self.asked.is_none() && !self.has_failed()
-    }
-
-    /// Why it was or is to be ended.
-    pub fn asked_by(&self) -> Option<By> {
-        self.asked.map(|asked| asked.by)
-    }
-
-    /// What `ps` says of it; the first column of the table in docs/states.md.
-    pub fn status(&self) -> ContainerStatus {
-        match self.phase {
-            Phase::Waiting => ContainerStatus::Waiting,
-            Phase::BackOff => ContainerStatus::Restarting,
-            Phase::Ended if self.asked.is_some() => ContainerStatus::Stopped,
-            Phase::Ended if self.has_failed() => ContainerStatus::Failed,
-            Phase::Ended => ContainerStatus::Exited,
-            _ if self.asked.is_some() => ContainerStatus::Stopping,
-            Phase::Running | Phase::Emptying if self.began.is_some() => ContainerStatus::Running,
-            _ => ContainerStatus::Created,
-        }
-    }
-
-    /// Why it is as it is, where that needs words.
-    pub fn reason(&self) -> Option<String> {
-        match (&self.problem, self.asked) {
-            (Some(problem), _) => Some(problem.clone()),
-            (None, Some(asked)) if asked.by != By::User => Some(asked.by.words().to_owned()),
-            _ => self.cause.clone(),
-        }
-    }
-
-    /// A user starts it: what was before counts no more.
-    fn renew(&mut self) {
-        self.phase = Phase::Waiting;
-        (self.asked, self.deadline, self.problem, self.cause) = (None, None, None, None);
-        (self.restarts, self.tries, self.killed, self.began) = (0, 0, false, None);
-        self.lost = false;
-    }
 }
 
 impl Life {
@@ -343,7 +174,9 @@ impl Life {
             order: Order::new(plan, &owners),
             exit_policy: plan.exit_policy,
             owners,
+            followers: followers(plan, names),
             told_over: false,
+            told_ready: false,
             ended: None,
             hurry: false,
             now,
@@ -410,6 +243,8 @@ impl Life {
             Event::Because(index, cause) => drop(self.containers[index].cause.replace(cause)),
             Event::Ended(index, code) => self.first_process_ended(index, code),
             Event::Emptied(index) => self.emptied(index),
+            Event::Told(index, task, answer) => self.told(index, task, answer),
+            Event::Revoked(index, why) => self.revoked(index, why),
             Event::Deaf(index) => self.kill(index, "it does not handle its stop signal as PID 1"),
             Event::Tick => self.tick(),
             Event::Stop { containers, grace } => self.stop(&containers, By::User, grace),
@@ -427,6 +262,7 @@ impl Life {
             }
         }
         self.settle();
+        self.tend_vitals();
         std::mem::take(&mut self.acts)
     }
 
@@ -442,9 +278,8 @@ impl Life {
         }
         self.changed(index);
         if again {
-            // Started again by its policy: its turn came long ago.
-            self.containers[index].phase = Phase::Releasing;
-            self.acts.push(Act::Release(index));
+            // Started again by its policy: when what it depends on is there, as the first time.
+            self.progress.unhold(self.containers[index].start);
         } else {
             self.progress.done(create);
         }
@@ -458,10 +293,8 @@ impl Life {
         container.phase = Phase::Running;
         container.began = Some(self.now);
         container.has_run = true;
-        if container.asked.is_none() {
-            self.progress.done(container.start);
-        }
         self.changed(index);
+        self.begin_vitals(index);
     }
 
     fn first_process_ended(&mut self, index: usize, code: i32) {
@@ -476,6 +309,7 @@ impl Life {
         container.code = Some(code);
         container.phase = Phase::Emptying;
         container.killed = true;
+        self.end_vitals(index);
         self.acts.push(Act::Empty(index));
     }
 
@@ -489,7 +323,7 @@ impl Life {
         container.deadline = None;
         container.finished = Some(now);
         let ran = container.began.map(|began| now.saturating_duration_since(began));
-        if ran.is_some_and(|ran| ran >= restart::GOOD_RUN) {
+        if container.was_good(now) {
             container.tries = 0;
         }
         container.phase = Phase::Ended;
@@ -497,6 +331,7 @@ impl Life {
             Some(Asked { again: true, .. }) => {
                 // Told before it waits: `events` has both ends and starts.
                 self.changed(index);
+                self.restart_followers(index);
                 return self.renew(index);
             }
             Some(_) => {}
@@ -511,6 +346,9 @@ impl Life {
                 if let (Next::StartAfter(wait), true) = (next, lives) {
                     container.phase = Phase::BackOff;
                     container.deadline = Some((now + wait, Due::Restart));
+                    let start = container.start;
+                    self.progress.reopen(start, true);
+                    self.restart_followers(index);
                 } else {
                     self.note_end(index);
                 }
@@ -533,6 +371,7 @@ impl Life {
                     container.tries += 1;
                     container.phase = Phase::Creating;
                     (container.began, container.problem, container.killed) = (None, None, false);
+                    container.vitals.ailing = false;
                     container.cause = None;
                     self.acts.push(Act::Create(index));
                 }
@@ -540,236 +379,8 @@ impl Life {
         }
     }
 
-    /// Marks these as to be ended; `settle` asks them in their order.
-    fn stop(&mut self, containers: &[usize], by: By, grace: Option<Duration>) {
-        for &index in containers {
-            let container = &mut self.containers[index];
-            container.grace = grace.unwrap_or(container.patience);
-            match container.phase {
-                Phase::Ended => {}
-                Phase::Waiting | Phase::BackOff => {
-                    container.phase = Phase::Ended;
-                    container.deadline = None;
-                    container.asked = Some(Asked { by, again: false, sent: true });
-                    self.changed(index);
-                }
-                _ => {
-                    let before = container.asked;
-                    let sent = before.is_some_and(|asked| asked.sent);
-                    // A user's stop stays one where the policy wants the same.
-                    let by =
-                        before.map(|asked| asked.by).filter(|_| by == By::Policy).unwrap_or(by);
-                    container.asked = Some(Asked { by, again: false, sent });
-                    if let (Some((at, Due::Kill)), Some(grace)) = (container.deadline, grace) {
-                        container.deadline = Some((at.min(self.now + grace), Due::Kill));
-                    }
-                    if before.is_none() {
-                        self.changed(index);
-                    }
-                }
-            }
-        }
-    }
-
-    fn stop_all(&mut self, by: By) {
-        let all: Vec<usize> = (0..self.containers.len()).collect();
-        self.stop(&all, by, None);
-    }
-
-    fn start(&mut self, containers: &[usize]) {
-        if self.stage != Stage::Up && self.stage != Stage::Starting {
-            return;
-        }
-        for &index in containers {
-            let container = &mut self.containers[index];
-            match (container.phase, &mut container.asked) {
-                (Phase::Ended | Phase::BackOff, _) => {
-                    self.reopen(index);
-                    self.renew(index);
-                }
-                // On its way out: it comes back.
-                (phase, Some(asked)) if phase != Phase::Waiting && !asked.again => {
-                    asked.again = true;
-                    self.reopen(index);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Ends those that run, and starts them all again: whoever waits for one of them waits again.
-    fn restart(&mut self, containers: &[usize], grace: Option<Duration>) {
-        if self.stage != Stage::Up && self.stage != Stage::Starting {
-            return;
-        }
-        let alive = |index: &usize| self.containers[*index].is_alive();
-        let (alive, others): (Vec<usize>, Vec<usize>) = containers.iter().partition(|i| alive(i));
-        self.stop(&alive, By::User, grace);
-        self.start(&others);
-        self.start(&alive);
-    }
-
-    /// Its steps are to be done anew. While its last run is not over they are held.
-    fn reopen(&mut self, index: usize) {
-        let container = &self.containers[index];
-        self.progress.reopen(container.create, container.is_alive());
-        self.progress.reopen(container.start, false);
-        self.told_over = false;
-    }
-
-    fn renew(&mut self, index: usize) {
-        let container = &mut self.containers[index];
-        container.renew();
-        self.progress.unhold(container.create);
-        self.changed(index);
-    }
-
-    fn kill(&mut self, index: usize, why: &'static str) {
-        let container = &mut self.containers[index];
-        if container.is_alive() {
-            container.killed = true;
-            container.deadline = None;
-            self.acts.push(Act::Kill(index, why));
-        }
-    }
-
-    fn down(&mut self) {
-        if !matches!(self.stage, Stage::Stopping | Stage::Undoing) {
-            self.stage = Stage::Stopping;
-            self.stop_all(By::Down);
-        }
-    }
-
-    fn hurry(&mut self) {
-        self.down();
-        self.hurry = true;
-        for index in 0..self.containers.len() {
-            if !self.containers[index].killed {
-                self.kill(index, "the user is in a hurry");
-            }
-        }
-    }
-
     fn changed(&mut self, index: usize) {
         self.acts.push(Act::Changed(index, self.containers[index].status()));
-    }
-
-    /// What follows for the others and for the pod.
-    fn settle(&mut self) {
-        self.give_up_the_lost();
-        self.ask_the_policy();
-        self.stop_those_that_may();
-        if self.stage == Stage::Starting && self.is_all_started() {
-            self.stage = Stage::Up;
-            self.acts.push(Act::Up);
-        }
-        let is_over = match self.stage {
-            Stage::Up => self.work_is_over(),
-            Stage::Broken => self.all_ended(),
-            _ => false,
-        };
-        if is_over && !std::mem::replace(&mut self.told_over, true) {
-            let code = self.exit_code();
-            let code = if self.stage == Stage::Broken { code.max(1) } else { code };
-            self.acts.push(Act::Over { code });
-        }
-    }
-
-    /// Ends those that wait for what will not come.
-    fn give_up_the_lost(&mut self) {
-        let waits = |c: &Container| matches!(c.phase, Phase::Waiting | Phase::Created) && !c.lost;
-        let in_vain = |c: &Container| c.phase == Phase::Ended && !c.ended_well();
-        if !matches!(self.stage, Stage::Starting | Stage::Up)
-            || !self.containers.iter().any(waits)
-            || !self.containers.iter().any(in_vain)
-        {
-            return;
-        }
-        let owner = |step: StepId| self.owners[step].map(|index| &self.containers[index]);
-        let lost = self.progress.lost(|step| owner(step).is_some_and(|c| c.phase == Phase::Ended));
-        for (step, cause) in lost {
-            let (Some(index), Some(cause)) = (self.owners[step], self.owners[cause]) else {
-                continue;
-            };
-            if !waits(&self.containers[index]) {
-                continue;
-            }
-            let reason = in_vain_because(&self.containers[cause]);
-            let container = &mut self.containers[index];
-            container.problem = Some(reason);
-            container.lost = true;
-            if container.phase == Phase::Created {
-                self.kill(index, "what it waits for will not come");
-            } else {
-                container.phase = Phase::Ended;
-                self.changed(index);
-                self.note_end(index);
-            }
-        }
-    }
-
-    fn note_end(&mut self, index: usize) {
-        let container = &self.containers[index];
-        // One that was lost with another must not hide that one's end.
-        if container.role == Role::Main && !(container.lost && self.ended.is_some()) {
-            self.ended = Some(index);
-        }
-    }
-
-    fn ask_the_policy(&mut self) {
-        let Some(index) = self.ended.take() else { return };
-        // One that waited in vain has not ended: what it waited for has, and was judged.
-        let (it, is_over) = (&self.containers[index], self.work_is_over());
-        let stops = match self.exit_policy {
-            ExitPolicy::Continue => false,
-            ExitPolicy::Stop => is_over,
-            ExitPolicy::StopOnFailure => is_over || it.has_failed() && !it.lost,
-            ExitPolicy::StopOnExit => is_over || !it.lost,
-        };
-        if stops && matches!(self.stage, Stage::Starting | Stage::Up) {
-            self.stop_all(By::Policy);
-        }
-    }
-
-    fn stop_those_that_may(&mut self) {
-        for index in 0..self.containers.len() {
-            let container = &self.containers[index];
-            let Some(asked) = container.asked.filter(|asked| !asked.sent) else { continue };
-            let in_the_way = |other: usize| {
-                let other = &self.containers[other];
-                other.is_alive() && other.asked.is_some()
-            };
-            if !container.is_alive() || !self.order.may_stop(index, in_the_way) {
-                continue;
-            }
-            let container = &mut self.containers[index];
-            container.asked = Some(Asked { sent: true, ..asked });
-            match container.phase {
-                Phase::Emptying => {}
-                Phase::Running if !container.grace.is_zero() && !self.hurry => {
-                    container.deadline = Some((self.now + container.grace, Due::Kill));
-                    self.acts.push(Act::Ask(index));
-                }
-                Phase::Running => self.kill(index, "it was given no time to stop"),
-                _ => self.kill(index, "its program has not begun"),
-            }
-        }
-    }
-
-    fn is_all_started(&self) -> bool {
-        let settled = |c: &Container| !c.is_starting() && c.phase != Phase::Waiting;
-        self.containers.iter().all(settled)
-            && self.progress.undone().all(|step| self.owners[step].is_some())
-    }
-
-    /// Whether every container that the pod is there for has ended and will not start by itself.
-    fn work_is_over(&self) -> bool {
-        let mut work = self.containers.iter().filter(|c| c.role == Role::Main);
-        work.all(|c| c.phase == Phase::Ended)
-    }
-
-    fn all_ended(&self) -> bool {
-        self.containers.iter().all(|c| c.phase == Phase::Ended)
     }
 
     /// Of the first container that failed for good, in time; else 0.
@@ -808,7 +419,9 @@ impl Life {
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.containers.iter().filter_map(|c| c.deadline.map(|(at, _)| at)).min()
+        let own = |c: &Container| c.deadline.map(|(at, _)| at);
+        let due = self.containers.iter().flat_map(|c| [own(c), c.vitals.deadline()]);
+        due.flatten().min()
     }
 
     pub fn has_reached(&self, goal: &Goal) -> bool {
@@ -817,9 +430,15 @@ impl Life {
         };
         match goal {
             Goal::Up => self.stage != Stage::Starting,
+            Goal::Ready(of) => {
+                self.stage != Stage::Starting
+                    && all(of, &|c| c.is_ready() || c.phase == Phase::Ended)
+            }
             Goal::Ended(of) => all(of, &|c| c.phase == Phase::Ended),
             Goal::Started(of) => all(of, &|c| match c.phase {
-                Phase::Running | Phase::Emptying => c.asked.is_none_or(|asked| !asked.again),
+                Phase::Running | Phase::Emptying => {
+                    !c.is_starting() && c.asked.is_none_or(|asked| !asked.again)
+                }
                 Phase::BackOff | Phase::Ended => true,
                 _ => false,
             }),
@@ -827,19 +446,17 @@ impl Life {
     }
 }
 
-/// Why whatever waited for this container waits for ever.
-fn in_vain_because(cause: &Container) -> String {
-    let name = &cause.name;
-    match (&cause.problem, cause.code) {
-        (Some(problem), _) if cause.lost => problem.clone(),
-        (Some(problem), _) => format!("`{name}` did not complete: {problem}"),
-        _ if cause.asked.is_some() => format!("`{name}` was stopped"),
-        (None, Some(code)) => match &cause.cause {
-            Some(why) => format!("`{name}` did not complete: {why}"),
-            None => format!("`{name}` did not complete: exit code {code}"),
-        },
-        (None, None) => format!("`{name}` did not complete"),
+/// Whom the restart of each container restarts.
+fn followers(plan: &Plan, names: &[ContainerName]) -> Vec<Vec<usize>> {
+    let place = |name: &ContainerName| names.iter().position(|known| known == name);
+    let mut followers = vec![Vec::new(); names.len()];
+    for planned in &plan.steps {
+        let Step::CreateContainer(launch) = &planned.step else { continue };
+        for needed in launch.health.restarts_with.iter().filter_map(place) {
+            followers[needed].extend(place(&launch.container));
+        }
     }
+    followers
 }
 
 #[cfg(test)]

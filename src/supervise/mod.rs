@@ -9,11 +9,14 @@
 //! unit.rs       a container's handles        record.rs    what `ps` and `inspect` are told
 //! history.rs    what `events` is told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
+//! checks.rs     probes and hooks             senses.rs    lines and messages they wait for
+//! notify.rs     sd_notify of a container
 //! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
 //! attach.rs     who sees a container's output as it comes, and types
 //! ```
 
 mod attach;
+mod checks;
 pub mod control;
 mod end;
 mod events;
@@ -21,11 +24,13 @@ mod firewall;
 pub mod history;
 pub mod life;
 pub mod logs;
+mod notify;
 mod pod;
 pub mod protocol;
 mod record;
 mod requests;
 pub mod restart;
+mod senses;
 pub mod shutdown;
 pub mod spawn;
 mod start;

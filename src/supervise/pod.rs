@@ -232,6 +232,9 @@ impl<'a> Pod<'a> {
             Token::Stderr(index) => self.output_came(index as usize, Stream::Stderr),
             Token::Terminal(index) => self.terminal_came(index as usize),
             Token::TableLost => self.firewall_changed(),
+            Token::Check(number) => self.check_came(number),
+            Token::CheckOutput(number) => self.check_output(number),
+            Token::Notify(index) => self.notified(index as usize),
         }
     }
 
@@ -251,10 +254,19 @@ impl<'a> Pod<'a> {
     fn obey(&mut self, act: Act) -> Vec<life::Event> {
         match act {
             Act::Create(index) => return self.create_again(index),
-            Act::Release(index) => return self.release_again(index),
             Act::Ask(index) => return self.ask_to_stop(index),
             Act::Kill(index, why) => self.kill(index, why),
             Act::Empty(index) => return self.empty(index),
+            Act::Begin(index, task) => {
+                self.note_waiting(index);
+                return self.begin_task(index, task);
+            }
+            Act::Cancel(index, task) => {
+                self.note_waiting(index);
+                self.cancel_task(index, task);
+            }
+            Act::Readiness(index, ready) => self.readiness_changed(index, ready),
+            Act::AllReady => self.all_ready(),
             Act::Changed(index, status) => self.container_changed(index, status),
             Act::Up => self.is_up(),
             Act::Over { code } => self.is_over(code),

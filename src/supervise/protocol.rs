@@ -55,6 +55,8 @@ pub struct ContainerState {
     pub status: ContainerStatus,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
+    #[serde(default)]
+    pub ready: bool,
 }
 
 /// From a supervisor to its clients.
@@ -67,6 +69,8 @@ pub enum Event {
         /// Containers that will never start, and why.
         never: Vec<(ContainerName, String)>,
     },
+    /// All of it is ready that is to run, and what was to end well has.
+    Ready,
     /// What was asked for is done: how the containers are now, and what could not be done.
     Done {
         containers: Vec<ContainerState>,

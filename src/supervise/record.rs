@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How late the record may be while the pod starts or stops.
 const LAG: Duration = Duration::from_millis(20);
+/// And what is said of probes.
+const OLD: Duration = Duration::from_secs(1);
 
 /// A live process as it is recorded.
 pub(super) fn process(pid: i32) -> Option<Process> {
@@ -24,7 +26,24 @@ impl Pod<'_> {
     pub(super) fn changed(&mut self) {
         let much = matches!(self.life.stage, Stage::Starting | Stage::Stopping);
         let lag = if much { LAG } else { Duration::ZERO };
-        self.record_due.get_or_insert_with(|| Instant::now() + lag);
+        self.due_within(lag);
+    }
+
+    /// Something has changed that nobody waits to read.
+    pub(super) fn changed_a_little(&mut self) {
+        self.due_within(OLD);
+    }
+
+    /// What is said of one that is not ready changes with each check.
+    pub(super) fn note_waiting(&mut self, index: usize) {
+        if !self.life.container(index).is_ready() {
+            self.changed_a_little();
+        }
+    }
+
+    fn due_within(&mut self, lag: Duration) {
+        let due = Instant::now() + lag;
+        self.record_due = Some(self.record_due.map_or(due, |known| known.min(due)));
     }
 
     pub(super) fn write_record_if_due(&mut self) {
@@ -37,8 +56,10 @@ impl Pod<'_> {
     pub(super) fn write_record(&mut self) {
         self.record_due = None;
         self.refresh_pod();
-        for (container, record) in self.life.containers().iter().zip(&mut self.record.containers) {
-            refresh(container, record);
+        let now = Instant::now();
+        for (index, record) in self.record.containers.iter_mut().enumerate() {
+            refresh(self.life.container(index), record);
+            record.reason = self.life.reason(index, now);
         }
         let _ = self.dir.write_record(&self.record);
     }
@@ -72,6 +93,9 @@ impl Pod<'_> {
             _ => {}
         }
         let cause = self.life.container(index).reason();
+        if self.life.container(index).is_alive() && status != Running {
+            self.record.containers[index].status_text = None;
+        }
         self.note_event(index, status.word(), cause);
         self.changed();
         // Of these a client would learn nothing.
@@ -83,13 +107,34 @@ impl Pod<'_> {
         }
     }
 
+    /// One with a probe is ready, or is not any more.
+    pub(super) fn readiness_changed(&mut self, index: usize, ready: bool) {
+        let word = if ready { "ready" } else { "unready" };
+        let cause = self.life.health(index, Instant::now());
+        self.note_event(index, word, cause);
+        self.changed();
+        let state = self.state(index);
+        self.tell(&Event::Container(state));
+    }
+
+    /// All of the pod is ready.
+    pub(super) fn all_ready(&mut self) {
+        if self.life.containers().iter().any(Container::is_probed) {
+            self.note_status();
+            self.history.note(&Entry::new(&self.record.name, "ready"));
+        }
+        self.write_record();
+        self.tell(&Event::Ready);
+    }
+
     pub(super) fn state(&self, index: usize) -> ContainerState {
         let container = self.life.container(index);
         ContainerState {
             name: container.name.clone(),
             status: container.status(),
             exit_code: container.code,
-            reason: container.reason(),
+            reason: self.life.reason(index, Instant::now()),
+            ready: container.is_ready(),
         }
     }
 
@@ -147,7 +192,7 @@ fn refresh(container: &Container, record: &mut ContainerRecord) {
     record.status = container.status();
     record.exit_code = container.code;
     record.restarts = container.restarts;
-    record.reason = container.reason();
+    record.ready = container.is_ready();
 }
 
 /// Inode numbers of a process's namespaces, by their names in /proc/PID/ns.

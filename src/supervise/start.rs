@@ -8,6 +8,7 @@ use super::life::{self, Stage};
 use super::logs::{self, Log};
 use super::pod::{Fall, Infra, Pod};
 use super::protocol::{Event, Failure, chain};
+use super::senses::Senses;
 use crate::exec::ExecError;
 use crate::exec::apply::Begun;
 use crate::exec::launch::{self, Created};
@@ -89,6 +90,12 @@ impl Pod<'_> {
     /// The first time it undoes the whole `up`; a container that ran before counts it as a run that failed.
     fn step_failed(&mut self, id: StepId, error: &ExecError) {
         match self.index_of(&self.plan.clone().steps[id].step) {
+            // Where there is nobody to be released any more, the end of it is yet to be heard.
+            Some(index)
+                if id == self.life.container(index).start && !self.life.is_first_start(index) =>
+            {
+                self.tell_life(life::Event::Failed(index, words(error)));
+            }
             Some(index) if !self.life.is_first_start(index) => {
                 for event in failed_at_once(index, error) {
                     self.tell_life(event);
@@ -132,6 +139,7 @@ impl Pod<'_> {
         if self.units[index].output.is_some() {
             return Ok(());
         }
+        self.listen_to(index, launch)?;
         let output = launch::open_output(launch)?;
         let stdio = &launch.stdio;
         let log = Log::create(&stdio.log, stdio.max_size, stdio.max_files)
@@ -145,6 +153,10 @@ impl Pod<'_> {
     }
 
     fn take_container(&mut self, index: usize, created: Created) {
+        let plan = self.plan.clone();
+        if let Some(launch) = super::end::launch_of(&plan, self.life.container(index).create) {
+            self.units[index].senses = Senses::new(&launch.health);
+        }
         let number = token_number(index);
         self.watch(&created.child.channel, Token::Report(number));
         self.watch(&created.child.pidfd, Token::End(number));
@@ -170,12 +182,6 @@ impl Pod<'_> {
             }
             Err(error) => failed_at_once(index, &error),
         }
-    }
-
-    pub(super) fn release_again(&mut self, index: usize) -> Vec<life::Event> {
-        // Where there is nobody to tell any more, the end of it is yet to be heard.
-        let told = self.release(index).err();
-        told.map(|error| life::Event::Failed(index, words(&error))).into_iter().collect()
     }
 
     pub(super) fn infra_reports(&mut self) {

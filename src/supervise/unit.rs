@@ -1,6 +1,8 @@
 //! A container's handles on the kernel. Where it is in its life says `life.rs`.
 
+use super::checks::Checks;
 use super::logs::{Log, Stream};
+use super::senses::Senses;
 use crate::exec::launch::{Created, Output, Terminal};
 use std::os::fd::OwnedFd;
 
@@ -17,6 +19,11 @@ pub(super) struct Unit {
     pub(super) log: Option<Log>,
     /// As PID 1 it cannot hear its stop signal, and nobody was told so yet.
     pub(super) deaf: bool,
+    pub(super) checks: Checks,
+    /// Of this run.
+    pub(super) senses: Senses,
+    /// The socket of sd_notify, where it has one.
+    pub(super) notify: Option<OwnedFd>,
 }
 
 impl Unit {
@@ -35,6 +42,7 @@ impl Unit {
             && let Some(read) = read_some(fd, &mut bite)
         {
             log.write(stream, &bite[..read], jiff::Timestamp::now());
+            self.senses.read(stream, &bite[..read]);
             if self.watchers > 0 {
                 self.fresh.push((stream, bite[..read].to_vec()));
             }
@@ -57,6 +65,7 @@ impl Unit {
                 Ok(_) | Err(_) => return false,
             };
             log.write(Stream::Stdout, &bite[..read], jiff::Timestamp::now());
+            self.senses.read(Stream::Stdout, &bite[..read]);
             if self.watchers > 0 {
                 self.fresh.push((Stream::Stdout, bite[..read].to_vec()));
             }

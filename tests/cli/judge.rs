@@ -85,6 +85,12 @@ const MEANING: &[(&str, &str)] = &[
     ("P0527", "an init container that waits"),
     ("P0528", "an init container that never completes"),
     ("P0529", "a dependency on an init container"),
+    ("P0560", "a regular expression"),
+    ("P0561", "a time of a probe that is none"),
+    ("P0562", "a file of a probe without its whole path"),
+    ("P0563", "a liveness probe with successes in a row"),
+    ("P0564", "a path or a header of a request"),
+    ("P0565", "a probe of an init container"),
     ("P0900", "what this version does not do yet"),
 ];
 

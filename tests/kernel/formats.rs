@@ -106,11 +106,15 @@ fn sh(script: &str) -> Value {
 
 /// Containers in every state, ports, a volume, and a network of a container's own.
 fn pod_of_all_kinds() -> Value {
-    let mut web = sh("head -c 4096 /dev/zero > /data/file; sleep infinity");
+    let mut web = sh("head -c 4096 /dev/zero > /data/file; perl -MIO::Socket::UNIX -e 'my $s = \
+         IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die; \
+         print $s qq(STATUS=fine\\nREADY=1); $s->flush; sleep 1'; sleep infinity");
     web["volumes"] = json!(["data:/data"]);
     web["resources"] = json!({ "cpus": 8 });
+    web["readinessProbe"] = json!({ "notify": true });
     let mut alone = sh("sleep infinity");
     alone["namespaces"] = json!({ "net": "private" });
+    alone["dependsOn"] = json!({ "web": "ready" });
     let mut never = sh("true");
     never["dependsOn"] = json!({ "fails": "completed" });
     json!({
@@ -120,6 +124,13 @@ fn pod_of_all_kinds() -> Value {
             "web": web, "alone": alone, "fails": sh("exit 3"), "never": never, "well": sh("true"), "says": sh("echo said")
         },
     })
+}
+
+/// The file of such a pod that was never up.
+fn first_plan(host: &Host) -> String {
+    let mut first = pod_of_all_kinds();
+    (first["name"], first["ports"]) = (json!("first"), json!([]));
+    host.pod(&first)
 }
 
 #[test]
@@ -178,10 +189,10 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let volume = described("volume ls");
     let listed = get(&["volume", "ls", "--format", "json"]);
     wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));
-    wrong.extend(compare("plan", &described("plan"), &[get(&["plan", "--format", "json", &file])]));
-    let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n");
-    let bad = bad.to_str().unwrap();
-    let problems = [get(&["validate", "--format", "json", bad, "/no/such.yaml"])];
+    let plans = [&file, &first_plan(&host)].map(|file| get(&["plan", "--format", "json", file]));
+    wrong.extend(compare("plan", &described("plan"), &plans));
+    let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
+    let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];
     wrong.extend(compare("validate", &described("validate"), &problems));
 
     host.down("broken");

@@ -21,6 +21,8 @@ mod net_resilience;
 mod process;
 // The pod's life: init containers, policies, what users ask for.
 mod life;
+// Probes, hooks, and the order that readiness makes.
+mod probes;
 mod review;
 // kill -9 of anything at any moment.
 mod crash;

@@ -1,0 +1,403 @@
+//! Carrying probes and hooks out, inside the container's namespaces and without waiting: connections from
+//! sockets made in its network namespace, programs and looks for files as children in a cgroup below its own.
+//! What they mean is `life.rs`'s to say, and how long they may take.
+
+use super::events::Token;
+use super::life::{self, Answer, Task};
+use super::pod::Pod;
+use super::protocol::chain;
+use crate::exec::ExecError;
+use crate::exec::beside::{Beside, Place};
+use crate::net::dial::{self, Dialled, Dialler};
+use crate::net::http::{Exchange, Heard};
+use crate::plan::health::{Check, Request};
+use crate::plan::step::Launch;
+use crate::sandbox::{self, Report};
+use crate::sys::{paths, process};
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Of what a program says so much is kept, to be told if it fails.
+const KEPT: usize = 4 * 1024;
+/// Of that so much is told.
+const TOLD: usize = 160;
+
+/// Slots of a container, by [`Task`].
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    slots: [Slot; Task::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    running: Running,
+    dialler: Option<Dialler>,
+    place: Option<Place>,
+    /// Something in the place was killed.
+    spoilt: bool,
+}
+
+#[derive(Debug, Default)]
+enum Running {
+    #[default]
+    Nothing,
+    Connecting(OwnedFd),
+    Asking(TcpStream, Exchange),
+    Program(Beside, Vec<u8>),
+    /// Nobody waits for its answer any more, but for its end.
+    Dying(OwnedFd),
+}
+
+/// The token of a container's slot.
+fn number(index: usize, task: Task) -> u32 {
+    u32::try_from(index * 8 + task as usize).unwrap_or(u32::MAX)
+}
+
+fn place(number: u32) -> Option<(usize, Task)> {
+    Some((number as usize / 8, *Task::ALL.get(number as usize % 8)?))
+}
+
+impl Pod<'_> {
+    /// Begins a check or a hook, and tells what is known of it at once.
+    pub(super) fn begin_task(&mut self, index: usize, task: Task) -> Vec<life::Event> {
+        let plan = self.plan.clone();
+        let Some(launch) = super::end::launch_of(&plan, self.life.container(index).create) else {
+            return Vec::new();
+        };
+        let Some(check) = task.check(&launch.health) else { return Vec::new() };
+        let begun = match check {
+            Check::Tcp { port } => self.dial(index, task, *port),
+            Check::Http(request) => self.dial(index, task, request.port),
+            Check::Exec { argv } => self.run_beside(index, task, launch, argv),
+            Check::File { path } => self.look_for(index, task, launch, path),
+            Check::Log { .. } | Check::Notify => {
+                let came = self.units[index].senses.arm(task);
+                return came
+                    .then_some(life::Event::Told(index, task, Answer::Good))
+                    .into_iter()
+                    .collect();
+            }
+        };
+        let answer = begun.unwrap_or_else(|error| Some(Answer::Absent(chain(&error).join(": "))));
+        answer.map(|answer| life::Event::Told(index, task, answer)).into_iter().collect()
+    }
+
+    /// Ends what is under way; nobody waits for its answer any more.
+    pub(super) fn cancel_task(&mut self, index: usize, task: Task) {
+        let unit = &mut self.units[index];
+        unit.senses.disarm(task);
+        let slot = &mut unit.checks.slots[task as usize];
+        match std::mem::take(&mut slot.running) {
+            Running::Program(beside, _) => {
+                slot.end_program(&beside.pidfd);
+                slot.running = Running::Dying(beside.pidfd);
+            }
+            Running::Dying(pidfd) => slot.running = Running::Dying(pidfd),
+            // Closed, a socket is not watched any more either.
+            Running::Nothing | Running::Connecting(_) | Running::Asking(..) => {}
+        }
+    }
+
+    /// The container's run is over, and its cgroups are gone: what died with it is yet to be reaped.
+    pub(super) fn forget_checks(&mut self, index: usize) {
+        for slot in &mut self.units[index].checks.slots {
+            let running = match std::mem::take(&mut slot.running) {
+                Running::Program(Beside { pidfd, .. }, _) | Running::Dying(pidfd) => {
+                    Running::Dying(pidfd)
+                }
+                _ => Running::Nothing,
+            };
+            *slot = Slot { running, ..Slot::default() };
+        }
+    }
+
+    fn dial(&mut self, index: usize, task: Task, port: u16) -> Result<Option<Answer>, ExecError> {
+        let unit = &mut self.units[index];
+        let Some(created) = &unit.created else { return Ok(None) };
+        let slot = &mut unit.checks.slots[task as usize];
+        let dialler = slot.dialler.get_or_insert_with(|| Dialler::new(port));
+        let dialled = dialler.dial(created.child.pidfd.as_fd())?;
+        Ok(self.dialled(index, task, dialled, false))
+    }
+
+    /// What follows; an answer, if there is one already.
+    fn dialled(
+        &mut self,
+        index: usize,
+        task: Task,
+        dialled: Dialled,
+        is_watched: bool,
+    ) -> Option<Answer> {
+        match dialled {
+            Dialled::Failed(errno) => Some(Answer::Absent(dial_words(errno))),
+            Dialled::Pending(socket) => {
+                if !is_watched {
+                    self.watch_socket(socket.as_fd(), index, task);
+                }
+                self.slot(index, task).running = Running::Connecting(socket);
+                None
+            }
+            Dialled::Connected(socket) => {
+                let plan = self.plan.clone();
+                let launch = super::end::launch_of(&plan, self.life.container(index).create)?;
+                let Some(Check::Http(request)) = task.check(&launch.health) else {
+                    return Some(Answer::Good);
+                };
+                if !is_watched {
+                    self.watch_socket(socket.as_fd(), index, task);
+                }
+                let exchange = Exchange::get(request.port, &request.path, &request.headers);
+                self.slot(index, task).running = Running::Asking(socket.into(), exchange);
+                self.converse(index, task, request)
+            }
+        }
+    }
+
+    fn watch_socket(&self, socket: BorrowedFd<'_>, index: usize, task: Task) {
+        // Without memory for it nothing is heard, and its time will be over.
+        let _ = self.events.watch_socket(socket, Token::Check(number(index, task)));
+    }
+
+    fn slot(&mut self, index: usize, task: Task) -> &mut Slot {
+        &mut self.units[index].checks.slots[task as usize]
+    }
+
+    /// Goes on with a request.
+    fn converse(&mut self, index: usize, task: Task, request: &Request) -> Option<Answer> {
+        let slot = self.slot(index, task);
+        let Running::Asking(stream, exchange) = &mut slot.running else { return None };
+        let answer = match exchange.go_on(&*stream) {
+            Ok(Heard::NotYet) => return None,
+            Ok(Heard::Status(status)) if is_good(request, status) => Answer::Good,
+            Ok(Heard::Status(status)) => Answer::Bad(format!("status {status}")),
+            Ok(Heard::Nonsense(what)) => Answer::Bad(what.to_owned()),
+            Err(error) => Answer::Bad(error.to_string()),
+        };
+        slot.running = Running::Nothing;
+        Some(answer)
+    }
+
+    /// A place for a program of this task, or why there is none now.
+    fn make_place(
+        &mut self,
+        index: usize,
+        task: Task,
+        launch: &Launch,
+    ) -> Result<Option<Answer>, ExecError> {
+        let hierarchy = &self.machine.hierarchy;
+        let slot = &mut self.units[index].checks.slots[task as usize];
+        let place = slot.place.get_or_insert_with(|| Place::new(launch, slot_name(task)));
+        if matches!(slot.running, Running::Dying(_)) || slot.spoilt && !place.is_empty() {
+            return Ok(Some(Answer::Absent("its last run is still ending".to_owned())));
+        }
+        if std::mem::take(&mut slot.spoilt) {
+            place.renew(hierarchy)?;
+        }
+        Ok(None)
+    }
+
+    fn run_beside(
+        &mut self,
+        index: usize,
+        task: Task,
+        launch: &Launch,
+        argv: &[String],
+    ) -> Result<Option<Answer>, ExecError> {
+        if let Some(answer) = self.make_place(index, task, launch)? {
+            return Ok(Some(answer));
+        }
+        let hierarchy = &self.machine.hierarchy;
+        let unit = &mut self.units[index];
+        let Some(created) = &unit.created else { return Ok(None) };
+        let slot = &mut unit.checks.slots[task as usize];
+        let Some(place) = &mut slot.place else { return Ok(None) };
+        let beside = place.run(hierarchy, (launch, created.child.pidfd.as_fd()), argv)?;
+        self.watch_program(index, task, beside);
+        Ok(None)
+    }
+
+    fn look_for(
+        &mut self,
+        index: usize,
+        task: Task,
+        launch: &Launch,
+        path: &Path,
+    ) -> Result<Option<Answer>, ExecError> {
+        let Some(created) = &self.units[index].created else { return Ok(None) };
+        let gone = |_| Ok(Some(Answer::Absent("its process is gone".to_owned())));
+        let root = match process::root(created.child.pid, created.child.pidfd.as_fd()) {
+            Ok(root) => root,
+            Err(error) => return gone(error),
+        };
+        if paths::is_known_in_root(root.as_fd(), path) {
+            return Ok(Some(Answer::Good));
+        }
+        if let Some(answer) = self.make_place(index, task, launch)? {
+            return Ok(Some(answer));
+        }
+        let waits = self.life.waits(index, task);
+        let hierarchy = &self.machine.hierarchy;
+        let slot = &mut self.units[index].checks.slots[task as usize];
+        let Some(place) = &mut slot.place else { return Ok(None) };
+        let beside = place.look_for(hierarchy, root.as_fd(), path, waits)?;
+        self.watch_program(index, task, beside);
+        Ok(None)
+    }
+
+    fn watch_program(&mut self, index: usize, task: Task, beside: Beside) {
+        let number = number(index, task);
+        let _ = self.events.watch(&beside.pidfd, Token::Check(number));
+        if let Some(output) = &beside.output {
+            let _ = self.events.watch(output, Token::CheckOutput(number));
+        }
+        self.slot(index, task).running = Running::Program(beside, Vec::new());
+    }
+
+    /// Something of a slot has come on.
+    pub(super) fn check_came(&mut self, number: u32) {
+        let Some((index, task)) = place(number).filter(|(index, _)| *index < self.units.len())
+        else {
+            return;
+        };
+        let answer = match &self.slot(index, task).running {
+            Running::Nothing => None,
+            Running::Connecting(_) => {
+                let running = std::mem::take(&mut self.slot(index, task).running);
+                let Running::Connecting(socket) = running else { return };
+                self.dialled(index, task, dial::settle(socket), true)
+            }
+            Running::Asking(..) => {
+                let plan = self.plan.clone();
+                let launch = super::end::launch_of(&plan, self.life.container(index).create);
+                let check = launch.and_then(|launch| task.check(&launch.health));
+                let Some(Check::Http(request)) = check else { return };
+                self.converse(index, task, request)
+            }
+            Running::Program(..) => self.program_ended(index, task),
+            Running::Dying(pidfd) => {
+                if has_ended(pidfd).is_some() {
+                    self.slot(index, task).running = Running::Nothing;
+                }
+                None
+            }
+        };
+        if let Some(answer) = answer {
+            self.tell_life(life::Event::Told(index, task, answer));
+        }
+    }
+
+    /// What a program says; of one that says much the most is thrown away.
+    pub(super) fn check_output(&mut self, number: u32) {
+        let Some((index, task)) = place(number).filter(|(index, _)| *index < self.units.len())
+        else {
+            return;
+        };
+        let slot = &mut self.units[index].checks.slots[task as usize];
+        let Running::Program(beside, text) = &mut slot.running else { return };
+        let Some(output) = &beside.output else { return };
+        if !take_output(output, text) {
+            // Its end would be told again and again.
+            self.events.forget(output.as_fd());
+        }
+    }
+
+    fn program_ended(&mut self, index: usize, task: Task) -> Option<Answer> {
+        let slot = self.slot(index, task);
+        let Running::Program(beside, text) = &mut slot.running else { return None };
+        let ended = has_ended(&beside.pidfd)?;
+        if let Some(output) = &beside.output {
+            take_output(output, text);
+        }
+        let report = beside.channel.as_ref().map(|channel| sandbox::report(channel.as_fd()));
+        let answer = match (report, ended) {
+            (Some(Report::Failed(error)), _) => Answer::Bad(chain(&error).join(": ")),
+            (_, WaitStatus::Exited(_, 0)) => Answer::Good,
+            (None, _) => Answer::Absent("it is not there".to_owned()),
+            (_, WaitStatus::Signaled(_, signal, _)) => {
+                Answer::Bad(format!("ended by {signal}{}", told(text)))
+            }
+            (_, WaitStatus::Exited(_, code)) => {
+                Answer::Bad(format!("exit code {code}{}", told(text)))
+            }
+            _ => Answer::Bad("it ended in no known way".to_owned()),
+        };
+        slot.running = Running::Nothing;
+        // What it has left behind goes with it.
+        if let Some(place) = &mut slot.place
+            && !place.is_empty()
+        {
+            place.kill();
+            slot.spoilt = true;
+        }
+        Some(answer)
+    }
+}
+
+impl Slot {
+    fn end_program(&mut self, pidfd: &OwnedFd) {
+        if let Some(place) = &mut self.place {
+            place.kill();
+        }
+        self.spoilt = true;
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    }
+}
+
+/// Of the cgroup.
+fn slot_name(task: Task) -> &'static str {
+    match task {
+        Task::Startup => "startup",
+        Task::Readiness => "readiness",
+        Task::Liveness => "liveness",
+        Task::PostStart => "poststart",
+        Task::PreStop => "prestop",
+    }
+}
+
+fn is_good(request: &Request, status: u16) -> bool {
+    request.status.map_or((200..400).contains(&status), |wanted| wanted == status)
+}
+
+fn dial_words(errno: Errno) -> String {
+    match errno {
+        Errno::ECONNREFUSED => "refused".to_owned(),
+        errno => std::io::Error::from(errno).to_string(),
+    }
+}
+
+/// How a child ended, if it has.
+fn has_ended(pidfd: &OwnedFd) -> Option<WaitStatus> {
+    match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+        Ok(WaitStatus::StillAlive) => None,
+        Ok(status) => Some(status),
+        // Nobody is there to be waited for.
+        Err(_) => Some(WaitStatus::StillAlive),
+    }
+}
+
+/// A bite of what it says; whether there may be more later.
+fn take_output(output: &OwnedFd, text: &mut Vec<u8>) -> bool {
+    let mut bite = [0; 64 * 1024];
+    match nix::unistd::read(output, &mut bite) {
+        Ok(0) => false,
+        Ok(read) => {
+            let room = KEPT.saturating_sub(text.len()).min(read);
+            text.extend_from_slice(&bite[..room]);
+            true
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => true,
+        Err(_) => false,
+    }
+}
+
+/// Its last line, to be told beside its exit code.
+fn told(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let plain =
+        |line: &str| line.chars().filter(|c| !c.is_control()).take(TOLD).collect::<String>();
+    line.map(|line| format!(": {}", plain(line))).unwrap_or_default()
+}

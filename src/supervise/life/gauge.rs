@@ -1,0 +1,266 @@
+//! One probe of a running container: when it is asked, and what its answers in a row mean.
+//!
+//! Until it has succeeded for the first time a startup or readiness probe is asked again as soon as that costs
+//! little, so that readiness is seen when it is there and not an interval later; failures count once an
+//! interval all the same. What can be waited for (a line, a file, a message) is asked once an interval, and
+//! answers when it happens.
+
+use crate::plan::health::{Check, Probe};
+use std::time::{Duration, Instant};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Good,
+    /// Nobody was there to be asked: to ask again disturbs nobody.
+    Absent(String),
+    Bad(String),
+}
+
+/// What an answer changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Unchanged,
+    Passes,
+    Fails,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Off,
+    Due(Instant),
+    Asked {
+        since: Instant,
+        until: Instant,
+    },
+    /// It has been answered for good.
+    Settled,
+}
+
+/// The shortest time between two checks.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// What each probe adds to that, of those that are asked eagerly at the same time.
+const CROWDED: Duration = Duration::from_micros(50);
+/// Which part of the time since its beginning passes between two checks, where nobody was there to be asked,
+/// and where somebody had to answer.
+const UNHEARD: u32 = 256;
+const HEARD: u32 = 16;
+/// A program is run at most for so much of the time: one part in five.
+const IDLE: u32 = 4;
+
+#[derive(Debug, Clone)]
+pub(super) struct Gauge {
+    probe: Probe,
+    /// Of startup and readiness.
+    is_eager: bool,
+    state: State,
+    began: Option<Instant>,
+    tries: u32,
+    successes: u32,
+    failures: u32,
+    /// A failure before this moment does not count.
+    counts_from: Option<Instant>,
+    /// What is said of it now.
+    passes: bool,
+    /// It has passed in this run.
+    has_passed: bool,
+    good_at: Option<Instant>,
+    last: Option<String>,
+}
+
+impl Gauge {
+    pub(super) fn new(probe: Probe, is_eager: bool) -> Self {
+        Self {
+            probe,
+            is_eager,
+            state: State::Off,
+            began: None,
+            tries: 0,
+            successes: 0,
+            failures: 0,
+            counts_from: None,
+            passes: false,
+            has_passed: false,
+            good_at: None,
+            last: None,
+        }
+    }
+
+    /// Begins anew.
+    pub(super) fn open(&mut self, now: Instant) {
+        let first = now + self.probe.initial_delay;
+        *self = Self::new(self.probe.clone(), self.is_eager);
+        self.state = State::Due(first);
+        self.began = Some(first);
+        self.counts_from = self.is_eager.then(|| first + self.probe.interval);
+    }
+
+    /// Asks no more; whether a check is under way.
+    pub(super) fn close(&mut self) -> bool {
+        let was = std::mem::replace(&mut self.state, State::Off);
+        self.passes = false;
+        matches!(was, State::Asked { .. })
+    }
+
+    /// It has been answered for this run.
+    pub(super) fn settle(&mut self) {
+        self.state = State::Settled;
+    }
+
+    pub(super) fn passes(&self) -> bool {
+        self.passes
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state != State::Off
+    }
+
+    /// Whether it is asked again and again as fast as is cheap.
+    pub(super) fn is_hasty(&self) -> bool {
+        self.is_eager
+            && !self.has_passed
+            && !self.probe.check.is_event()
+            && matches!(self.state, State::Due(_) | State::Asked { .. })
+    }
+
+    /// When it answered well for the last time.
+    pub(super) fn good_at(&self) -> Option<Instant> {
+        self.good_at
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Due(at) | State::Asked { until: at, .. } => Some(at),
+            State::Off | State::Settled => None,
+        }
+    }
+
+    /// Whether the check waits for something to happen.
+    pub(super) fn waits(&self) -> bool {
+        match self.probe.check {
+            Check::File { .. } => self.is_eager && !self.passes,
+            _ => self.probe.check.is_event(),
+        }
+    }
+
+    /// Whether a check is to begin now; it is under way then.
+    pub(super) fn ask(&mut self, now: Instant) -> bool {
+        if !matches!(self.state, State::Due(at) if at <= now) {
+            return false;
+        }
+        let patience = if self.waits() { self.probe.interval } else { self.probe.timeout };
+        self.state = State::Asked { since: now, until: now + patience };
+        true
+    }
+
+    /// The answer of a check that has had its time.
+    pub(super) fn expired(&self, now: Instant) -> Option<Answer> {
+        let State::Asked { until, .. } = self.state else { return None };
+        if until > now {
+            return None;
+        }
+        Some(Answer::Absent(match self.probe.check {
+            Check::Log { .. } => "no line matches".to_owned(),
+            Check::File { .. } if self.waits() => "it is not there".to_owned(),
+            Check::Notify if self.is_eager => "no READY=1".to_owned(),
+            Check::Notify => format!("no WATCHDOG=1 within {:?}", self.probe.interval),
+            _ => format!("no answer within {:?}", self.probe.timeout),
+        }))
+    }
+
+    /// Takes an answer in. `crowd`: how many probes are hasty now.
+    pub(super) fn take(&mut self, answer: Answer, now: Instant, crowd: u32) -> Verdict {
+        let State::Asked { since, .. } = self.state else { return Verdict::Unchanged };
+        self.tries = self.tries.saturating_add(1);
+        match answer {
+            Answer::Good => self.succeed(now),
+            Answer::Absent(words) => self.fail(words, now, self.gap(now, since, UNHEARD, crowd)),
+            Answer::Bad(words) => self.fail(words, now, self.gap(now, since, HEARD, crowd)),
+        }
+    }
+
+    fn succeed(&mut self, now: Instant) -> Verdict {
+        self.successes = self.successes.saturating_add(1);
+        self.failures = 0;
+        self.last = None;
+        self.good_at = Some(now);
+        let passes = self.passes || self.successes >= self.probe.successes;
+        let verdict = if passes && !self.passes { Verdict::Passes } else { Verdict::Unchanged };
+        self.passes = passes;
+        self.has_passed |= passes;
+        self.state = match self.probe.check {
+            // A line that has come does not go.
+            Check::Log { .. } | Check::Notify if self.is_eager && passes => State::Settled,
+            Check::Log { .. } | Check::Notify => State::Due(now),
+            _ => State::Due(now + self.probe.interval),
+        };
+        verdict
+    }
+
+    fn fail(&mut self, words: String, now: Instant, gap: Duration) -> Verdict {
+        self.last = Some(words);
+        self.successes = 0;
+        if self.has_passed || self.counts_from.is_none_or(|from| from <= now) {
+            self.failures = self.failures.saturating_add(1);
+            self.counts_from = self.is_eager.then(|| now + self.probe.interval);
+        }
+        self.state = State::Due(if self.waits() { now } else { now + gap });
+        if self.failures < self.probe.failures {
+            return Verdict::Unchanged;
+        }
+        self.passes = false;
+        Verdict::Fails
+    }
+
+    fn gap(&self, now: Instant, since: Instant, part: u32, crowd: u32) -> Duration {
+        let interval = self.probe.interval;
+        if !self.is_eager || self.has_passed {
+            return interval;
+        }
+        let elapsed =
+            self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        let mut gap = (elapsed / part).max(SHORTEST + CROWDED * crowd);
+        if matches!(self.probe.check, Check::Exec { .. }) {
+            gap = gap.max(now.saturating_duration_since(since) * IDLE);
+        }
+        // And it is asked when its failure counts.
+        let counts = self.counts_from.map(|from| from.saturating_duration_since(now));
+        gap.min(interval).min(counts.filter(|left| !left.is_zero()).unwrap_or(interval))
+    }
+
+    /// What was answered for good is taken back.
+    pub(super) fn revoke(&mut self, now: Instant, why: &str) {
+        if self.state == State::Settled {
+            self.passes = false;
+            self.successes = 0;
+            self.last = Some(why.to_owned());
+            self.state = State::Due(now);
+        }
+    }
+
+    /// `tcp 5432: refused, 14 tries, 1.2 s`.
+    pub(super) fn words(&self, now: Instant) -> String {
+        let mut text = self.probe.check.to_string();
+        if let Some(last) = &self.last {
+            text += &format!(": {last}");
+        }
+        if !self.waits() && self.tries > 0 {
+            text += &format!(", {} {}", self.tries, if self.tries == 1 { "try" } else { "tries" });
+        }
+        match self.began {
+            Some(began) if began <= now => text + &format!(", {}", seconds(now - began)),
+            Some(began) => text + &format!(", first asked in {}", seconds(began - now)),
+            None => text,
+        }
+    }
+}
+
+/// As a person is told of it.
+pub(super) fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        0.0..1.0 => format!("{:.0} ms", seconds * 1000.0),
+        1.0..60.0 => format!("{seconds:.1} s"),
+        _ => format!("{}m{:02}s", duration.as_secs() / 60, duration.as_secs() % 60),
+    }
+}

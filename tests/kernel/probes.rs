@@ -1,0 +1,350 @@
+//! Probes of every kind with every outcome, hooks, and the order that readiness makes. The programs inside are
+//! perl's, which every Debian has; what they did is read from the kernel and from the volume.
+
+use crate::host::{Host, wait_for, wait_some};
+use serde_json::{Value, json};
+use std::fs;
+
+fn perl(script: &str) -> Value {
+    json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::INET", "-e", script] })
+}
+
+fn sh(script: &str) -> Value {
+    json!({ "rootfs": "host", "command": ["sh", "-c", script], "volumes": ["v:/v"] })
+}
+
+fn with(mut container: Value, more: &Value) -> Value {
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    container
+}
+
+fn pod(containers: &Value) -> Value {
+    json!({ "name": "p", "network": "none", "volumes": { "v": {} }, "containers": containers })
+}
+
+/// What is in a file of the pod's volume.
+fn noted(host: &Host, file: &str) -> String {
+    fs::read_to_string(host.data().join("volumes/p/v").join(file)).unwrap_or_default()
+}
+
+/// Answers each request with this, in the order of the list, the last one for ever.
+fn server(answers: &str) -> Value {
+    perl(&format!(
+        r#"my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 80, Listen => 9, ReuseAddr => 1) or die;
+           my @a = ({answers}); $SIG{{PIPE}} = "IGNORE";
+           while (1) {{ my $c = $s->accept or next; my $n = sysread($c, my $q, 4096) or next; my $a = @a > 1 ? shift @a : $a[0];
+           ref $a ? $a->($c) : print $c $a; close $c }}"#
+    ))
+}
+
+/// A container is ready, or what is said of it has these words while it is not.
+enum Outcome {
+    Ready,
+    Not(&'static str),
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table, a row an outcome")]
+fn every_kind_of_probe_by_every_outcome() {
+    use Outcome::{Not, Ready};
+    let Some(host) = Host::new() else { return };
+    let http =
+        |more: Value| json!({ "http": with(json!({ "port": 80 }), &more), "timeout": "300ms" });
+    let ok = r#""HTTP/1.1 200 OK\r\n\r\n""#;
+    let table: Vec<(&str, Value, Value, Outcome)> = vec![
+        ("tcp-refused", sh("exec sleep 999"), json!({ "tcp": 80 }), Not("tcp 80: refused")),
+        ("tcp-good", server(ok), json!({ "tcp": 80 }), Ready),
+        ("http-refused", sh("exec sleep 999"), http(json!({})), Not("http 80 /: refused")),
+        ("http-good", server(ok), http(json!({ "path": "/a" })), Ready),
+        (
+            "http-late",
+            server(&format!(r#""HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n", {ok}"#)),
+            http(json!({})),
+            Ready,
+        ),
+        (
+            "http-wrong-status",
+            server(r#""HTTP/1.1 500 No\r\n\r\n""#),
+            http(json!({})),
+            Not("status 500"),
+        ),
+        ("http-other-status", server(ok), http(json!({ "status": 204 })), Not("status 200")),
+        (
+            "http-redirect",
+            server(r#""HTTP/1.1 302 Go\r\nLocation: http://192.0.2.1/\r\n\r\n""#),
+            http(json!({})),
+            Ready,
+        ),
+        ("http-slow", server("sub { sleep 999 }"), http(json!({})), Not("no answer within 300ms")),
+        (
+            "http-drip",
+            server(
+                r#"sub { my $c = shift; $c->autoflush; for (1 .. 999) { print $c "H"; sleep 1 } }"#,
+            ),
+            http(json!({})),
+            Not("no answer within 300ms"),
+        ),
+        ("http-nonsense", server(r#""SSH-2.0\r\n""#), http(json!({})), Not("not HTTP")),
+        ("http-silent", server(r#""""#), http(json!({})), Not("without an answer")),
+        (
+            "http-flood",
+            server(
+                r#"sub { my $c = shift; print $c "HTTP/1.1 100 x\r\n"; print $c "x" x 65536 for 1 .. 999 }"#,
+            ),
+            http(json!({})),
+            Not("has no end"),
+        ),
+        ("exec-good", sh("exec sleep 999"), json!({ "exec": ["true"] }), Ready),
+        (
+            "exec-bad",
+            sh("exec sleep 999"),
+            json!({ "exec": ["sh", "-c", "echo one; echo two; exit 7"] }),
+            Not("exit code 7: two"),
+        ),
+        ("exec-missing", sh("exec sleep 999"), json!({ "exec": ["/no/such"] }), Not("/no/such")),
+        (
+            "exec-killed",
+            sh("exec sleep 999"),
+            json!({ "exec": ["sh", "-c", "kill -9 $$$$"] }),
+            Not("SIGKILL"),
+        ),
+        (
+            "exec-slow",
+            sh("exec sleep 999"),
+            json!({ "exec": ["sleep", "998"], "timeout": "200ms" }),
+            Not("no answer within 200ms"),
+        ),
+        (
+            "exec-endless",
+            sh("exec sleep 999"),
+            json!({ "exec": ["cat", "/dev/zero"], "timeout": "200ms" }),
+            Not("no answer within 200ms"),
+        ),
+        // What it leaves behind goes with it.
+        (
+            "exec-forks",
+            sh("exec sleep 999"),
+            json!({ "exec": ["sh", "-c", "sleep 997 & exit 0"] }),
+            Ready,
+        ),
+        (
+            "exec-forks-and-hangs",
+            sh("exec sleep 999"),
+            json!({ "exec": ["sh", "-c", "sleep 996 & sleep 996"], "timeout": "200ms" }),
+            Not("no answer within 200ms"),
+        ),
+        (
+            "log-good",
+            sh("echo almost; printf 'ready '; sleep 0.1; echo 12; exec sleep 999"),
+            json!({ "log": r"^ready \d+$" }),
+            Ready,
+        ),
+        (
+            "log-none",
+            sh("echo almost; exec sleep 999"),
+            json!({ "log": "ready" }),
+            Not("log ready"),
+        ),
+        (
+            "file-good",
+            sh("sleep 0.1; mkdir -p /tmp/a/b; sleep 0.1; touch /tmp/a/b/c; exec sleep 999"),
+            json!({ "file": "/tmp/a/b/c" }),
+            Ready,
+        ),
+        ("file-none", sh("exec sleep 999"), json!({ "file": "/tmp/a" }), Not("file /tmp/a")),
+        // Out of the container leads nothing.
+        (
+            "file-climbs",
+            sh("ln -s ../../../../../../proc/1/cwd /tmp/x; exec sleep 999"),
+            json!({ "file": "/tmp/x/nothing" }),
+            Not("file /tmp/x"),
+        ),
+        ("notify-good", notifying("READY=1"), json!({ "notify": true }), Ready),
+        ("notify-other", notifying("STATUS=warming up"), json!({ "notify": true }), Not("notify")),
+        (
+            "notify-stopping",
+            notifying("READY=1\\nSTOPPING=1"),
+            json!({ "notify": true }),
+            Not("STOPPING=1"),
+        ),
+    ];
+    let containers: serde_json::Map<String, Value> = table
+        .iter()
+        .map(|(name, container, probe, _)| {
+            // Each has the ports to itself.
+            let more = json!({ "readinessProbe": probe, "namespaces": { "net": "private" } });
+            (name.to_string(), with(container.clone(), &more))
+        })
+        .collect();
+    host.up(&pod(&Value::Object(containers)));
+    for (name, _, _, outcome) in &table {
+        wait_some(&format!("{name} to be told"), || {
+            let container = host.container("p", name);
+            let reason = container["reason"].as_str().unwrap_or_default();
+            let is_it = match outcome {
+                Ready => container["ready"] == true && reason.is_empty(),
+                Not(words) => container["ready"] == false && reason.contains(words),
+            };
+            is_it.then_some(()).or_else(|| {
+                assert_eq!(container["status"], "running", "{name}: {container}");
+                None
+            })
+        });
+    }
+    wait_for("what a check has left behind to be gone", || host.pids_of("sleep 997").is_empty());
+    wait_for("one check at a time, and its children with it", || {
+        host.pids_of("sleep 996").len() <= 2
+    });
+    assert!(host.container("p", "notify-other")["statusText"] == "warming up");
+    host.down("p");
+    host.assert_clean();
+}
+
+/// Says this by sd_notify, then waits.
+fn notifying(text: &str) -> Value {
+    json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::UNIX", "-e", format!(
+        r#"my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}}) or die; print $s "{text}"; $s->flush; sleep 999"#
+    )] })
+}
+
+#[test]
+fn only_its_own_container_is_heard() {
+    let Some(host) = Host::new() else { return };
+    let quiet = with(sh("exec sleep 999"), &json!({ "readinessProbe": { "notify": true } }));
+    host.up(&pod(&json!({ "a": quiet })));
+    let socket = host.run_dir().join("pods/p/mnt/notify/a/notify.sock");
+    let pid = host.container("p", "a")["pid"].clone();
+    // The host's root reaches the socket through the container's root, and is nobody of the container.
+    let say = |path: &str| {
+        host.sh(&format!(
+            "perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => shift) or die; \
+             print $s \"STATUS=forged\\nREADY=1\"; $s->flush; sleep 1' {path}"
+        ))
+    };
+    say(&format!("/proc/{pid}/root/run/notify/notify.sock")).success();
+    assert!(!socket.exists() || socket.starts_with(host.run_dir()));
+    let a = host.container("p", "a");
+    assert_eq!((&a["ready"], &a["statusText"]), (&json!(false), &Value::Null), "{a}");
+    let inside = "perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die; \
+                  print $s \"READY=1\"; $s->flush; sleep 1'";
+    host.podspec(["exec", "p/a", "--", "sh", "-c", inside]).success();
+    wait_for("the container's own word", || host.container("p", "a")["ready"] == true);
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
+fn what_depends_on_readiness_starts_with_it_and_says_what_it_waits_for() {
+    let Some(host) = Host::new() else { return };
+    let db = with(
+        sh(
+            "while ! test -e /v/go; do sleep 0.01; done; exec perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(LocalAddr => \"127.0.0.1\", LocalPort => 5432, Listen => 9) or die; sleep 999'",
+        ),
+        &json!({ "readinessProbe": { "tcp": 5432 } }),
+    );
+    let web = with(
+        sh("echo web >> /v/notes; exec sleep 999"),
+        &json!({ "dependsOn": { "db": "ready" } }),
+    );
+    let file = host.pod(&pod(&json!({ "db": db, "web": web })));
+    let up = host.start_podspec(["up", "-d", &file]);
+    wait_for("web to say what it waits for", || {
+        let ps = host.podspec(["ps", "p"]).stdout;
+        ps.contains("waiting for db to be ready (tcp 5432: refused, ")
+            && ps.contains("running, not ready")
+    });
+    assert_eq!(noted(&host, "notes"), "", "web has begun before db was ready");
+    fs::write(host.data().join("volumes/p/v/go"), "").unwrap();
+    host.finish(up).success();
+    wait_for("web to run", || noted(&host, "notes") == "web\n");
+    let events = host.podspec(["events", "p"]).success();
+    let (ready, web) =
+        (events.find("p/db  ready").unwrap(), events.find("p/web  running").unwrap());
+    assert!(ready < web, "{events}");
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn a_liveness_probe_that_fails_restarts_and_a_startup_probe_holds_it_off() {
+    let Some(host) = Host::new() else { return };
+    // It starts slowly, and after that loses its file.
+    let script = "trap 'exit 0' TERM; echo begins >> /v/notes; while ! test -e /v/go; do sleep 0.01; done; \
+                  touch /tmp/up /tmp/well; sleep 0.3; rm /tmp/well; while :; do sleep 0.01; done";
+    let more = json!({
+        "restart": "on-failure:1",
+        "startupProbe": { "file": "/tmp/up", "interval": "20s" },
+        "livenessProbe": { "exec": ["test", "-e", "/tmp/well"], "interval": "50ms", "failureThreshold": 2 },
+    });
+    host.up(&pod(&json!({ "a": with(sh(script), &more) })));
+    assert_eq!(host.container("p", "a")["ready"], false);
+    fs::write(host.data().join("volumes/p/v/go"), "").unwrap();
+    let failed = host.wait_status("p", "a", "failed");
+    assert_eq!((&failed["restarts"], &failed["exitCode"]), (&json!(1), &json!(0)), "{failed}");
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("its liveness probe failed: exec test -e /tmp/well: exit code 1"),
+        "{reason}"
+    );
+    assert_eq!(noted(&host, "notes"), "begins\nbegins\n");
+    assert_eq!(host.inspect("p")["exitCode"], 1);
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn hooks_run_inside_and_in_their_order() {
+    let Some(host) = Host::new() else { return };
+    let script = "trap 'echo ends >> /v/notes; exit 0' TERM; echo begins >> /v/notes; while :; do sleep 0.01; done";
+    let say =
+        |what: &str| json!({ "exec": ["sh", "-c", format!("sleep 0.1; echo {what} >> /v/notes")] });
+    let a = with(
+        sh(script),
+        &json!({ "lifecycle": { "postStart": say("post"), "preStop": say("pre") } }),
+    );
+    let b = with(sh("echo b >> /v/notes; exec sleep 999"), &json!({ "dependsOn": ["a"] }));
+    host.up(&pod(&json!({ "a": a, "b": b })));
+    wait_for("b to begin", || noted(&host, "notes").ends_with("b\n"));
+    host.down("p");
+    assert_eq!(noted(&host, "notes"), "begins\npost\nb\npre\nends\n");
+    // One that hangs has the stop time and no more; one that fails ends the container.
+    let hangs = with(
+        sh("exec sleep 999"),
+        &json!({ "stopTimeout": "300ms", "lifecycle": { "preStop": { "exec": ["sleep", "995"] } } }),
+    );
+    let fails = with(
+        sh("exec sleep 999"),
+        &json!({ "lifecycle": { "postStart": { "exec": ["sh", "-c", "echo no; exit 3"] } } }),
+    );
+    host.up(&pod(&json!({ "hangs": hangs, "fails": fails })));
+    let failed = host.wait_status("p", "fails", "failed");
+    assert!(failed["reason"].as_str().unwrap().ends_with("exit code 3: no"), "{failed}");
+    host.podspec(["stop", "p"]).success();
+    assert!(host.pids_of("sleep 995").is_empty());
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
+
+#[test]
+fn a_dependent_is_restarted_with_what_it_depends_on() {
+    let Some(host) = Host::new() else { return };
+    let db = with(
+        sh("echo db >> /v/notes; touch /tmp/up; exec sleep 994"),
+        &json!({ "restart": "always", "readinessProbe": { "file": "/tmp/up" } }),
+    );
+    let on = json!({ "dependsOn": { "db": { "condition": "ready", "restart": true } }, "stopTimeout": "0s" });
+    let web = with(sh("echo web >> /v/notes; exec sleep 999"), &on);
+    let other = with(
+        sh("echo other >> /v/notes; exec sleep 999"),
+        &json!({ "dependsOn": { "db": "ready" } }),
+    );
+    host.up(&pod(&json!({ "db": db, "web": web, "other": other })));
+    wait_for("all to begin", || noted(&host, "notes").lines().count() == 3);
+    host.kill(&json!(host.pid_of("sleep 994")), "KILL");
+    wait_for("db and web to begin again", || noted(&host, "notes").lines().count() == 5);
+    let notes = noted(&host, "notes");
+    assert!(notes.ends_with("db\nweb\n"), "{notes}");
+    assert_eq!(host.container("p", "web")["restarts"], 0, "its policy did not restart it");
+    host.podspec(["down", "--volumes", "p"]).success();
+    host.assert_clean();
+}
