@@ -8,7 +8,7 @@ use super::logs::Follower;
 use super::output::{self, paint, sanitize};
 use super::ps::describe;
 use super::screen::{On, Screen};
-use super::signals;
+use super::{service, signals};
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
@@ -19,7 +19,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +32,8 @@ pub(super) struct Live<'a> {
     store: &'a Store,
     pod: &'a PodName,
     wire: Wire,
-    /// Leave when the pod is up.
-    detach: bool,
-    begun: std::time::Instant,
+    wants: Wants,
+    begun: Instant,
     /// When that was, as logs have it.
     since: String,
     board: Board,
@@ -54,6 +53,16 @@ pub(super) struct Live<'a> {
     is_guest: bool,
 }
 
+/// What the client waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wants {
+    /// Leave when the pod is up.
+    pub(super) detach: bool,
+    /// And not before it is ready.
+    pub(super) ready: bool,
+    pub(super) deadline: Option<Instant>,
+}
+
 /// What an event means for us.
 enum Heard {
     GoOn,
@@ -68,14 +77,14 @@ impl<'a> Live<'a> {
         pod: &'a PodName,
         wire: Wire,
         board: Board,
-        detach: bool,
+        wants: Wants,
     ) -> Self {
         Self {
             store,
             pod,
             wire,
-            detach,
-            begun: std::time::Instant::now(),
+            wants,
+            begun: Instant::now(),
             since: format!("{:.9}", jiff::Timestamp::now()),
             board,
             // Who wants to see less than states, or more, is shown no board.
@@ -109,11 +118,12 @@ impl<'a> Live<'a> {
     }
 
     fn show_all(&mut self) -> Result<Option<Ending>, CliError> {
-        if !self.detach {
+        if !self.wants.detach {
             self.signals = Some(take_signals()?);
         }
         // Else there is nothing to do between two events, and reading waits for the next.
-        let waits = self.signals.is_some() || self.screen.is_some();
+        let waits =
+            self.signals.is_some() || self.screen.is_some() || self.wants.deadline.is_some();
         let failed = |error: std::io::Error| CliError::host("cannot wait for the pod", &error);
         self.wire.stream().set_nonblocking(waits).map_err(failed)?;
         loop {
@@ -124,7 +134,12 @@ impl<'a> Live<'a> {
                     Heard::End(ending) => return Ok(Some(ending)),
                 },
                 // Only now: of several frames that came at once all but the first are ours already.
-                Ok(Received::Nothing) if waits => self.wait()?,
+                Ok(Received::Nothing) if waits => {
+                    self.wait()?;
+                    if self.wants.deadline.is_some_and(|at| at <= Instant::now()) {
+                        return Err(self.late());
+                    }
+                }
                 Ok(Received::Nothing) => {}
                 Ok(Received::Closed) | Err(_) => return self.orphaned(),
             }
@@ -139,7 +154,7 @@ impl<'a> Live<'a> {
 
     /// Output and the board are shown while we wait for the supervisor; a signal asks it to end the pod.
     fn wait(&mut self) -> Result<(), CliError> {
-        if self.follower.is_none() && self.heard && !self.detach {
+        if self.follower.is_none() && self.heard && !self.wants.detach {
             self.follower = Follower::open(self.store, self.pod, &[], true).ok();
             if let Some(follower) = &mut self.follower {
                 // A container's log of an earlier run stays until it is made anew.
@@ -154,8 +169,15 @@ impl<'a> Live<'a> {
         let follower_at = fds.len();
         fds.extend(self.follower.as_ref().map(|follower| PollFd::new(follower, PollFlags::IN)));
         // The board tells how long a container has been waiting.
-        let most = Timespec { tv_sec: i64::from(!more), tv_nsec: 0 };
-        match poll(&mut fds, (more || self.screen.is_some()).then_some(&most)) {
+        let mut most =
+            (more || self.screen.is_some()).then(|| Duration::from_secs(u64::from(!more)));
+        if let Some(at) = self.wants.deadline {
+            let left = at.saturating_duration_since(Instant::now());
+            most = Some(most.map_or(left, |most| most.min(left)));
+        }
+        // What is left of a nanosecond is not waited for.
+        let most = most.and_then(|most| Timespec::try_from(most).ok());
+        match poll(&mut fds, most.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 return Err(CliError::host("cannot wait", &std::io::Error::from(errno)));
@@ -217,6 +239,11 @@ impl<'a> Live<'a> {
         match event {
             Event::Container(ContainerState { name, status, exit_code, reason, .. }) => {
                 self.heard = true;
+                if self.wants.ready && status == ContainerStatus::Failed {
+                    return Err(
+                        self.in_vain(&name, &describe(status, exit_code, reason.as_deref()))
+                    );
+                }
                 self.board.hear(&name, status, exit_code, reason.as_deref());
                 if self.screen.is_none() {
                     self.show_state(&name, status, exit_code, reason.as_deref());
@@ -230,14 +257,14 @@ impl<'a> Live<'a> {
             Event::Done { containers, problems } => return self.started(&containers, &problems),
             Event::Note { text } => self.say(&sanitize(&text)),
             Event::Step { id, at, took } => self.show_step(id, at, took),
-            // Who waits for that says so.
-            Event::Ready => {}
+            Event::Ready => return Ok(self.ready()),
             Event::Stale { .. } => return Ok(Heard::Stale),
             Event::Failed(failure) => return Err(self.failed(failure)),
             Event::Ended { code } => {
                 self.code = Some(u8::try_from(code.clamp(0, 255)).unwrap_or(1));
             }
             Event::Stopping => {
+                service::tell("STOPPING=1");
                 self.fold();
                 let kill = "what has not ended within its stopTimeout is killed";
                 let hurry = if self.interrupted { " (Ctrl-C again: at once)" } else { "" };
@@ -286,11 +313,43 @@ impl<'a> Live<'a> {
         for port in &self.board.chosen {
             output::progress(&format!("{}: {port}, a free port", self.pod));
         }
-        Ok(match (self.detach, lost.is_empty()) {
+        Ok(match (self.wants.detach, lost.is_empty()) {
+            (true, true) if self.wants.ready => Heard::GoOn,
             (true, true) => Heard::End(Ending::Well),
             (true, false) => Heard::End(Ending::Code(1)),
             (false, _) => Heard::GoOn,
         })
+    }
+
+    /// All of the pod is ready.
+    fn ready(&self) -> Heard {
+        if !self.wants.detach {
+            service::tell("READY=1");
+        }
+        if !self.wants.ready {
+            return Heard::GoOn;
+        }
+        output::progress(&format!("{} is ready ({:.1?})", self.pod, self.begun.elapsed()));
+        Heard::End(Ending::Well)
+    }
+
+    /// One that has failed is not waited for.
+    fn in_vain(&self, name: &ContainerName, is: &str) -> CliError {
+        CliError::Host {
+            message: format!("`{}` will not be ready: `{name}` has {is}", self.pod),
+            causes: Vec::new(),
+            hint: Some(format!("`podspec logs {}/{name}` shows what it said", self.pod)),
+            code: 1,
+        }
+    }
+
+    fn late(&self) -> CliError {
+        CliError::Host {
+            message: format!("`{}` is not ready after {:.1?}", self.pod, self.begun.elapsed()),
+            causes: unready(self.store, self.pod),
+            hint: Some(format!("it runs on: `podspec down {}` ends it", self.pod)),
+            code: 1,
+        }
     }
 
     /// The answer to what completes a pod that was up before.
@@ -360,6 +419,18 @@ impl<'a> Live<'a> {
             "`podspec up` starts the pod anew",
         ))
     }
+}
+
+/// What each container that is not ready waits for, as its supervisor noted it.
+pub(super) fn unready(store: &Store, pod: &PodName) -> Vec<String> {
+    let record = super::target::read(store, pod).ok().flatten();
+    let containers = record.into_iter().flat_map(|record| record.containers);
+    let unready = containers.filter(|one| !one.ready && one.status != ContainerStatus::Exited);
+    let words = unready.map(|one| {
+        let is = describe(one.status, one.exit_code, one.reason.as_deref());
+        format!("{}: {is}", one.name)
+    });
+    words.collect()
 }
 
 /// What would end us is read instead; a second client of the same process takes them anew.

@@ -41,6 +41,7 @@ mod restart;
 mod running;
 mod schema;
 mod screen;
+mod service;
 mod signals;
 mod start;
 mod stats;

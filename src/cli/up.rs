@@ -6,7 +6,7 @@ use super::down;
 use super::error::CliError;
 use super::explain::explain;
 use super::file::PodFile;
-use super::live::{Ending, Live};
+use super::live::{Ending, Live, Wants};
 use super::output;
 use super::target::{is_supervised, read};
 use crate::host;
@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// How often a plan is made anew when the machine changed under it.
 const ATTEMPTS: usize = 10;
@@ -47,15 +48,27 @@ const ATTEMPTS: usize = 10;
 Examples:
   podspec up                          ./pod.yaml, in front
   podspec up -d examples/hello.yaml   return when the pod is up
+  podspec up --wait --timeout 1m      return when it is ready, or say why it is not
   podspec up -d --recreate shop.yaml  the file has changed
   generate | podspec up -d -          a file on standard input
 
 Exit code: 0; 1 the machine refused; 2 the file is wrong, and nothing was touched; in front, that of the
-first container that failed for good.")]
+first container that failed for good.
+
+In front under systemd (Type=notify) it says READY=1 when all of the pod is ready.")]
 pub(super) struct Up {
     /// Return when the pod is up, and leave it running
     #[arg(short, long)]
     detach: bool,
+    /// Return when all of the pod is ready, and leave it running
+    ///
+    /// Every container runs and its probes say that it is ready, or it has ended with 0. One that fails ends the
+    /// wait, with exit code 1.
+    #[arg(short, long)]
+    wait: bool,
+    /// With --wait: give up after this time, such as 30s; the pod stays, and exit code 1
+    #[arg(long, value_name = "DURATION", value_parser = super::wait::duration, requires = "wait")]
+    timeout: Option<Duration>,
     /// Take a running pod down first where the file has changed
     #[arg(long)]
     recreate: bool,
@@ -65,7 +78,8 @@ pub(super) struct Up {
 }
 
 impl Up {
-    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
+    pub(super) fn run(mut self, store: &Store) -> Result<ExitCode, CliError> {
+        self.detach |= self.wait;
         if !rustix::process::geteuid().is_root() {
             return Err(CliError::refused(
                 "cannot start a pod: podspec makes namespaces, links and mounts",
@@ -222,17 +236,31 @@ impl Start<'_> {
                 _ => None,
             })
             .collect();
+        if containers.is_empty() && self.command.wait {
+            return match self.ask_supervisor(&Request::Watch, plan, locks)? {
+                Some(live) => live.show(),
+                None => Err(self.is_leaving()),
+            };
+        }
         if containers.is_empty() {
             output::done(&format!("{name} is up and unchanged: nothing to do"))?;
             return Ok(Ending::Well);
         }
         match self.ask_supervisor(&Request::Start { containers }, plan, locks)? {
             Some(live) => live.show(),
-            None => Err(CliError::refused(
-                format!("the supervisor of `{name}` is leaving"),
-                "try again",
-            )),
+            None => Err(self.is_leaving()),
         }
+    }
+
+    fn is_leaving(&self) -> CliError {
+        let name = &self.pod.spec.name;
+        CliError::refused(format!("the supervisor of `{name}` is leaving"), "try again")
+    }
+
+    /// What the client waits for.
+    fn wants(&self) -> Wants {
+        let Up { detach, wait, timeout, .. } = self.command;
+        Wants { detach: *detach, ready: *wait, deadline: timeout.map(|time| Instant::now() + time) }
     }
 
     /// Another `up` is at it: its start is shown to its end. `None`: it came to nothing.
@@ -263,7 +291,13 @@ impl Start<'_> {
         };
         wire.send(request).map_err(|error| self.cannot_ask(&error))?;
         locks.release(Range::Pod(name)).map_err(|error| self.cannot_ask(&error))?;
-        Ok(Some(Live::new(self.store, name, wire, Board::new(plan), true)))
+        Ok(Some(Live::new(
+            self.store,
+            name,
+            wire,
+            Board::new(plan),
+            Wants { detach: true, ..self.wants() },
+        )))
     }
 
     fn cannot_ask(&self, error: &dyn std::error::Error) -> CliError {
@@ -292,7 +326,7 @@ impl Start<'_> {
                 notices.iter().for_each(|notice| output::progress(notice));
             }
             drop(locks);
-            let mut live = Live::new(self.store, name, wire, board, self.command.detach);
+            let mut live = Live::new(self.store, name, wire, board, self.wants());
             match live.show_start().map_err(|error| self.explained(error))? {
                 Some(ending) => return Ok(ending),
                 None => wire = live.into_wire(),

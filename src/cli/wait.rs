@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Wait until containers have ended, or run, and print their exit codes
+/// Wait until containers have ended, run or are ready, and print their exit codes
 ///
 /// A line each, in the order of the arguments; for a whole pod that of the first container that failed, else
 /// 0, once all of `containers` are there (init containers and sidecars do not count). A container that a
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 Examples:
   podspec wait shop/migrate                    prints its exit code
   podspec wait shop/migrate --for completed    fails where it does not end with 0
-  podspec wait shop --for running --timeout 30s
+  podspec wait shop --for ready --timeout 30s
 
 Exit code: 0; 1 where it was not reached: the time is over, or it cannot come any more.")]
 pub(super) struct Wait {
@@ -54,9 +54,11 @@ enum Until {
     Completed,
     /// Its program runs
     Running,
+    /// It runs, and its startup and readiness probes, where it has any, succeed
+    Ready,
 }
 
-fn duration(word: &str) -> Result<Duration, String> {
+pub(super) fn duration(word: &str) -> Result<Duration, String> {
     let wrong = || "write a duration such as 30s, 5m, 1h30m".to_owned();
     let parsed: jiff::SignedDuration = word.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
@@ -83,7 +85,14 @@ impl Wait {
             let lost = |_| request::unsupervised(&group.record.name, "wait for");
             wire.send(&Request::Watch).map_err(lost)?;
             let failed = group.record.exit_code.filter(|code| *code != 0);
-            watched.push(Watched { group, wire, states: BTreeMap::new(), failed, gone: false });
+            watched.push(Watched {
+                store,
+                group,
+                wire,
+                states: BTreeMap::new(),
+                failed,
+                gone: false,
+            });
         }
         let mut rows = Vec::new();
         for watched in &mut watched {
@@ -105,6 +114,7 @@ impl Wait {
 
 /// A pod whose supervisor tells us how its containers are.
 struct Watched<'a> {
+    store: &'a Store,
     group: &'a Group,
     wire: Wire,
     states: BTreeMap<ContainerName, ContainerState>,
@@ -125,7 +135,8 @@ impl Watched<'_> {
         let pod = &self.group.record.name;
         let code = |name: &ContainerName| self.states.get(name).and_then(|state| state.exit_code);
         if self.group.named.is_empty() {
-            let code = (until != Until::Running).then(|| self.failed.unwrap_or(0));
+            let code =
+                (!matches!(until, Until::Running | Until::Ready)).then(|| self.failed.unwrap_or(0));
             return Ok(vec![Row { pod: pod.clone(), container: None, exit_code: code }]);
         }
         let row = |name: &ContainerName| Row {
@@ -153,6 +164,7 @@ impl Watched<'_> {
             Until::Stopped => state.status == Stopped || self.gone,
             Until::Completed => state.status == Exited,
             Until::Running => state.status == Running,
+            Until::Ready => state.ready,
         }
     }
 
@@ -163,7 +175,9 @@ impl Watched<'_> {
             Until::Exited => false,
             Until::Stopped => matches!(state.status, Exited | Failed),
             Until::Completed => self.gone || matches!(state.status, Failed | Stopped),
-            Until::Running => self.gone || matches!(state.status, Exited | Failed | Stopped),
+            Until::Running | Until::Ready => {
+                self.gone || matches!(state.status, Exited | Failed | Stopped)
+            }
         }
     }
 
@@ -174,6 +188,7 @@ impl Watched<'_> {
             Until::Stopped => "be stopped",
             Until::Completed => "complete",
             Until::Running => "run",
+            Until::Ready => "become ready",
         };
         let is = self.states.get(name).map(|state| {
             super::ps::describe(state.status, state.exit_code, state.reason.as_deref())
@@ -192,10 +207,12 @@ impl Watched<'_> {
         if left.is_some_and(|left| left.is_zero())
             || self.wire.stream().set_read_timeout(left).is_err()
         {
-            return Err(CliError::refused(
-                format!("`{pod}` has not come to it in time"),
-                format!("`podspec ps {pod}` shows how its containers are"),
-            ));
+            return Err(CliError::Host {
+                message: format!("`{pod}` has not come to it in time"),
+                causes: super::live::unready(self.store, pod),
+                hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
+                code: 1,
+            });
         }
         match self.wire.receive::<Event>() {
             Ok(Received::Frame(Event::Container(state))) => {

@@ -125,6 +125,9 @@ impl Progress {
         self.begun[id] = false;
         if hold {
             self.held.insert(id);
+        } else {
+            // It may have been held for its policy's restart, which does not come any more.
+            self.held.remove(&id);
         }
         self.note_if_ready(id);
     }

@@ -119,8 +119,6 @@ pub enum Goal {
     /// These have ended.
     Ended(Vec<usize>),
     Up,
-    /// These are ready, or have ended.
-    Ready(Vec<usize>),
 }
 
 /// The machine.
@@ -430,10 +428,6 @@ impl Life {
         };
         match goal {
             Goal::Up => self.stage != Stage::Starting,
-            Goal::Ready(of) => {
-                self.stage != Stage::Starting
-                    && all(of, &|c| c.is_ready() || c.phase == Phase::Ended)
-            }
             Goal::Ended(of) => all(of, &|c| c.phase == Phase::Ended),
             Goal::Started(of) => all(of, &|c| match c.phase {
                 Phase::Running | Phase::Emptying => {

@@ -79,6 +79,9 @@ impl Pod<'_> {
         // Whoever is told when the pod is up needs no answer of its own.
         if self.life.has_reached(&Goal::Up) {
             self.answer(connection, &Goal::Up, &[]);
+            if self.life.is_all_ready() {
+                self.tell_one(connection, &Event::Ready);
+            }
         }
     }
 

@@ -348,3 +348,60 @@ fn a_dependent_is_restarted_with_what_it_depends_on() {
     host.podspec(["down", "--volumes", "p"]).success();
     host.assert_clean();
 }
+
+#[test]
+fn up_waits_until_all_is_ready_or_says_what_is_late() {
+    let Some(host) = Host::new() else { return };
+    let late = with(
+        sh("while ! test -e /v/go; do sleep 0.01; done; touch /tmp/up; exec sleep 999"),
+        &json!({ "readinessProbe": { "file": "/tmp/up" } }),
+    );
+    let file = host
+        .pod(&pod(&json!({ "late": late, "done": sh("exit 0"), "plain": sh("exec sleep 999") })));
+    let timed_out = host.podspec(["up", "--wait", "--timeout", "300ms", &file]);
+    assert_eq!(timed_out.code, Some(1), "{timed_out}");
+    assert!(timed_out.stderr.contains("late: running, not ready (file /tmp/up"), "{timed_out}");
+    assert!(!timed_out.stderr.contains("plain:"), "that one is ready: {timed_out}");
+    let timed_out = host.podspec(["wait", "p", "--for", "ready", "--timeout", "200ms"]);
+    assert_eq!(timed_out.code, Some(1), "{timed_out}");
+    let waits = host.start_podspec(["wait", "p/late", "--for", "ready"]);
+    let again = host.start_podspec(["up", "--wait", &file]);
+    fs::write(host.data().join("volumes/p/v/go"), "").unwrap();
+    host.finish(waits).success();
+    let again = host.finish(again);
+    assert_eq!(again.code, Some(0), "{again}");
+    assert_eq!(host.container("p", "late")["ready"], true);
+    host.podspec(["up", "--wait", &file]).success();
+    host.podspec(["down", "--volumes", "p"]).success();
+    let fails = with(sh("exit 3"), &json!({ "readinessProbe": { "tcp": 80 } }));
+    let failed = host.podspec(["up", "--wait", &host.pod(&pod(&json!({ "fails": fails })))]);
+    assert_eq!(failed.code, Some(1), "{failed}");
+    assert!(failed.stderr.contains("`fails` has failed (3)"), "{failed}");
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
+fn a_service_manager_is_told_when_all_is_ready() {
+    use std::os::unix::net::UnixDatagram;
+    let Some(host) = Host::new() else { return };
+    let manager = UnixDatagram::bind(host.dir.join("manager")).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let heard = || {
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let ready = with(
+        sh("trap 'exit 0' TERM; touch /tmp/up; while :; do sleep 0.01; done"),
+        &json!({ "readinessProbe": { "file": "/tmp/up" } }),
+    );
+    let file = host.pod(&pod(&json!({ "a": ready })));
+    let mut command = host.command(["up", &file]);
+    let up = host.start(command.env("NOTIFY_SOCKET", host.dir.join("manager")));
+    assert_eq!(heard(), "READY=1");
+    host.podspec(["down", "--volumes", "p"]).success();
+    assert_eq!(heard(), "STOPPING=1");
+    host.finish(up);
+    host.assert_clean();
+}

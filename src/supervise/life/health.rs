@@ -86,9 +86,9 @@ impl Vitals {
         self.ready
     }
 
-    /// Whether it has a probe that says whether it is ready.
+    /// Whether it is ready at another time than its program begins.
     pub(super) fn is_probed(&self) -> bool {
-        self.gauges[..2].iter().any(Option::is_some)
+        self.gauges[..2].iter().any(Option::is_some) || self.hooks[0].is_some()
     }
 
     pub(super) fn has_pre_stop(&self) -> bool {

@@ -695,3 +695,25 @@ fn a_dependent_goes_with_the_restart_of_what_it_depends_on() {
     assert_eq!(world.words().0, ["running"; 2]);
     assert_eq!((world.life.container(0).restarts, world.life.container(1).restarts), (1, 0));
 }
+
+#[test]
+fn a_user_may_start_what_waits_for_its_back_off() {
+    for restart in [false, true] {
+        let mut world = one("restart: always");
+        leave(&mut world, 1);
+        assert_eq!(world.words().0, ["restarting"]);
+        let containers = vec![0];
+        let event = if restart {
+            Event::Restart { containers, grace: None }
+        } else {
+            Event::Start { containers }
+        };
+        world.hear(event);
+        for _ in 0..4 {
+            world.step();
+            world.go_on(0, true, 0);
+        }
+        assert_eq!(world.words().0, ["running"], "{restart}");
+        assert!(world.life.has_reached(&Goal::Started(vec![0])));
+    }
+}
