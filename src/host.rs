@@ -3,6 +3,10 @@
 
 mod cgroups;
 
+pub mod images;
+
+pub use images::Images;
+
 use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
@@ -34,6 +38,8 @@ const OVERLAID: [&str; 6] = ["/usr", "/etc", "/opt", "/srv", "/nix", "/var"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    #[error("cannot look into the store of images")]
+    Image(#[source] crate::image::Error),
     #[error("cannot read the machine's network")]
     Network(#[from] NetError),
     #[error("cannot read {}", path.display())]
@@ -41,7 +47,11 @@ pub enum HostError {
 }
 
 /// All that the planner may know of this machine, for this pod.
-pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostError> {
+pub fn facts(
+    directories: Directories,
+    pod: &PodSpec,
+    images: &Images,
+) -> Result<HostFacts, HostError> {
     let has_host_root = pod.containers.values().any(|container| container.root == Root::Host);
     let network = if pod.network == NetworkMode::Bridge {
         let mut network = network_facts(&directories.run)?;
@@ -64,7 +74,8 @@ pub fn facts(directories: Directories, pod: &PodSpec) -> Result<HostFacts, HostE
         resolv_conf: resolv_conf(),
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
-        containers: container_facts(pod),
+        images: images.iter().map(|(name, image)| (name.clone(), images::facts(image))).collect(),
+        containers: container_facts(pod, images),
         directories,
     })
 }
@@ -319,13 +330,21 @@ fn host_secrets() -> Vec<PathBuf> {
     secrets
 }
 
-fn container_facts(pod: &PodSpec) -> BTreeMap<ContainerName, ContainerFacts> {
+fn container_facts(pod: &PodSpec, images: &Images) -> BTreeMap<ContainerName, ContainerFacts> {
     let mut accounts: BTreeMap<&Path, ContainerFacts> = BTreeMap::new();
     let mut facts = BTreeMap::new();
     for (name, container) in &pod.containers {
         let root = match &container.root {
             Root::Directory(path) => path.as_path(),
             Root::Host => Path::new("/"),
+            Root::Image(image) => {
+                let known = images.get(&image.reference);
+                let mut of_container = known.map(images::account_facts).unwrap_or_default();
+                mount_facts(pod, container, &mut of_container);
+                device_facts(container, &mut of_container);
+                facts.insert(name.clone(), of_container);
+                continue;
+            }
         };
         // Many containers may have one root: it is read once.
         let mut of_container = accounts.entry(root).or_insert_with(|| root_facts(root)).clone();
@@ -366,6 +385,11 @@ fn read_account(root: &File, path: &Path) -> io::Result<String> {
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(errno.into()),
     };
+    read_text(fd)
+}
+
+/// What was opened, if it is a small regular file.
+fn read_text(fd: std::os::fd::OwnedFd) -> io::Result<String> {
     let stat = rustix::fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::other("it is not a regular file"));

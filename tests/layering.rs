@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("copy", &["names", "sys"]),
     ("image", &["names", "sys"]),
     // The pod says where to look.
-    ("host", &["names", "spec", "plan", "sys", "net", "cgroup"]),
+    ("host", &["names", "spec", "plan", "sys", "net", "cgroup", "image"]),
     ("state", &["names", "plan", "sys"]),
     ("exec", &["names", "plan", "state", "sys", "cgroup", "net", "sandbox"]),
     ("supervise", &["names", "plan", "state", "exec", "sys", "cgroup", "net", "sandbox"]),

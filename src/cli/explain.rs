@@ -49,7 +49,12 @@ fn written_root(
     let place = pod.places.find(&format!("containers.{name}.rootfs"));
     let written = place.and_then(|place| file.text.get(place)).unwrap_or_default();
     let written = written.trim_matches(['"', '\'']);
-    let root = root_directory(container);
+    let Some(root) = root_directory(container) else {
+        return match &container.root {
+            Root::Image(image) => image.reference.to_string(),
+            _ => String::new(),
+        };
+    };
     // A variable or an alias says less than the path that came of it.
     if written.is_empty() || written.contains(['$', '*', '\n']) {
         return root.display().to_string();
@@ -57,17 +62,19 @@ fn written_root(
     written.to_owned()
 }
 
-fn root_directory(container: &Container) -> &Path {
+/// None: an image, whose files lie in many directories.
+fn root_directory(container: &Container) -> Option<&Path> {
     match &container.root {
-        Root::Host => Path::new("/"),
-        Root::Directory(path) => path,
+        Root::Host => Some(Path::new("/")),
+        Root::Directory(path) => Some(path),
+        Root::Image(_) => None,
     }
 }
 
 /// A program of the root that is named nearly so.
 fn likely_program(container: &Container, program: &str) -> Option<String> {
     const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let root = root_directory(container);
+    let root = root_directory(container)?;
     let inside = |directory: &str| root.join(directory.trim_start_matches('/'));
     let (directories, word): (Vec<PathBuf>, &str) = match program.rsplit_once('/') {
         Some((directory, word)) if program.starts_with('/') => (vec![inside(directory)], word),

@@ -19,6 +19,8 @@ mod file;
 mod fix;
 mod graph;
 mod help;
+mod image;
+mod images;
 mod init;
 mod inspect;
 mod kill;
@@ -34,10 +36,12 @@ mod progress;
 mod prune;
 mod ps;
 mod pull;
+mod pulled;
 mod registry;
 pub mod report;
 mod request;
 mod restart;
+mod rmi;
 mod running;
 mod schema;
 mod screen;
@@ -121,6 +125,9 @@ enum Command {
     Top(top::Top),
     Stats(stats::Stats),
     Inspect(inspect::Inspect),
+    Images(images::Images),
+    Rmi(rmi::Rmi),
+    Image(image::Image),
     Volume(volume::Volume),
     Pull(pull::Pull),
     Prune(prune::Prune),
@@ -172,6 +179,9 @@ pub fn main() -> ExitCode {
         Command::Top(command) => command.run(&store),
         Command::Stats(command) => command.run(&store),
         Command::Inspect(command) => command.run(&store),
+        Command::Images(command) => command.run(&store),
+        Command::Rmi(command) => command.run(&store),
+        Command::Image(command) => command.run(&store),
         Command::Volume(command) => command.run(&store),
         Command::Pull(command) => command.run(&store),
         Command::Prune(command) => command.run(&store),

@@ -4,8 +4,10 @@ use super::error::CliError;
 use super::file::PodFile;
 use super::graph::{self, Drawing};
 use super::output;
+use super::pulled;
 use super::up::{self, plan_error};
 use crate::draw::{self, Picture};
+use crate::host::Images;
 use crate::names::ContainerName;
 use crate::plan::step::{Plan as Steps, Step};
 use crate::plan::{self, Goal};
@@ -75,7 +77,13 @@ impl Plan {
         }
         let mut documents = Vec::new();
         for pod in &loaded.pods {
-            let plan = steps(store, &file, pod)?;
+            let images = pulled::here(store, &pod.spec)?;
+            let absent = pulled::show_missing(&pod.spec, &images)?;
+            // The steps depend on what the image says.
+            if absent && self.format == Shown::Human {
+                continue;
+            }
+            let plan = steps(store, &file, pod, &images)?;
             match (self.format, drawing) {
                 (_, Some(drawing)) => {
                     output::raw(drawing.draw(&self.picture(pod, &plan)).as_bytes())?;
@@ -124,9 +132,9 @@ impl Plan {
     }
 }
 
-fn steps(store: &Store, file: &PodFile, pod: &Pod) -> Result<Steps, CliError> {
+fn steps(store: &Store, file: &PodFile, pod: &Pod, images: &Images) -> Result<Steps, CliError> {
     let observed = up::observe(store, &pod.spec.name)?;
-    let facts = up::facts(store, &pod.spec)?;
+    let facts = up::facts(store, &pod.spec, images)?;
     let plan = plan::plan(Goal::Up(&pod.spec), observed.as_ref(), &facts)
         .map_err(|error| plan_error(store, file, pod, &error))?;
     up::notices(&plan, &facts).iter().for_each(|notice| output::error_line(notice));

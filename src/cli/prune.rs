@@ -2,16 +2,17 @@
 
 use super::Format;
 use super::error::CliError;
-use super::output;
 use super::table::{Cell, table};
 use super::unused::{Sweep, Unused};
+use super::{images, output};
 use crate::state::store::Store;
 use serde::Serialize;
 use std::process::ExitCode;
 
 /// Remove what no pod uses
 ///
-/// Logs of pods that are down, what a crash left of containers' roots, addresses of pods that are gone.
+/// Logs of pods that are down, what a crash left of containers' roots, addresses of pods that are gone, layers
+/// of images that no image needs any more. Images themselves go only with --all.
 /// Named volumes are data: they go only with --volumes. What a pod that is up uses is never touched, also
 /// while others come up and go down.
 #[derive(Debug, clap::Args)]
@@ -19,11 +20,15 @@ use std::process::ExitCode;
 Examples:
   podspec prune --dry-run              what it would remove, and how much that is
   podspec prune
+  podspec prune --all                  also the images that no pod uses
   podspec prune --volumes --force      also the data of every pod that is down")]
 pub(super) struct Prune {
     /// Also named volumes
     #[arg(long)]
     volumes: bool,
+    /// Also images that no pod uses
+    #[arg(short, long)]
+    all: bool,
     /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
@@ -48,8 +53,9 @@ impl Prune {
             if self.volumes {
                 sweep.volumes()?;
             }
+            sweep.found.extend(images::prune(store, self.all, self.dry_run)?);
         } else {
-            output::progress(&format!("note: {}; logs and volumes stay", shared(store)));
+            output::progress(&format!("note: {}; logs, volumes and images stay", shared(store)));
         }
         show(&sweep.found, self.dry_run, self.format)?;
         Ok(ExitCode::SUCCESS)

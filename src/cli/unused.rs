@@ -30,6 +30,11 @@ pub(super) struct Unused {
 pub(super) enum Kind {
     /// What containers of a pod wrote to their roots.
     Layers,
+    /// A name in the store of images.
+    Image,
+    /// A layer that no image needs.
+    #[serde(rename = "imageLayer")]
+    ImageLayer,
     /// An address.
     Lease,
     Logs,
@@ -42,6 +47,8 @@ impl Kind {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Layers => "layers",
+            Self::Image => "image",
+            Self::ImageLayer => "image layer",
             Self::Lease => "lease",
             Self::Logs => "logs",
             Self::Pod => "pod",

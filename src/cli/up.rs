@@ -8,8 +8,9 @@ use super::explain::explain;
 use super::file::PodFile;
 use super::live::{Ending, Live, Wants};
 use super::output;
+use super::pulled;
 use super::target::{is_supervised, read};
-use crate::host;
+use crate::host::{self, Images};
 use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::facts::{Directories, ForeignChain, HostFacts};
 use crate::plan::step::{Connection, Launch, Plan, Protocol, Step};
@@ -188,7 +189,8 @@ impl Start<'_> {
             self.make_way(locks)?;
             return Ok(None);
         }
-        let facts = facts(self.store, &self.pod.spec)?;
+        let images = pulled::here(self.store, &self.pod.spec)?;
+        let facts = facts(self.store, &self.pod.spec, &images)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
             Ok(_) if record.status == PodStatus::Starting => {
                 self.await_start(&observed.plan, locks)
@@ -310,6 +312,7 @@ impl Start<'_> {
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
+        let pulled = pulled::ensure(self.store, &self.pod.spec)?;
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
         for attempt in 0..ATTEMPTS {
@@ -321,7 +324,7 @@ impl Start<'_> {
                     locks
                 }
             };
-            let (board, notices) = self.hand_over(&mut wire, &locks)?;
+            let (board, notices) = self.hand_over(&mut wire, &locks, &pulled.images)?;
             if attempt == 0 {
                 notices.iter().for_each(|notice| output::progress(notice));
             }
@@ -349,13 +352,18 @@ impl Start<'_> {
 
     /// Plans, and gives plan and locks to the supervisor. The network is locked from the look at it
     /// until the supervisor has taken what the plan takes of it. Returns what the user should see.
-    fn hand_over(&self, wire: &mut Wire, locks: &Locks) -> Result<(Board, Vec<String>), CliError> {
+    fn hand_over(
+        &self,
+        wire: &mut Wire,
+        locks: &Locks,
+        images: &Images,
+    ) -> Result<(Board, Vec<String>), CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{}`", spec.name), error)
         };
         locks.take(Range::Network).map_err(|error| failed(&error))?;
-        let facts = facts(self.store, spec)?;
+        let facts = facts(self.store, spec, images)?;
         output::verbose(|| "looked at the machine".to_owned());
         let plan = plan::plan(Goal::Up(spec), None, &facts)
             .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
@@ -476,8 +484,8 @@ pub(super) fn directories(store: &Store) -> Directories {
     }
 }
 
-pub(super) fn facts(store: &Store, spec: &PodSpec) -> Result<HostFacts, CliError> {
-    host::facts(directories(store), spec)
+pub(super) fn facts(store: &Store, spec: &PodSpec, images: &Images) -> Result<HostFacts, CliError> {
+    host::facts(directories(store), spec, images)
         .map_err(|error| CliError::host("cannot look at this machine", &error))
 }
 
@@ -507,6 +515,7 @@ pub(super) fn plan_error(
     // The machine may have room tomorrow; what is wrong with the file stays wrong.
     let code = match error {
         PlanError::PortTaken { .. }
+        | PlanError::NoImage { .. }
         | PlanError::NoFreePort { .. }
         | PlanError::NoAddress { .. }
         | PlanError::NoSubnet => 1,
@@ -598,6 +607,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
                 finished_at: None,
                 ipv4: own(Some(name)).map(|connection| connection.address),
                 reason: None,
+                image: launches.get(name).and_then(|launch| launch.image.clone()),
             })
             .collect(),
     }

@@ -196,6 +196,7 @@ fn container_lines(container: &Container) -> Vec<String> {
     let root = match &container.root {
         Root::Directory(path) => path.display().to_string(),
         Root::Host => "this machine's root".to_owned(),
+        Root::Image(image) => image.reference.to_string(),
     };
     let mut lines = vec![root];
     if !container.argv.is_empty() {

@@ -23,6 +23,7 @@ const WHOLE: i64 = 0;
 
 /// An image that is here, whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Image {
     pub reference: ImageReference,
     pub platform: Platform,
@@ -41,6 +42,7 @@ pub struct Image {
 
 /// A layer that is here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Layer {
     pub diff_id: Digest,
     /// Of its files.

@@ -20,6 +20,10 @@ pub enum PlanError {
     NotDeclared { place: String, what: String },
     #[error("{container}: {what}")]
     NotThere { container: ContainerName, field: String, what: String },
+    #[error("{container}: the image {image} is not here")]
+    NoImage { container: ContainerName, image: String },
+    #[error("{container}: the image {image} {what}")]
+    BadImage { container: ContainerName, image: String, what: String },
     #[error("{container}: the root's /etc/passwd has no user `{user}`")]
     NoSuchUser { container: ContainerName, user: String },
     #[error("{container}: the root's /etc/group has no group `{group}`")]
@@ -75,6 +79,9 @@ impl PlanError {
             }
             Self::BelowOomScore { container, .. } => {
                 Some(format!("containers.{container}.oomScoreAdj"))
+            }
+            Self::NoImage { container, .. } | Self::BadImage { container, .. } => {
+                Some(format!("containers.{container}.image"))
             }
             Self::NoSuchUser { container, .. } => Some(format!("containers.{container}.user")),
             Self::NotObserved | Self::Changed { .. } | Self::NoSubnet | Self::NoAddress { .. } => {

@@ -1,5 +1,6 @@
 //! What the planner may know of the machine, as data: filled by `host.rs`, written by hand in tests.
 
+use crate::names::image::{Digest, ImageReference};
 use crate::names::{ContainerName, PodId};
 use crate::plan::step::{Forward, Protocol};
 use crate::spec::model::Rlimit;
@@ -21,6 +22,9 @@ pub struct HostFacts {
     pub host_mounts: Vec<PathBuf>,
     /// What of the host's root is masked: files (/etc/shadow, ssh host keys) that are there.
     pub host_secrets: Vec<PathBuf>,
+    /// What is here of the images that the pod names.
+    #[serde(default)]
+    pub images: BTreeMap<ImageReference, ImageFacts>,
     /// What each container's root and mounts look like on disk.
     pub containers: BTreeMap<ContainerName, ContainerFacts>,
 }
@@ -152,6 +156,23 @@ pub struct ContainerFacts {
     pub directories: Vec<PathBuf>,
     /// What its devices are on the host.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
+}
+
+/// An image of the store, and what it says of its program. Hostile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    pub digest: Digest,
+    /// Directories, the topmost first.
+    pub layers: Vec<PathBuf>,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    /// KEY=VALUE.
+    pub env: Vec<String>,
+    pub working_dir: String,
+    pub user: String,
+    pub stop_signal: String,
+    /// Of its volumes those that are no directory in it.
+    pub missing_volumes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use crate::plan::cgroups::{self, Bounds};
 use crate::plan::error::PlanError;
 use crate::plan::facts::{ContainerFacts, HostFacts};
 use crate::plan::files::{self, Files};
+use crate::plan::image;
 use crate::plan::limits;
 use crate::plan::network::{self, PodNetwork, Side};
 use crate::plan::oci::{self, Entry};
@@ -27,6 +28,7 @@ const RESERVED_MOST: u32 = 64;
 
 /// Everything of a pod of which nothing is there yet.
 pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, PlanError> {
+    let spec = &image::complete(spec, facts)?;
     refuse_what_is_not_there(spec, facts)?;
     let order = order::start_order(&spec.containers)?;
     let places = Places::new(&facts.directories, &spec.name);
@@ -451,6 +453,7 @@ impl Graph<'_> {
                 max_size: container.logs.max_size,
                 max_files: container.logs.max_files,
             },
+            image: image::used(container, self.facts),
             restart: match container.restart {
                 model::Restart::No => Restart::No,
                 model::Restart::OnFailure { most } => Restart::OnFailure { most },
@@ -490,6 +493,7 @@ fn root_reason(container: &Container) -> String {
     match &container.root {
         model::Root::Directory(path) => format!("over {}, which is never written", path.display()),
         model::Root::Host => "over this machine's own root, which is never written".into(),
+        model::Root::Image(image) => format!("over {}, which is never written", image.reference),
     }
 }
 

@@ -145,7 +145,7 @@ fn linux(
     let own = own.into_iter().map(|kind| namespace(kind, None));
     let secrets = match container.root {
         Root::Host => facts.host_secrets.as_slice(),
-        Root::Directory(_) => &[],
+        Root::Directory(_) | Root::Image(_) => &[],
     };
     let masked = MASKED.iter().map(|&path| path.to_owned());
     let masked = masked.chain(secrets.iter().filter_map(|path| path.to_str().map(str::to_owned)));

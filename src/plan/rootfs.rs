@@ -33,17 +33,21 @@ pub(super) fn layers(
     // Overlays over podspec's own directories would show the upper layers of all pods as lower ones.
     let ours = [&facts.directories.run, &facts.directories.data];
     let host = Path::new("/");
-    let lowers: Vec<(&Path, &Path)> = match &container.root {
-        Root::Directory(directory) => vec![(host, directory)],
+    let lowers: Vec<(&Path, Vec<PathBuf>)> = match &container.root {
+        Root::Directory(directory) => vec![(host, vec![directory.clone()])],
+        Root::Image(image) => {
+            let known = facts.images.get(&image.reference);
+            vec![(host, known.map(|known| known.layers.clone()).unwrap_or_default())]
+        }
         Root::Host => {
             let mounts = facts.host_mounts.iter().map(PathBuf::as_path);
             let seen = mounts.filter(|at| !ours.iter().any(|own| covers(own, at)));
-            std::iter::once(host).chain(seen).map(|at| (at, at)).collect()
+            std::iter::once(host).chain(seen).map(|at| (at, vec![at.to_owned()])).collect()
         }
     };
-    let overlay = |(n, (at, lower)): (usize, (&Path, &Path))| {
+    let overlay = |(n, (at, lower)): (usize, (&Path, Vec<PathBuf>))| {
         let (upper, work) = places.layer(name, n);
-        Overlay { at: at.to_owned(), lower: vec![lower.to_owned()], upper, work }
+        Overlay { at: at.to_owned(), lower, upper, work }
     };
     RootLayers {
         merged: places.merged(name),

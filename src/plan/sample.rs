@@ -94,6 +94,7 @@ pub(super) fn facts() -> HostFacts {
         resolv_conf: "nameserver 192.0.2.1\n".into(),
         host_mounts: Vec::new(),
         host_secrets: Vec::new(),
+        images: [].into(),
         containers: [].into(),
     }
 }

@@ -1,6 +1,7 @@
 //! The steps a plan is made of: one variant per kind of change to the host, every value already chosen.
 //! `exec/apply.rs` has the one `match` that does them, `exec/undo.rs` the one that undoes them.
 
+use crate::names::image::{Digest, ImageReference};
 use crate::names::{ContainerName, IfName, PodId, PodName};
 use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
@@ -325,6 +326,9 @@ pub struct Launch {
     #[serde(serialize_with = "crate::plan::oci::serialize")]
     pub oci: Box<oci_spec::runtime::Spec>,
     pub root: RootLayers,
+    /// What the root is of, where that is an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageUsed>,
     /// Bind mounts of a part of a volume: target -> the volume's root. The source must be resolved
     /// beneath it, because a container that writes the volume may have put a link in the way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -335,6 +339,14 @@ pub struct Launch {
     pub stop_timeout: Duration,
     #[serde(default, skip_serializing_if = "Health::is_nothing")]
     pub health: Health,
+}
+
+/// An image as a container runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUsed {
+    pub reference: ImageReference,
+    /// Of what the reference named then, an index or a manifest.
+    pub digest: Digest,
 }
 
 /// What OCI does not say: what the root is made of.

@@ -8,9 +8,10 @@ use crate::sys::paths::open_in_root;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -139,40 +140,78 @@ pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
 
 /// One overlay, detached. It is volatile: what a container writes to its root goes with the pod, so nothing of
 /// it is flushed, and no container's end waits until the whole disk is. The layers are named by descriptor
-/// from /proc/self/fd as working directory: no path is resolved by the kernel a second time, and the option
-/// stays within the 255 bytes that fsconfig takes (up to 80 layers).
+/// from /proc/self/fd as working directory: no path is resolved by the kernel a second time, and the names
+/// are short. No device in it can be opened: a root is hostile, and /dev is a file system of its own.
 fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
     let mut layers = Vec::with_capacity(overlay.lower.len());
     for path in &overlay.lower {
         layers.push(open_layer(path)?);
     }
     let (upper, work) = (open_layer(&overlay.upper)?, open_layer(&overlay.work)?);
-    let mut lower = String::new();
-    for layer in &layers {
-        // Writing to a String cannot fail.
-        let _ = write!(lower, "{}{}", if lower.is_empty() { "" } else { ":" }, layer.as_raw_fd());
-    }
     let mount = || {
         forget_last_mount(work.as_fd())?;
         rustix::process::chdir("/proc/self/fd")?;
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(&context, "source", "podspec")?;
-        if lower.len() < 256 {
-            rustix::mount::fsconfig_set_string(&context, "lowerdir", &lower)?;
-        } else {
-            // Linux 6.8; what came before takes no more layers than fit above.
-            for layer in &layers {
-                let name = layer.as_raw_fd().to_string();
-                rustix::mount::fsconfig_set_string(&context, "lowerdir+", name)?;
+        match new_mount(&layers, &upper, &work) {
+            // Linux 6.8 takes more layers than fit into the 255 bytes of one option; before it mount(2) does.
+            Err(Errno::INVAL) if names(&layers).len() > OPTION_MAX => {
+                old_mount(&layers, overlay, &work)
             }
+            mounted => mounted,
         }
-        rustix::mount::fsconfig_set_string(&context, "upperdir", upper.as_raw_fd().to_string())?;
-        rustix::mount::fsconfig_set_string(&context, "workdir", work.as_raw_fd().to_string())?;
-        rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-        rustix::mount::fsconfig_create(&context)?;
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
     };
     mount().at(Stage::MountOverlay, &overlay.at)
+}
+
+/// Bytes of one option of fsconfig.
+const OPTION_MAX: usize = 255;
+
+/// Descriptors of layers as overlayfs reads a list of them.
+fn names(layers: &[OwnedFd]) -> String {
+    let mut names = String::new();
+    for layer in layers {
+        // Writing to a String cannot fail.
+        let _ = write!(names, "{}{}", if names.is_empty() { "" } else { ":" }, layer.as_raw_fd());
+    }
+    names
+}
+
+fn new_mount(layers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&context, "source", "podspec")?;
+    let lower = names(layers);
+    if lower.len() <= OPTION_MAX {
+        rustix::mount::fsconfig_set_string(&context, "lowerdir", &lower)?;
+    } else {
+        for layer in layers {
+            let name = layer.as_raw_fd().to_string();
+            rustix::mount::fsconfig_set_string(&context, "lowerdir+", name)?;
+        }
+    }
+    rustix::mount::fsconfig_set_string(&context, "upperdir", upper.as_raw_fd().to_string())?;
+    rustix::mount::fsconfig_set_string(&context, "workdir", work.as_raw_fd().to_string())?;
+    rustix::mount::fsconfig_set_flag(&context, "volatile")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let attr = MountAttrFlags::MOUNT_ATTR_NODEV;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+}
+
+/// By mount(2), whose options may fill a page: for a moment over the upper directory, of which a detached copy
+/// is taken. This process's mount namespace is its own.
+fn old_mount(layers: &[OwnedFd], overlay: &Overlay, work: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let upper = rustix::fs::openat(CWD, &overlay.upper, PATH_ONLY, Mode::empty())?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},volatile",
+        names(layers),
+        upper.as_raw_fd(),
+        work.as_raw_fd()
+    );
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+    let flags = MountFlags::NODEV;
+    rustix::mount::mount("podspec", &overlay.upper, "overlay", flags, Some(options.as_c_str()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let copy = rustix::mount::open_tree(CWD, &overlay.upper, flags);
+    rustix::mount::unmount(&overlay.upper, UnmountFlags::DETACH)?;
+    copy
 }
 
 /// A volatile overlay (overlayfs.rst) leaves a mark in its work directory, so that nobody trusts after a
@@ -248,4 +287,70 @@ pub(super) fn current() -> Result<Root, SandboxError> {
 /// The type and the device number of what a descriptor is.
 pub(super) fn status(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
     rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sched::{CloneFlags, unshare};
+    use std::fs;
+
+    /// On a thread with mounts and a working directory of its own.
+    fn with_layers(count: usize, test: impl FnOnce(&Overlay, Vec<OwnedFd>) + Send) {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("target/tmp")
+            .join(format!("overlay-{count}-{}", std::process::id()));
+        let layer = |n: usize| dir.join(format!("a-layer-with-a-long-name-{n}"));
+        for n in 0..count {
+            fs::create_dir_all(layer(n)).unwrap();
+            fs::write(layer(n).join(format!("file-{n}")), n.to_string()).unwrap();
+            fs::write(layer(n).join("top"), n.to_string()).unwrap();
+        }
+        for part in ["upper", "work"] {
+            fs::create_dir_all(dir.join(part)).unwrap();
+        }
+        let overlay = Overlay {
+            at: "/".into(),
+            lower: (0..count).map(layer).collect(),
+            upper: dir.join("upper"),
+            work: dir.join("work"),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+                isolate_mounts().unwrap();
+                let layers = overlay.lower.iter().map(|path| open_layer(path).unwrap()).collect();
+                test(&overlay, layers);
+            });
+        });
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    fn check(mount: &OwnedFd, count: usize) {
+        let of =
+            |name: &str| fs::read_to_string(format!("/proc/self/fd/{}/{name}", mount.as_raw_fd()));
+        assert_eq!(of("top").unwrap(), "0", "the first is the topmost");
+        for n in 0..count {
+            assert_eq!(of(&format!("file-{n}")).unwrap(), n.to_string());
+        }
+    }
+
+    #[test]
+    fn a_root_may_have_many_layers() {
+        for count in [1, 100, 400] {
+            with_layers(count, |overlay, _| check(&mount_overlay(overlay).unwrap(), count));
+        }
+    }
+
+    #[test]
+    fn and_as_many_where_the_kernel_is_old() {
+        with_layers(120, |overlay, layers| {
+            let work = open_layer(&overlay.work).unwrap();
+            rustix::process::chdir("/proc/self/fd").unwrap();
+            let mount = old_mount(&layers, overlay, &work).unwrap();
+            check(&mount, 120);
+            let below = fs::read_dir(&overlay.upper).unwrap().count();
+            assert_eq!(below, 0, "the mount is gone from where it was for a moment");
+        });
+    }
 }

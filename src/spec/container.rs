@@ -168,7 +168,7 @@ impl One<'_> {
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
         rights::security(self.word, self.raw, self.node, checks);
-        checks.later(self.node, &["image", "pullPolicy", "secrets", "security"]);
+        checks.later(self.node, &["secrets", "security"]);
         if self.raw.init == Some(true) {
             checks.later(self.node, &["init"]);
         }
@@ -178,6 +178,7 @@ impl One<'_> {
     }
 
     fn root(&self, checks: &mut Checks<'_>) -> Option<Root> {
+        image::refuse_policy(self.word, self.raw, self.node, checks);
         match (&self.raw.image, &self.raw.rootfs) {
             (Some(_), Some(_)) => {
                 let (image, rootfs) = (self.node.entry("image")?, self.node.entry("rootfs")?);
@@ -190,10 +191,9 @@ impl One<'_> {
                 );
                 None
             }
-            // Judged already, and refused as not supported yet.
             (Some(word), None) => {
-                image::reference(word, &self.at("image"), checks);
-                None
+                let place = self.at("image");
+                image::image(word, self.raw, &place, checks).map(Root::Image)
             }
             (None, Some(word)) if word == "host" => Some(Root::Host),
             (None, Some(word)) => {

@@ -1,16 +1,51 @@
 //! `image` of a container: the word to a reference, or what is wrong with which part of it.
 
+use super::model::{Image, PullPolicy};
 use super::problem::{Edit, Problem};
+use super::raw::{self, RawContainer, Text};
+use super::tree::Node;
 use super::validate::Checks;
 use crate::names::image::{ImageReference, ReferenceError, Why};
 use std::ops::Range;
 
-/// The reference, its path absolute.
-pub(super) fn reference(
+/// The image of a container, with what of it the file replaces.
+pub(super) fn image(
     word: &str,
+    raw: &RawContainer,
     place: &Range<usize>,
     checks: &mut Checks<'_>,
-) -> Option<ImageReference> {
+) -> Option<Image> {
+    let words = |list: &Vec<Text>| list.iter().map(|word| word.0.clone()).collect::<Vec<String>>();
+    Some(Image {
+        reference: reference(word, place, checks)?,
+        pull: match raw.pull_policy {
+            None | Some(raw::PullPolicy::Missing) => PullPolicy::Missing,
+            Some(raw::PullPolicy::Always) => PullPolicy::Always,
+            Some(raw::PullPolicy::Never) => PullPolicy::Never,
+        },
+        // An empty list is as none, as in Kubernetes.
+        command: raw.command.as_ref().map(words).filter(|list| !list.is_empty()),
+        args: raw.args.as_ref().map(words).filter(|list| !list.is_empty()),
+        working_dir: raw.working_dir.is_some(),
+        user: raw.user.is_some(),
+        stop_signal: raw.stop_signal.is_some(),
+    })
+}
+
+/// A directory is never pulled.
+pub(super) fn refuse_policy(word: &str, raw: &RawContainer, node: &Node, checks: &mut Checks<'_>) {
+    if let (Some(entry), Some(_)) = (node.entry("pullPolicy"), &raw.rootfs) {
+        let message = format!("`{word}` has a `pullPolicy`, but its root is no image");
+        let place = entry.key.clone();
+        checks.report(
+            Problem::error("P0491", message, place, "of nothing")
+                .help("take it away, or give the container an `image`"),
+        );
+    }
+}
+
+/// The reference, its path absolute.
+fn reference(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<ImageReference> {
     match word.parse::<ImageReference>() {
         Ok(reference) => Some(reference.below(&checks.context.base)),
         Err(error) => {

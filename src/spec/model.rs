@@ -1,6 +1,7 @@
 //! A pod as it is meant: every value typed, every default filled in, every reference resolved inside the
 //! file. A `PodSpec` is always valid; `validate.rs` is the only road to it. It knows nothing of a machine.
 
+use crate::names::image::ImageReference;
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
@@ -173,6 +174,35 @@ pub enum Root {
     Directory(PathBuf),
     /// A copy-on-write view of this machine's own root.
     Host,
+    /// The layers of an image, never written.
+    Image(Image),
+}
+
+/// An image, and which of the container's fields are the file's own words: the others are the image's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    pub reference: ImageReference,
+    pub pull: PullPolicy,
+    /// Replaces the entrypoint, and the image's command with it.
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's command.
+    pub args: Option<Vec<String>>,
+    pub working_dir: bool,
+    pub user: bool,
+    pub stop_signal: bool,
+}
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// Where it is not here.
+    #[default]
+    Missing,
+    /// At every `up`.
+    Always,
+    /// Never: a missing image is an error.
+    Never,
 }
 
 /// Digits are always an id, anything else a name of the root's own /etc/passwd or /etc/group.

@@ -97,14 +97,14 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         lifecycle,
     } = container;
     let mut map = Map::new();
-    let root = match root {
-        Root::Directory(at) => path(at),
-        Root::Host => json!("host"),
-    };
-    map.insert("rootfs".to_owned(), root);
-    put(&mut map, "command", argv.iter().map(|word| text(word)).collect());
-    map.insert("workingDir".to_owned(), path(working_dir));
-    map.insert("user".to_owned(), user_word(user));
+    let image = root_words(&mut map, root, argv);
+    // What the file leaves to the image stays the image's.
+    if image.is_none_or(|image| image.working_dir) {
+        map.insert("workingDir".to_owned(), path(working_dir));
+    }
+    if image.is_none_or(|image| image.user) {
+        map.insert("user".to_owned(), user_word(user));
+    }
     put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
     map.insert("tty".to_owned(), json!(tty));
     map.insert("stdin".to_owned(), json!(stdin));
@@ -122,7 +122,9 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     let needed = depends_on.iter().map(|(name, it)| (name.to_string(), dependency(*it)));
     put(&mut map, "dependsOn", Value::Object(needed.collect()));
     map.insert("restart".to_owned(), json!(restart_word(*restart)));
-    map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
+    if image.is_none_or(|image| image.stop_signal) {
+        map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
+    }
     map.insert("stopTimeout".to_owned(), json!(span(*stop_timeout)));
     put(&mut map, "namespaces", json!(namespaces));
     let logs = json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files });
@@ -182,6 +184,29 @@ fn check(check: &Check) -> Map<String, Value> {
         Check::Notify => ("notify", json!(true)),
     };
     Map::from_iter([(key.to_owned(), value)])
+}
+
+/// The root, and what runs in it.
+fn root_words<'a>(
+    map: &mut Map<String, Value>,
+    root: &'a Root,
+    argv: &[String],
+) -> Option<&'a Image> {
+    let list = |words: &[String]| words.iter().map(|word| text(word)).collect::<Value>();
+    let place = match root {
+        Root::Directory(at) => path(at),
+        Root::Host => json!("host"),
+        Root::Image(image) => {
+            map.insert("image".to_owned(), text(&image.reference.to_string()));
+            map.insert("pullPolicy".to_owned(), json!(image.pull));
+            put(map, "command", list(image.command.as_deref().unwrap_or_default()));
+            put(map, "args", list(image.args.as_deref().unwrap_or_default()));
+            return Some(image);
+        }
+    };
+    map.insert("rootfs".to_owned(), place);
+    put(map, "command", list(argv));
+    None
 }
 
 /// A dollar that is meant as one.

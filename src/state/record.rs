@@ -1,7 +1,7 @@
 //! The record of a pod: what `ps` and `inspect` show. The supervisor alone writes it, as a whole.
 
 use crate::names::{ContainerName, PodId, PodName};
-use crate::plan::step::Role;
+use crate::plan::step::{ImageUsed, Role};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -158,6 +158,9 @@ pub struct ContainerRecord {
     /// What it waits for, or why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// What its root is of, where that is an image.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub image: Option<ImageUsed>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

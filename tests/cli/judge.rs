@@ -76,6 +76,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0486", "a rate of zero"),
     ("P0487", "limits of one disk twice"),
     ("P0490", "not the name of an image"),
+    ("P0491", "a policy of nothing"),
     ("P0516", "root where root is refused"),
     ("P0517", "two containers that listen on one port"),
     ("P0521", "a volume that is not declared"),

@@ -36,6 +36,7 @@ fn facts(pod: &Pod) -> HostFacts {
         resolv_conf: "nameserver 192.0.2.1\n".to_owned(),
         host_mounts: Vec::new(),
         host_secrets: Vec::new(),
+        images: [].into(),
         containers: pod.spec.containers.keys().map(|name| (name.clone(), root.clone())).collect(),
     }
 }

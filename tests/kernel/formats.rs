@@ -105,7 +105,7 @@ fn sh(script: &str) -> Value {
 }
 
 /// Containers in every state, ports, a volume, and a network of a container's own.
-fn pod_of_all_kinds() -> Value {
+fn pod_of_all_kinds(image: &str) -> Value {
     let mut web = sh("head -c 4096 /dev/zero > /data/file; perl -MIO::Socket::UNIX -e 'my $s = \
          IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die; \
          print $s qq(STATUS=fine\\nREADY=1); $s->flush; sleep 1'; sleep infinity");
@@ -121,26 +121,38 @@ fn pod_of_all_kinds() -> Value {
         "name": "shop", "labels": { "team": "a" }, "ports": ["8080:80", "127.0.0.1:8443:443"],
         "volumes": { "data": {} }, "resources": { "pids": 5000 },
         "containers": {
-            "web": web, "alone": alone, "fails": sh("exit 3"), "never": never, "well": sh("true"), "says": sh("echo said")
+            "web": web, "alone": alone, "fails": sh("exit 3"), "never": never, "well": sh("true"), "says": sh("echo said"),
+            "image": { "image": image, "command": ["/bin/sleep", "1000"] }
         },
     })
 }
 
 /// The file of such a pod that was never up.
-fn first_plan(host: &Host) -> String {
-    let mut first = pod_of_all_kinds();
+fn first_plan(host: &Host, image: &str) -> String {
+    let mut first = pod_of_all_kinds(image);
     (first["name"], first["ports"]) = (json!("first"), json!([]));
     host.pod(&first)
+}
+
+fn images(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
+    let both = [get(&["images", "--format", "json"]), get(&["image", "inspect", image])];
+    compare("images", &described("images"), &both)
+}
+
+/// A pod that has lost its infra.
+fn up_and_break(host: &Host) {
+    host.up(&json!({ "name": "broken", "containers": { "c": sh("sleep infinity") } }));
+    host.kill(&host.inspect("broken")["infra"]["pid"], "KILL");
+    wait_some("a reason", || host.inspect("broken")["reason"].as_str().map(str::to_owned));
 }
 
 #[test]
 fn every_field_that_is_printed_is_described_and_the_reverse() {
     let Some(host) = Host::new() else { return };
-    let file = host.pod(&pod_of_all_kinds());
+    let image = format!("oci:{}:bb", crate::images::layout(&host).display());
+    let file = host.pod(&pod_of_all_kinds(&image));
     host.podspec(["up", "-d", &file]);
-    host.up(&json!({ "name": "broken", "containers": { "c": sh("sleep infinity") } }));
-    host.kill(&host.inspect("broken")["infra"]["pid"], "KILL");
-    wait_some("a reason", || host.inspect("broken")["reason"].as_str().map(str::to_owned));
+    up_and_break(&host);
     host.wait_status("shop", "fails", "failed");
     host.wait_log("shop/says", "said");
     let get = |args: &[&str]| -> Value {
@@ -156,8 +168,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
         &[get(&["inspect", "shop"]), get(&["inspect", "broken"])],
     ));
     let container = below(&pod, "containers[].", "");
-    let containers =
-        ["web", "alone", "fails", "never"].map(|c| get(&["inspect", &format!("shop/{c}")]));
+    let containers = ["web", "alone", "fails", "never", "image"]
+        .map(|c| get(&["inspect", &format!("shop/{c}")]));
     wrong.extend(compare("inspect POD/CONTAINER", &container, &containers));
     let listed = below(&pod, "", "[].");
     wrong.extend(compare("ps", &listed, &[get(&["ps", "--format", "json"])]));
@@ -189,7 +201,9 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let volume = described("volume ls");
     let listed = get(&["volume", "ls", "--format", "json"]);
     wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));
-    let plans = [&file, &first_plan(&host)].map(|file| get(&["plan", "--format", "json", file]));
+    wrong.extend(images(&get, &image));
+    let plans =
+        [&file, &first_plan(&host, &image)].map(|file| get(&["plan", "--format", "json", file]));
     wrong.extend(compare("plan", &described("plan"), &plans));
     let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
     let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];

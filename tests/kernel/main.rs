@@ -38,6 +38,8 @@ mod cli;
 mod observe;
 // What no pod uses is removed, and nothing else.
 mod leftovers;
+// Images: what they say, what is shared, what is refused.
+mod images;
 // A container's stdin and terminal, and who attaches.
 mod attach;
 // Files in and out, whatever the container does meanwhile.

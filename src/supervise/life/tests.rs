@@ -87,6 +87,7 @@ impl World {
             resolv_conf: String::new(),
             host_mounts: Vec::new(),
             host_secrets: Vec::new(),
+            images: [].into(),
             containers: [].into(),
         };
         let spec = &loaded.pods[0].spec;
