@@ -1,7 +1,9 @@
 //! `podspec pull`: images into the store, all at once.
 
 use super::error::CliError;
+use super::file::PodFile;
 use super::progress::View;
+use super::pulled;
 use super::registry::{RegistryOptions, cannot_pull};
 use super::{Format, output};
 use crate::image::registry::Client;
@@ -9,6 +11,7 @@ use crate::image::{Error, Image, Store as ImageStore, local};
 use crate::names::image::{Digest, ImageReference, Platform};
 use crate::state::store::Store;
 use serde::Serialize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -25,6 +28,7 @@ const AT_ONCE: usize = 4;
 #[command(after_help = "\
 Examples:
   podspec pull httpd:2.4 ghcr.io/x/y:1
+  podspec pull shop.yaml                          every image of the file
   podspec pull oci-archive:image.tar              from a file on this machine
   podspec pull --insecure-registry reg.lan:5000 reg.lan:5000/a:b
   podspec pull --format json httpd | jq -r '.[].digest'
@@ -42,8 +46,8 @@ pub(super) struct Pull {
     /// How to report
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
-    /// Names of images
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Names of images; or pod files, for all that they name
+    #[arg(required = true, value_name = "IMAGE|FILE")]
     images: Vec<String>,
 }
 
@@ -63,9 +67,10 @@ impl Pull {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let mut wanted = Vec::new();
         for word in &self.images {
-            let reference = reference(word)?;
-            if !wanted.contains(&reference) {
-                wanted.push(reference);
+            for reference in references(word)? {
+                if !wanted.contains(&reference) {
+                    wanted.push(reference);
+                }
             }
         }
         if !rustix::process::geteuid().is_root() {
@@ -104,6 +109,18 @@ impl Pulled {
             bytes: image.bytes(),
         }
     }
+}
+
+/// The images of a pod file, or the one of this name.
+fn references(word: &str) -> Result<Vec<ImageReference>, CliError> {
+    let is_path = ["/", "./", "../"].iter().any(|start| word.starts_with(start));
+    let is_file = [".yaml", ".yml"].iter().any(|end| word.ends_with(end));
+    if word != "-" && !is_path && !is_file {
+        return Ok(vec![reference(word)?]);
+    }
+    let loaded = PodFile::read(Some(Path::new(word)))?.load()?;
+    let of_pods = loaded.pods.iter().flat_map(|pod| pulled::wanted(&pod.spec).into_keys());
+    Ok(of_pods.cloned().collect())
 }
 
 /// The name of an image, or which part of the word is none.

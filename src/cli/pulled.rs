@@ -2,8 +2,11 @@
 
 use super::error::CliError;
 use super::output;
+use super::progress::View;
+use super::pull;
+use super::registry::RegistryOptions;
 use crate::host::images::{Here, Images, present};
-use crate::image::{Error, Hold, Image, Source, Store as ImageStore, local};
+use crate::image::{Error, Hold, Image, Store as ImageStore};
 use crate::names::image::{ImageReference, Platform};
 use crate::spec::model::{PodSpec, PullPolicy, Root};
 use crate::state::store::Store;
@@ -62,53 +65,44 @@ pub(super) fn show_missing(pod: &PodSpec, images: &Images) -> Result<bool, CliEr
     Ok(absent)
 }
 
-/// All of them, fetched where they must be.
-pub(super) fn ensure(store: &Store, pod: &PodSpec) -> Result<Pulled, CliError> {
+/// All of them, fetched where they must be, several at once. Nobody is asked for what is here.
+pub(super) fn ensure(
+    store: &Store,
+    pod: &PodSpec,
+    registries: &RegistryOptions,
+) -> Result<Pulled, CliError> {
     let wanted = wanted(pod);
     if wanted.is_empty() {
         return Ok(Pulled::default());
     }
     let images = ImageStore::open(&store.data);
+    let platform = Platform::host();
     let failed = |error: &Error| CliError::host("cannot look at the images", error);
     let hold = images.hold().map_err(|error| failed(&error))?;
     let mut pulled = Pulled { images: Images::new(), _hold: Some(hold) };
+    let mut all: Vec<Image> = Vec::new();
+    let mut absent: Vec<ImageReference> = Vec::new();
     for (reference, policy) in wanted {
-        let found = images.find(reference, &Platform::host()).map_err(|error| failed(&error))?;
-        let image = match (found, policy) {
-            (Some(image), PullPolicy::Missing | PullPolicy::Never) => image,
+        let found = images.find(reference, &platform).map_err(|error| failed(&error))?;
+        match (found, policy) {
+            (Some(image), PullPolicy::Missing | PullPolicy::Never) => all.push(image),
             (None, PullPolicy::Never) => {
                 return Err(CliError::refused(
                     format!("the image {reference} is not here, and its `pullPolicy` is `never`"),
                     "`podspec images` lists what is here",
                 ));
             }
-            (_, PullPolicy::Always) | (None, PullPolicy::Missing) => fetch(&images, reference)?,
-        };
+            (_, PullPolicy::Always) | (None, PullPolicy::Missing) => absent.push(reference.clone()),
+        }
+    }
+    if !absent.is_empty() {
+        let view = View::new();
+        let client = registries.client(view.notice());
+        all.extend(pull::fetch(&images, &absent, &platform, (&client, &view))?);
+    }
+    for image in all {
         let trees = images.trees(&image);
-        pulled.images.insert(reference.clone(), Here { image, trees });
+        pulled.images.insert(image.reference.clone(), Here { image, trees });
     }
     Ok(pulled)
-}
-
-fn fetch(images: &ImageStore, reference: &ImageReference) -> Result<Image, CliError> {
-    output::progress(&format!("fetching {reference}"));
-    let source = source(reference)?;
-    images
-        .fetch(&*source, reference, &Platform::host(), &())
-        .map_err(|error| cannot_fetch(reference, &error))
-}
-
-/// Where the parts of an image come from.
-fn source(reference: &ImageReference) -> Result<Box<dyn Source>, CliError> {
-    match local::open(reference).map_err(|error| cannot_fetch(reference, &error))? {
-        Some(source) => Ok(source),
-        None => Err(CliError::refused(
-            format!("cannot fetch {reference}: this version of podspec asks no registry"),
-            "bring it here with `skopeo copy docker://… oci:./image`, and write `image: oci:./image`",
-        )),
-    }
-}
-
-fn cannot_fetch(reference: &ImageReference, error: &Error) -> CliError {
-    CliError::host(format!("cannot fetch the image {reference}"), error)
 }

@@ -9,6 +9,7 @@ use super::file::PodFile;
 use super::live::{Ending, Live, Wants};
 use super::output;
 use super::pulled;
+use super::registry::RegistryOptions;
 use super::target::{is_supervised, read};
 use crate::host::{self, Images};
 use crate::names::{ContainerName, PodId, PodName};
@@ -73,6 +74,8 @@ pub(super) struct Up {
     /// Take a running pod down first where the file has changed
     #[arg(long)]
     recreate: bool,
+    #[command(flatten)]
+    registries: RegistryOptions,
     /// Pod file, `-` for standard input; ./pod.yaml where none is named
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -312,7 +315,7 @@ impl Start<'_> {
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
-        let pulled = pulled::ensure(self.store, &self.pod.spec)?;
+        let pulled = pulled::ensure(self.store, &self.pod.spec, &self.command.registries)?;
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
         for attempt in 0..ATTEMPTS {

@@ -237,3 +237,29 @@ fn tls_is_checked_against_the_users_own_authority() {
     registry.stop();
     host.assert_clean();
 }
+
+#[test]
+fn a_pod_runs_from_a_registry_and_asks_it_once() {
+    let Some(host) = Host::new() else { return };
+    let registry = Registry::start(&host, &json!({}), &json!({}));
+    push(&host, "--dest-tls-verify=false");
+    let command =
+        ["/bin/sh", "-c", "echo $(/bin/busybox cat /hello); exec /bin/busybox sleep 1000"];
+    let pod = json!({
+        "name": "pulled",
+        "containers": { "web": { "image": IMAGE, "command": command } },
+    });
+    let file = host.up(&pod);
+    host.wait_log("pulled/web", "hello");
+    // Nobody is there any more, and nobody is asked.
+    registry.stop();
+    let said = host.podspec(["up", "-d", &file]).success();
+    assert!(said.contains("unchanged"), "{said}");
+    host.down("pulled");
+    host.podspec(["up", "-d", &file]).success();
+    host.down("pulled");
+    // `pull` of the file does ask.
+    let said = pull(&host, &[], &[&file]).fails(1);
+    assert!(said.contains("Connection refused"), "{said}");
+    host.assert_clean();
+}
