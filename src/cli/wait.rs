@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Wait until containers have ended, run or are ready, and print their exit codes
+/// Wait until containers end, run or are ready, and print their exit codes
 ///
 /// A line each, in the order of the arguments; for a whole pod that of the first container that failed, else
 /// 0, once all of `containers` are there (init containers and sidecars do not count). A container that a

@@ -14,7 +14,7 @@ const DEPTH: usize = 48;
 /// Nodes that all aliases of a file may copy.
 const COPIES: usize = 10_000;
 /// Nodes of a file, with what its anchors keep; what takes more memory counts more.
-const NODES: usize = 250_000;
+const NODES: usize = 235_000;
 const MAP: usize = 2;
 const DOCUMENT: usize = 7;
 /// Bytes of a file.

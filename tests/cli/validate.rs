@@ -245,7 +245,7 @@ pub(crate) fn huge(dir: &Dir) -> Vec<PathBuf> {
         format!("containers:\n{}", many(5_000, &one))
     };
     let port = |i: usize| format!("- 127.{}.{}.1:1-65535:1-65535\n", i >> 8, i & 255);
-    let texts = "a,".repeat(249_000);
+    let texts = "a,".repeat(234_000);
     let texts = format!("containers: {{ w: {{ rootfs: host, comand: 1, command: [{texts}] }} }}");
     vec![
         dir.write("items.yaml", pod(format!("labels: {{ a: [{}] }}\n", "x,".repeat(1_900_000)))),

@@ -386,13 +386,15 @@ fn a_device_that_the_file_does_not_name_cannot_be_used() {
         "mkdir {root}/n; mknod -m 666 {root}/n/kmsg c 1 11; mknod -m 666 {root}/n/null c 1 3"
     ))
     .success();
-    let command = ["/bin/sh", "-c", "cat /n/kmsg; cat /n/null && echo null"];
+    // Of a root, none can be opened, whatever it leads to: a root is as hostile as an image.
+    let command = ["/bin/sh", "-c", "cat /n/kmsg; cat /n/null; echo end"];
     host.up(
         &json!({ "name": "web", "containers": { "c": { "rootfs": root, "command": command } } }),
     );
     host.wait_status("web", "c", "exited");
     let said = host.logs("web/c");
-    assert!(said.contains("Operation not permitted") && said.ends_with("null\n"), "{said}");
+    assert_eq!(said.matches("Permission denied").count(), 2, "{said}");
+    assert!(said.ends_with("end\n"), "{said}");
     host.down("web");
     host.assert_clean();
 }
