@@ -553,22 +553,17 @@ fn holder(store: &Store, by: &plan::Holder) -> String {
 
 /// The record of a pod that is about to start.
 fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
-    let connections: Vec<&Connection> = plan
-        .steps
-        .iter()
-        .filter_map(|planned| match &planned.step {
-            Step::Connect(connection) => Some(connection),
-            _ => None,
-        })
-        .collect();
-    let launches: BTreeMap<&ContainerName, &Launch> = plan
-        .steps
-        .iter()
-        .filter_map(|planned| match &planned.step {
-            Step::CreateContainer(launch) => Some((&launch.container, &**launch)),
-            _ => None,
-        })
-        .collect();
+    let steps = plan.steps.iter().map(|planned| &planned.step);
+    let connections = steps.clone().filter_map(|step| match step {
+        Step::Connect(connection) => Some(connection),
+        _ => None,
+    });
+    let connections: Vec<&Connection> = connections.collect();
+    let launches = steps.filter_map(|step| match step {
+        Step::CreateContainer(launch) => Some((&launch.container, &**launch)),
+        _ => None,
+    });
+    let launches: BTreeMap<&ContainerName, &Launch> = launches.collect();
     let own = |container| {
         connections.iter().find(|connection| connection.container.as_ref() == container)
     };
