@@ -162,11 +162,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
 
     let mut wrong = Vec::new();
     let pod = described("inspect");
-    wrong.extend(compare(
-        "inspect",
-        &pod,
-        &[get(&["inspect", "shop"]), get(&["inspect", "broken"])],
-    ));
+    let inspected = ["shop", "broken"].map(|name| get(&["inspect", name]));
+    wrong.extend(compare("inspect", &pod, &inspected));
     let container = below(&pod, "containers[].", "");
     let containers = ["web", "alone", "fails", "never", "image"]
         .map(|c| get(&["inspect", &format!("shop/{c}")]));
