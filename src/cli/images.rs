@@ -32,17 +32,24 @@ pub(super) struct Images {
     format: Format,
 }
 
+/// An image as every command reports it.
+#[derive(Debug, Serialize)]
+pub(super) struct Described {
+    pub(super) reference: String,
+    id: Digest,
+    pub(super) digest: Digest,
+    manifest: Digest,
+    platform: String,
+    layers: usize,
+    pub(super) bytes: u64,
+}
+
 /// An image and who uses it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Known {
-    reference: String,
-    id: Digest,
-    digest: Digest,
-    manifest: Digest,
-    platform: String,
-    layers: usize,
-    bytes: u64,
+    #[serde(flatten)]
+    image: Described,
     fetched_at: String,
     used_by: BTreeSet<String>,
 }
@@ -78,9 +85,8 @@ pub(super) fn usage(store: &Store) -> Result<Usage, CliError> {
     Ok(usage)
 }
 
-impl Known {
-    pub(super) fn new(image: &Image, usage: &Usage) -> Self {
-        let seconds = i64::try_from(image.fetched).unwrap_or_default();
+impl Described {
+    pub(super) fn new(image: &Image) -> Self {
         Self {
             reference: image.reference.to_string(),
             id: image.id.clone(),
@@ -89,6 +95,15 @@ impl Known {
             platform: image.platform.to_string(),
             layers: image.layers.len(),
             bytes: image.bytes(),
+        }
+    }
+}
+
+impl Known {
+    pub(super) fn new(image: &Image, usage: &Usage) -> Self {
+        let seconds = i64::try_from(image.fetched).unwrap_or_default();
+        Self {
+            image: Described::new(image),
             fetched_at: Timestamp::from_second(seconds).unwrap_or_default().to_string(),
             used_by: usage.by.get(&image.reference).cloned().unwrap_or_default(),
         }
@@ -106,14 +121,14 @@ impl Images {
         }
         let row = |known: &Known| {
             let mut row = vec![
-                Cell::Name(known.reference.clone()),
-                Cell::Text(known.id.short().to_owned()),
-                Cell::Number(known.layers.to_string()),
-                Cell::Number(output::size(known.bytes)),
+                Cell::Name(known.image.reference.clone()),
+                Cell::Text(known.image.id.short().to_owned()),
+                Cell::Number(known.image.layers.to_string()),
+                Cell::Number(output::size(known.image.bytes)),
                 Cell::List(known.used_by.iter().cloned().collect()),
             ];
             if self.digests {
-                row.insert(1, Cell::Text(known.digest.to_string()));
+                row.insert(1, Cell::Text(known.image.digest.to_string()));
             }
             row
         };

@@ -2,15 +2,15 @@
 
 use super::error::CliError;
 use super::file::PodFile;
+use super::images::Described;
 use super::progress::View;
 use super::pulled;
 use super::registry::{RegistryOptions, cannot_pull};
 use super::{Format, output};
 use crate::image::registry::Client;
 use crate::image::{Error, Image, Store as ImageStore, local};
-use crate::names::image::{Digest, ImageReference, Platform};
+use crate::names::image::{ImageReference, Platform};
 use crate::state::store::Store;
-use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -51,18 +51,6 @@ pub(super) struct Pull {
     images: Vec<String>,
 }
 
-/// An image that was pulled.
-#[derive(Serialize)]
-struct Pulled {
-    reference: String,
-    id: Digest,
-    digest: Digest,
-    manifest: Digest,
-    platform: String,
-    layers: usize,
-    bytes: u64,
-}
-
 impl Pull {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let mut wanted = Vec::new();
@@ -84,7 +72,7 @@ impl Pull {
         let platform = self.platform.unwrap_or_else(Platform::host);
         let images = ImageStore::open(&store.data);
         let all = fetch(&images, &wanted, &platform, (&client, &view))?;
-        let pulled: Vec<Pulled> = all.iter().map(Pulled::new).collect();
+        let pulled: Vec<Described> = all.iter().map(Described::new).collect();
         if self.format == Format::Json {
             output::json(&pulled)?;
         } else {
@@ -94,20 +82,6 @@ impl Pull {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Pulled {
-    fn new(image: &Image) -> Self {
-        Self {
-            reference: image.reference.to_string(),
-            id: image.id.clone(),
-            digest: image.digest.clone(),
-            manifest: image.manifest.clone(),
-            platform: image.platform.to_string(),
-            layers: image.layers.len(),
-            bytes: image.bytes(),
-        }
     }
 }
 

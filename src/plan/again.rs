@@ -56,10 +56,9 @@ fn wanted<'a>(
             wanted.insert(name, why);
         }
     }
-    let is_main = |launch: &Launch| launch.role == Role::Main;
     let main_runs = launches.iter().any(|(_, launch)| {
         let name = &launch.container;
-        is_main(launch) && (wanted.contains_key(name) || !has_ended(observed, name))
+        launch.role.is_main() && (wanted.contains_key(name) || !has_ended(observed, name))
     });
     let sidecars = launches.iter().filter(|(_, launch)| launch.role == Role::Sidecar);
     for (_, launch) in sidecars.filter(|_| asked.is_empty() && main_runs) {

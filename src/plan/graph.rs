@@ -16,8 +16,8 @@ use crate::plan::probes;
 use crate::plan::process;
 use crate::plan::rootfs::{self, Mounts};
 use crate::plan::step::{
-    Connection, Edge, ExitPolicy, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart,
-    Role, RootLayers, Stdio, Step, StepId, Until,
+    Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, Role,
+    RootLayers, Stdio, Step, StepId, Until,
 };
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,12 +59,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
         pod: spec.name.clone(),
         id: places.id.clone(),
         steps: graph.made.steps,
-        exit_policy: match spec.exit_policy {
-            model::ExitPolicy::Continue => ExitPolicy::Continue,
-            model::ExitPolicy::Stop => ExitPolicy::Stop,
-            model::ExitPolicy::StopOnFailure => ExitPolicy::StopOnFailure,
-            model::ExitPolicy::StopOnExit => ExitPolicy::StopOnExit,
-        },
+        exit_policy: spec.exit_policy,
     })
 }
 
@@ -357,9 +352,9 @@ impl Graph<'_> {
         let start = self.made.add_edges(step, after, why);
         self.made.started.insert(name.clone(), start);
         match container.role {
-            model::Role::Main => {}
-            model::Role::Init => self.made.last_init = Some(name.clone()),
-            model::Role::Sidecar => self.made.last_sidecar = Some(name.clone()),
+            Role::Main => {}
+            Role::Init => self.made.last_init = Some(name.clone()),
+            Role::Sidecar => self.made.last_sidecar = Some(name.clone()),
         }
         Ok(())
     }
@@ -431,11 +426,7 @@ impl Graph<'_> {
         let parts = oci::Parts { process, mounts: mounts.list(), merged, resources };
         Ok(Launch {
             container: name.clone(),
-            role: match container.role {
-                model::Role::Main => Role::Main,
-                model::Role::Init => Role::Init,
-                model::Role::Sidecar => Role::Sidecar,
-            },
+            role: container.role,
             cgroup: places.container_cgroup(name),
             limits,
             oci: Box::new(oci::document(spec, name, facts, places, parts)),

@@ -5,6 +5,7 @@ use crate::names::image::{Digest, ImageReference};
 use crate::names::{ContainerName, IfName, PodId, PodName};
 use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
+pub use crate::spec::model::{ExitPolicy, Role};
 use crate::spec::quantity;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,40 +25,6 @@ pub struct Plan {
     pub steps: Vec<Planned>,
     #[serde(default)]
     pub exit_policy: ExitPolicy,
-}
-
-/// What the end of a container that is neither init container nor sidecar means for the others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExitPolicy {
-    /// Nothing.
-    #[default]
-    Continue,
-    /// When all have ended, whatever still runs is stopped.
-    Stop,
-    /// When one has failed, too.
-    StopOnFailure,
-    /// When one has ended, however, too.
-    StopOnExit,
-}
-
-/// What a container's end means for the pod.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The pod is done when all of these are.
-    #[default]
-    Main,
-    /// Runs to its end before others begin.
-    Init,
-    /// Runs beside the others, and does not keep the pod running.
-    Sidecar,
-}
-
-impl Role {
-    pub fn is_main(&self) -> bool {
-        *self == Self::Main
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -64,6 +64,13 @@ pub enum Role {
     Sidecar,
 }
 
+impl Role {
+    /// Whether the pod is done only when it has ended.
+    pub fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
+}
+
 /// A kind of namespace that the containers of a pod can have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
