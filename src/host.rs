@@ -36,6 +36,8 @@ const TRIED_MOST: u32 = 64;
 /// Where a disk mount gets an overlay of its own under `rootfs: host` (SPEC).
 const OVERLAID: [&str; 6] = ["/usr", "/etc", "/opt", "/srv", "/nix", "/var"];
 
+mod kernel;
+
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("cannot look into the store of images")]
@@ -71,6 +73,7 @@ pub fn facts(
         network,
         caller: caller_facts(pod)?,
         cgroups: cgroups::facts(pod),
+        kernel: kernel::facts(pod),
         resolv_conf: resolv_conf(),
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
@@ -112,6 +115,13 @@ fn caller_facts(pod: &PodSpec) -> Result<CallerFacts, HostError> {
         hard_limits: Rlimit::ALL.into_iter().map(|(kind, _)| (kind, hard(kind))).collect(),
         ..CallerFacts::default()
     };
+    let asks =
+        |container: &Container| container.security.privileged || !container.security.add.is_empty();
+    if pod.containers.values().any(asks) {
+        // Where even that is refused the kernel will say it again.
+        let own = rustix::thread::capabilities(None).map_or(u64::MAX, |own| own.permitted.bits());
+        caller.lacks = !own;
+    }
     if pod.containers.values().any(|container| container.oom_score_adj.is_some()) {
         let path = PathBuf::from("/proc/self/oom_score_adj");
         let read = |source| HostError::Read { path: path.clone(), source };
@@ -453,15 +463,29 @@ fn device_facts(container: &Container, facts: &mut ContainerFacts) {
                 continue;
             }
         };
-        let node = DeviceNode {
-            kind,
-            major: rustix::fs::major(stat.st_rdev),
-            minor: rustix::fs::minor(stat.st_rdev),
-            mode: stat.st_mode & 0o777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        };
-        facts.devices.insert(path.clone(), node);
+        facts.devices.insert(path.clone(), node_of(kind, &stat));
+    }
+}
+
+/// The node of a device; none where it is something else. Links are not followed.
+fn device_node(path: &Path) -> io::Result<Option<DeviceNode>> {
+    let stat = rustix::fs::lstat(path)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::BlockDevice => DeviceKind::Block,
+        FileType::CharacterDevice => DeviceKind::Character,
+        _ => return Ok(None),
+    };
+    Ok(Some(node_of(kind, &stat)))
+}
+
+fn node_of(kind: DeviceKind, stat: &rustix::fs::Stat) -> DeviceNode {
+    DeviceNode {
+        kind,
+        major: rustix::fs::major(stat.st_rdev),
+        minor: rustix::fs::minor(stat.st_rdev),
+        mode: stat.st_mode & 0o777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
     }
 }
 

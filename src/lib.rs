@@ -56,6 +56,9 @@ pub mod host;
 /// System calls that nix and rustix lack.
 pub mod sys;
 
+/// Which system calls a container may make.
+pub mod seccomp;
+
 /// Cgroups: of the v2 hierarchy, and what bounds them in v1's.
 pub mod cgroup;
 /// Files in and out of a root that may be hostile.

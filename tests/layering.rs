@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("sys", &["names"]),
-    ("spec", &["names"]),
-    ("plan", &["names", "spec"]),
+    ("seccomp", &["sys"]),
+    ("spec", &["names", "seccomp"]),
+    // Of `sys` a filter's program, which is data.
+    ("plan", &["names", "spec", "seccomp", "sys"]),
     ("draw", &["names", "spec", "plan"]),
     ("cgroup", &["names", "sys"]),
     ("net", &["names", "sys"]),
@@ -194,4 +196,40 @@ fn first_word(text: &str) -> Option<String> {
     let word: String =
         text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     (!word.is_empty()).then_some(word)
+}
+
+#[test]
+fn the_map_of_attacks_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                code.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let map = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let (_, tables) = map.split_once("## Attacks").unwrap();
+    let rows = tables.lines().filter(|line| line.starts_with("| ") && !line.contains("| test |"));
+    let mut wrong = Vec::new();
+    for row in rows {
+        let proof = row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1;
+        let tests: Vec<&str> = proof.split('`').skip(1).step_by(2).collect();
+        let is_test = |name: &&str| {
+            code.contains(&format!("#[test]\nfn {name}("))
+                || code.contains(&format!("#[test]\n    fn {name}("))
+        };
+        wrong.extend(
+            tests.iter().filter(|name| !is_test(name)).map(|name| format!("no test {name}")),
+        );
+        if tests.is_empty() && !proof.starts_with("none") {
+            wrong.push(format!("neither a test nor why not: {row}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

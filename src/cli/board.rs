@@ -203,6 +203,7 @@ mod tests {
             pod,
             id,
             steps: starts.iter().map(step).collect(),
+            seccomp: Vec::new(),
             exit_policy: Default::default(),
         })
     }

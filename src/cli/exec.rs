@@ -87,6 +87,7 @@ impl Exec {
         let entered = sandbox::enter(&Entry {
             target: target.as_fd(),
             process: &process,
+            filter: plan.filter(launch),
             cgroup: cgroup.fd(),
             join: &join,
             terminal: self.tty,

@@ -85,7 +85,7 @@ impl Machine {
             Step::WriteFiles { files } => write_files(files)?,
             Step::MakeLayers { overlays, .. } => overlays.iter().try_for_each(make_layers)?,
             Step::CreateContainer(launch) => {
-                let created = launch::create(&self.hierarchy, launch)?;
+                let created = launch::create(&self.hierarchy, plan, launch)?;
                 return Ok(Begun::Container(Box::new(created)));
             }
             Step::StartContainer { container } => return Ok(Begun::Release(container.clone())),

@@ -3,7 +3,7 @@
 
 use super::ExecError;
 use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
-use crate::plan::step::{Input, Launch, RootLayers, Stdio};
+use crate::plan::step::{Input, Launch, Plan, RootLayers, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -68,12 +68,16 @@ pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
 
 /// As `create`, for a container that ran before. Its cgroup is made anew: whatever clone3 puts into one that
 /// `cgroup.kill` was written to is killed at once, also long after (tried on 6.18).
-pub fn create_again(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
+pub fn create_again(
+    hierarchy: &Hierarchy,
+    plan: &Plan,
+    launch: &Launch,
+) -> Result<Created, ExecError> {
     hierarchy.remove(&launch.cgroup)?;
     for of in &launch.limits.legacy {
         Legacy { mount: &of.mount, path: &launch.cgroup }.remove()?;
     }
-    create(hierarchy, launch)
+    create(hierarchy, plan, launch)
 }
 
 /// From here on the container uses the devices of its document alone; before, podspec has made its nodes.
@@ -131,7 +135,7 @@ pub fn out_of_memory(launch: &Launch, created: &Created) -> OutOfMemory {
 }
 
 /// Begins to set the container up.
-pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecError> {
+pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Created, ExecError> {
     let cgroup = hierarchy.make(&launch.cgroup)?;
     cgroup.limit(&launch.limits.files)?;
     let legacy = launch.limits.legacy.iter();
@@ -148,6 +152,7 @@ pub fn create(hierarchy: &Hierarchy, launch: &Launch) -> Result<Created, ExecErr
     let overlays = overlays(&launch.root);
     let child = sandbox::create(&Order {
         oci: &launch.oci,
+        filter: plan.filter(launch),
         overlays: &overlays,
         beneath: &launch.beneath,
         stdin: stdin.as_ref().map(AsFd::as_fd),

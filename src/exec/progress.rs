@@ -212,6 +212,7 @@ mod tests {
             id: crate::names::PodId::new("/run".as_ref(), &pod),
             pod,
             steps,
+            seccomp: Vec::new(),
             exit_policy: Default::default(),
         }
     }

@@ -274,7 +274,7 @@ impl Socket {
     /// As `route_events`, but deaf to all that `filter` drops, from the start.
     pub fn nfnetlink_events(
         groups: u32,
-        filter: &[sys::netlink::Instruction],
+        filter: &[sys::filter::Instruction],
     ) -> Result<Self, NetlinkError> {
         let socket = Self::open(SockProtocol::NetlinkNetFilter, 0)?;
         sys::netlink::attach_filter(socket.as_fd(), filter).map_err(NetlinkError::Open)?;

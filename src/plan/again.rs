@@ -32,6 +32,7 @@ pub(super) fn again(observed: &Observed, asked: &[ContainerName]) -> Plan {
         pod: observed.plan.pod.clone(),
         id: observed.plan.id.clone(),
         steps,
+        seccomp: observed.plan.seccomp.clone(),
         exit_policy: observed.plan.exit_policy,
     }
 }

@@ -44,6 +44,21 @@ pub enum PlanError {
     BelowOomScore { container: ContainerName, wanted: i32, least: i32 },
     #[error("this limit cannot be held: {what}")]
     NoLimit { place: String, what: String, remedy: String },
+    #[error("{container}: it may not run as root, and its user is root")]
+    RunsAsRoot { container: ContainerName },
+    #[error("{container}: you lack CAP_{capability} yourself, and so cannot add it")]
+    LacksCapability { container: ContainerName, capability: &'static str },
+    #[error(
+        "{container}: this machine's kernel has no {module}, and so no `{name}`: leave `security.{field}` out"
+    )]
+    NoSecurityModule {
+        container: ContainerName,
+        module: &'static str,
+        field: &'static str,
+        name: String,
+    },
+    #[error("{container}: its seccomp profile cannot be used: {source}")]
+    Seccomp { container: ContainerName, source: crate::seccomp::SeccompError },
     #[error("this host routes every network that podspec would use for its bridge")]
     NoSubnet,
     #[error("every address of {subnet} is taken")]
@@ -82,6 +97,18 @@ impl PlanError {
             }
             Self::NoImage { container, .. } | Self::BadImage { container, .. } => {
                 Some(format!("containers.{container}.image"))
+            }
+            Self::RunsAsRoot { container } => {
+                Some(format!("containers.{container}.security.runAsNonRoot"))
+            }
+            Self::LacksCapability { container, .. } => {
+                Some(format!("containers.{container}.security.capabilities"))
+            }
+            Self::NoSecurityModule { container, field, .. } => {
+                Some(format!("containers.{container}.security.{field}"))
+            }
+            Self::Seccomp { container, .. } => {
+                Some(format!("containers.{container}.security.seccomp"))
             }
             Self::NoSuchUser { container, .. } => Some(format!("containers.{container}.user")),
             Self::NotObserved | Self::Changed { .. } | Self::NoSubnet | Self::NoAddress { .. } => {

@@ -15,6 +15,7 @@ pub struct HostFacts {
     pub network: NetworkFacts,
     pub caller: CallerFacts,
     pub cgroups: CgroupFacts,
+    pub kernel: KernelFacts,
     /// The host's real resolv.conf (systemd-resolved's where the visible one names 127/8).
     pub resolv_conf: String,
     /// Mounts that `rootfs: host` needs an overlay of its own for, each a mount point at or below
@@ -40,6 +41,25 @@ pub struct Directories {
     pub netns: PathBuf,
 }
 
+/// The kernel, as far as containers' rights depend on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFacts {
+    /// 6.18 is (6, 18).
+    pub version: (u32, u32),
+    /// Directories that tell how hot each processor is.
+    pub thermal: Vec<PathBuf>,
+    /// Its security modules that are at work; asked for only where a container names a profile of one.
+    pub modules: Vec<SecurityModule>,
+    /// Every device node in the host's /dev; only where a container is privileged.
+    pub devices: BTreeMap<PathBuf, DeviceNode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecurityModule {
+    AppArmor,
+    SeLinux,
+}
+
 /// What whoever runs podspec may have, and so may give to containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallerFacts {
@@ -47,6 +67,8 @@ pub struct CallerFacts {
     pub hard_limits: BTreeMap<Rlimit, u64>,
     /// Asked for only where a container has one of its own.
     pub oom_score_adj: i32,
+    /// Capabilities that it has not, a bit each; asked for only where a container has others than the default.
+    pub lacks: u64,
     /// It has CAP_SYS_RESOURCE.
     pub may_lower_oom_score_adj: bool,
 }

@@ -15,10 +15,12 @@ use crate::plan::places::Places;
 use crate::plan::probes;
 use crate::plan::process;
 use crate::plan::rootfs::{self, Mounts};
+use crate::plan::security;
 use crate::plan::step::{
     Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, Role,
     RootLayers, Stdio, Step, StepId, Until,
 };
+use crate::seccomp::Filter;
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -43,6 +45,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
         files: &files,
         bounds: &bounds,
         made: Made::default(),
+        filters: Vec::new(),
     };
     graph.infra();
     graph.connections();
@@ -59,6 +62,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
         pod: spec.name.clone(),
         id: places.id.clone(),
         steps: graph.made.steps,
+        seccomp: graph.filters,
         exit_policy: spec.exit_policy,
     })
 }
@@ -129,6 +133,7 @@ struct Graph<'a> {
     files: &'a Files,
     bounds: &'a Bounds,
     made: Made,
+    filters: Vec<Filter>,
 }
 
 impl Graph<'_> {
@@ -409,12 +414,33 @@ impl Graph<'_> {
             .collect()
     }
 
-    fn launch(&self, name: &ContainerName, container: &Container) -> Result<Launch, PlanError> {
+    /// A profile is compiled once, however many containers have it.
+    fn filter(
+        &mut self,
+        name: &ContainerName,
+        container: &Container,
+    ) -> Result<Option<usize>, PlanError> {
+        let launches = self.made.steps.iter().filter_map(|planned| match &planned.step {
+            Step::CreateContainer(launch) => Some(launch),
+            _ => None,
+        });
+        for launch in launches {
+            if security::same_filter(&self.spec.containers[&launch.container], container) {
+                return Ok(launch.seccomp);
+            }
+        }
+        security::filter(&mut self.filters, name, container, self.facts)
+    }
+
+    fn launch(&mut self, name: &ContainerName, container: &Container) -> Result<Launch, PlanError> {
+        security::modules(name, container, &self.facts.kernel)?;
+        let seccomp = self.filter(name, container)?;
         let nothing = ContainerFacts::default();
         let facts = self.facts.containers.get(name).unwrap_or(&nothing);
         let hostname = files::hostname(self.spec, container);
         let mut process = process::process(name, container, facts, hostname)?;
         limits::limit(&mut process, name, container, &self.facts.caller)?;
+        security::confine(&mut process, name, container, &self.facts.caller)?;
         let (spec, facts, places) = (self.spec, self.facts, self.places);
         let health = probes::health(name, container, places);
         let notify = health.notify.as_deref().and_then(Path::parent);
@@ -430,6 +456,7 @@ impl Graph<'_> {
             cgroup: places.container_cgroup(name),
             limits,
             oci: Box::new(oci::document(spec, name, facts, places, parts)),
+            seccomp,
             root,
             beneath: mounts.beneath(),
             stdio: Stdio {

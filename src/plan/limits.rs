@@ -3,13 +3,14 @@
 
 use crate::names::ContainerName;
 use crate::plan::error::PlanError;
-use crate::plan::facts::{CallerFacts, ContainerFacts, DeviceKind};
+use crate::plan::facts::{CallerFacts, ContainerFacts, DeviceKind, DeviceNode};
 use crate::spec::model::{Container, Rlimit, Ulimit};
 use oci_spec::runtime::{
     LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, PosixRlimit, PosixRlimitBuilder,
     PosixRlimitType, Process,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Open files of a container whose file says nothing, where the caller may have as many.
 const NOFILE: u64 = 524_288;
@@ -82,17 +83,22 @@ fn posix(kind: Rlimit) -> PosixRlimitType {
 pub(super) fn devices(container: &Container, facts: &ContainerFacts) -> Vec<LinuxDevice> {
     let found = container.devices.iter().filter_map(|device| {
         let node = facts.devices.get(&device.path)?;
-        let mut made = LinuxDevice::default();
-        made.set_path(device.target.clone())
-            .set_typ(kind(node.kind))
-            .set_major(node.major.into())
-            .set_minor(node.minor.into())
-            .set_file_mode(Some(node.mode))
-            .set_uid(Some(node.uid))
-            .set_gid(Some(node.gid));
-        Some(made)
+        Some(node_at(&device.target, node))
     });
     found.collect()
+}
+
+/// This node of the host, in a container.
+pub(super) fn node_at(path: &Path, node: &DeviceNode) -> LinuxDevice {
+    let mut made = LinuxDevice::default();
+    made.set_path(path.to_owned())
+        .set_typ(kind(node.kind))
+        .set_major(node.major.into())
+        .set_minor(node.minor.into())
+        .set_file_mode(Some(node.mode))
+        .set_uid(Some(node.uid))
+        .set_gid(Some(node.gid));
+    made
 }
 
 /// Character devices of every container: null, zero, full, random, urandom, tty, console, ptmx, and what ptmx makes.
@@ -115,6 +121,9 @@ pub(super) fn device_rules(
     facts: Option<&ContainerFacts>,
     may_make_nodes: bool,
 ) -> Vec<LinuxDeviceCgroup> {
+    if container.security.privileged {
+        return vec![rule(true, (LinuxDeviceType::A, None, None), "rwm")];
+    }
     let mut rules = vec![rule(false, (LinuxDeviceType::A, None, None), "rwm")];
     if may_make_nodes {
         for kind in [LinuxDeviceType::B, LinuxDeviceType::C] {

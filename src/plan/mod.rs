@@ -19,6 +19,7 @@ mod ports;
 mod probes;
 mod process;
 mod rootfs;
+mod security;
 
 mod again;
 pub mod cgroups;

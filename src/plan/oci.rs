@@ -8,6 +8,7 @@ use crate::plan::files;
 use crate::plan::limits;
 use crate::plan::network::{self, Side};
 use crate::plan::places::Places;
+use crate::plan::security;
 use crate::plan::step::Namespace;
 use crate::spec::model::{Container, PodSpec, Root, Scope, Shared};
 use oci_spec::runtime::{self as oci, Capabilities, Capability, LinuxNamespaceType, Spec};
@@ -17,26 +18,6 @@ use std::path::{Path, PathBuf};
 
 /// What runc, crun and runsc of Debian 12 take too.
 const VERSION: &str = "1.0.2";
-
-/// What docker and podman hide, all of both.
-pub const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/selinux",
-];
-/// What they show and do not let be written.
-pub const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A namespace of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +86,8 @@ pub(super) fn document(
 ) -> Spec {
     let container = &spec.containers[name];
     let mut root = oci::Root::default();
-    root.set_path(parts.merged).set_readonly(Some(false));
+    let read_only = container.security.read_only_rootfs;
+    root.set_path(parts.merged).set_readonly(Some(read_only));
     let uts = entry(spec, name, container, Shared::Uts, places);
     let own_name = files::hostname(spec, container).filter(|_| uts == Entry::New);
     let may = parts.process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
@@ -147,17 +129,20 @@ fn linux(
         Root::Host => facts.host_secrets.as_slice(),
         Root::Directory(_) | Root::Image(_) => &[],
     };
-    let masked = MASKED.iter().map(|&path| path.to_owned());
-    let masked = masked.chain(secrets.iter().filter_map(|path| path.to_str().map(str::to_owned)));
+    let (masked, read_only) = security::hidden(container, &facts.kernel);
+    let masked = masked
+        .into_iter()
+        .chain(secrets.iter().filter_map(|path| path.to_str().map(str::to_owned)));
     let cgroup = Path::new("/").join(places.container_cgroup(name));
     let of_container = facts.containers.get(name);
     let devices = of_container.map(|facts| limits::devices(container, facts)).unwrap_or_default();
+    let devices = security::devices(container, &facts.kernel, devices);
     let mut linux = oci::Linux::default();
     linux
         .set_namespaces(Some(shareable.chain(own).collect()))
         .set_cgroups_path(Some(cgroup))
         .set_masked_paths(Some(masked.collect()))
-        .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()))
+        .set_readonly_paths(Some(read_only))
         .set_rootfs_propagation(Some("private".to_owned()))
         .set_resources(None)
         .set_devices((!devices.is_empty()).then_some(devices))
@@ -217,6 +202,10 @@ struct WrittenProcess<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     oom_score_adj: Option<i32>,
     no_new_privileges: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apparmor_profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selinux_label: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -239,6 +228,8 @@ pub(super) fn serialize<S: Serializer>(spec: &Spec, serializer: S) -> Result<S::
         rlimits: process.rlimits(),
         oom_score_adj: process.oom_score_adj(),
         no_new_privileges: process.no_new_privileges(),
+        apparmor_profile: process.apparmor_profile().as_deref(),
+        selinux_label: process.selinux_label().as_deref(),
     });
     let written = Written {
         oci_version: spec.version(),

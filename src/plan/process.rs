@@ -8,26 +8,11 @@ use crate::plan::facts::ContainerFacts;
 use crate::plan::health::NOTIFY_SOCKET;
 use crate::plan::probes;
 use crate::spec::model::{Check, Container, NameOrId};
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process, User};
+use oci_spec::runtime::{Process, User};
 
 /// What a program finds where neither file nor root says anything.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UMASK: u32 = 0o022;
-
-/// What podman leaves to a container's root. NET_RAW and MKNOD are not among them.
-const CAPABILITIES: [Capability; 11] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fsetid,
-    Capability::Fowner,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setfcap,
-    Capability::Setpcap,
-    Capability::NetBindService,
-    Capability::SysChroot,
-    Capability::Kill,
-];
 
 /// `hostname`: of the container's uts namespace; none where that is the host's.
 pub(super) fn process(
@@ -43,9 +28,7 @@ pub(super) fn process(
         .set_args(Some(container.argv.clone()))
         .set_env(Some(environment(container, account, hostname)))
         .set_cwd(container.working_dir.clone())
-        .set_capabilities(Some(capabilities(user.uid())))
         .set_user(user)
-        .set_no_new_privileges(Some(true))
         .set_terminal(container.tty.then_some(true))
         .set_rlimits(None);
     Ok(process)
@@ -127,20 +110,6 @@ fn watchdog(container: &Container) -> Option<String> {
     Some(probe.interval.as_micros().to_string())
 }
 
-/// Another user than root begins with none: setuid files are dead under `no_new_privs`, so the bounding
-/// set is only what a root inside could have.
-fn capabilities(uid: u32) -> LinuxCapabilities {
-    let ours = Capabilities::from(CAPABILITIES);
-    let active = if uid == 0 { ours.clone() } else { Capabilities::new() };
-    let mut sets = LinuxCapabilities::default();
-    sets.set_bounding(Some(ours))
-        .set_effective(Some(active.clone()))
-        .set_permitted(Some(active))
-        .set_inheritable(Some(Capabilities::new()))
-        .set_ambient(Some(Capabilities::new()));
-    sets
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,22 +164,5 @@ mod tests {
         let given = [("HOME", "/h"), ("PATH", "/bin"), ("HOSTNAME", "")];
         let env = process_of(|c| c.env = given.map(|(k, v)| (k.into(), v.into())).into()).unwrap();
         assert_eq!(env.env().as_deref().unwrap(), ["HOME=/h", "PATH=/bin", "HOSTNAME="]);
-    }
-
-    #[test]
-    fn only_root_begins_with_capabilities() {
-        for (uid, count) in [(0, 11), (33, 0)] {
-            let user = UserSpec { user: NameOrId::Id(uid), group: None };
-            let process = process_of(|c| c.user = user).unwrap();
-            let sets = process.capabilities().clone().unwrap();
-            assert_eq!(sets.bounding().as_ref().unwrap().len(), 11);
-            for set in [sets.effective(), sets.permitted()] {
-                assert_eq!(set.as_ref().unwrap().len(), count, "uid {uid}");
-            }
-            for set in [sets.inheritable(), sets.ambient()] {
-                assert!(set.as_ref().unwrap().is_empty());
-            }
-            assert_eq!(process.no_new_privileges(), Some(true));
-        }
     }
 }

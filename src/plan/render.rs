@@ -204,15 +204,28 @@ fn quoted(arg: &str) -> String {
 pub fn json(plan: &Plan, with_oci: bool) -> Value {
     let levels = levels(plan);
     let steps = plan.steps.iter().zip(levels).enumerate();
-    let steps: Vec<Value> =
-        steps.map(|(id, (planned, level))| step_json(id, planned, level, with_oci)).collect();
+    let steps: Vec<Value> = steps
+        .map(|(id, (planned, level))| step_json(plan, (id, planned), level, with_oci))
+        .collect();
     json!({ "pod": plan.pod, "id": plan.id, "exitPolicy": plan.exit_policy, "steps": steps })
 }
 
-fn step_json(id: StepId, planned: &Planned, level: usize, with_oci: bool) -> Value {
+fn step_json(
+    plan: &Plan,
+    (id, planned): (StepId, &Planned),
+    level: usize,
+    with_oci: bool,
+) -> Value {
     let mut step = serde_json::to_value(&planned.step).unwrap_or(Value::Null);
-    if let (false, Some(fields)) = (with_oci, step.as_object_mut()) {
-        fields.shift_remove("oci");
+    if let (Some(fields), Step::CreateContainer(launch)) = (step.as_object_mut(), &planned.step) {
+        fields.shift_remove("seccomp");
+        if with_oci {
+            // Here it is whole, as another runtime would take it.
+            let filter = launch.seccomp.and_then(|index| plan.seccomp.get(index));
+            fields["oci"]["linux"]["seccomp"] = json!(filter.map(|filter| &filter.document));
+        } else {
+            fields.shift_remove("oci");
+        }
     }
     json!({
         "id": id,

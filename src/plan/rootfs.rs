@@ -93,7 +93,7 @@ impl Mounts<'_> {
     /// What is fresh in the host's root comes before the generated files: there /etc/resolv.conf is often
     /// a link into /run, which a later mount would hide.
     pub(super) fn list(&self) -> Vec<Mount> {
-        let mut mounts = kernel();
+        let mut mounts = kernel(self.container.security.privileged);
         mounts.push(self.shm());
         if self.container.root == Root::Host {
             mounts.extend(self.host_covers());
@@ -205,10 +205,10 @@ impl Mounts<'_> {
     }
 }
 
-/// The kernel's own file systems, as every container has them.
-fn kernel() -> Vec<Mount> {
+/// The kernel's own file systems, as every container has them; a privileged one may write to them.
+fn kernel(privileged: bool) -> Vec<Mount> {
     let quiet = ["nosuid", "noexec", "nodev"];
-    let quiet_ro = ["nosuid", "noexec", "nodev", "ro"];
+    let quiet_ro = ["nosuid", "noexec", "nodev", if privileged { "rw" } else { "ro" }];
     let dev = ["nosuid", "strictatime", "mode=755", "size=65536k"];
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     vec![

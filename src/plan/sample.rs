@@ -1,7 +1,9 @@
 //! Pods and machines built by hand, for the tests of the planner alone.
 
 use crate::names::ContainerName;
-use crate::plan::facts::{CallerFacts, CgroupFacts, Directories, HostFacts, NetworkFacts};
+use crate::plan::facts::{
+    CallerFacts, CgroupFacts, Directories, HostFacts, KernelFacts, NetworkFacts,
+};
 use crate::spec::model::*;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +35,7 @@ pub(super) fn container() -> Container {
         logs: Logs { max_size: 10 << 20, max_files: 5 },
         probes: Probes::default(),
         lifecycle: Lifecycle::default(),
+        security: Security::default(),
     }
 }
 
@@ -90,6 +93,7 @@ pub(super) fn facts() -> HostFacts {
         },
         caller: CallerFacts::default(),
         cgroups: CgroupFacts::default(),
+        kernel: KernelFacts { version: (6, 1), ..KernelFacts::default() },
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".into(),
         host_mounts: Vec::new(),

@@ -5,8 +5,10 @@ use crate::names::image::{Digest, ImageReference};
 use crate::names::{ContainerName, IfName, PodId, PodName};
 use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
+use crate::seccomp::Filter;
 pub use crate::spec::model::{ExitPolicy, Role};
 use crate::spec::quantity;
+use crate::sys::filter::Program;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,8 +25,28 @@ pub struct Plan {
     pub pod: PodName,
     pub id: PodId,
     pub steps: Vec<Planned>,
+    /// What containers may ask of the kernel, each profile once; `Launch::seccomp` counts from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seccomp: Vec<Filter>,
     #[serde(default)]
     pub exit_policy: ExitPolicy,
+}
+
+impl Plan {
+    /// The filter of a container's processes.
+    pub fn filter(&self, launch: &Launch) -> Option<&Program> {
+        self.seccomp.get(launch.seccomp?).map(|filter| &filter.program)
+    }
+
+    /// The OCI runtime spec of a container with everything in it, for whoever else carries it out.
+    pub fn document(&self, launch: &Launch) -> oci_spec::runtime::Spec {
+        let mut document = (*launch.oci).clone();
+        let filter = launch.seccomp.and_then(|index| self.seccomp.get(index));
+        if let (Some(filter), Some(linux)) = (filter, document.linux_mut()) {
+            linux.set_seccomp(Some(filter.document.clone()));
+        }
+        document
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -292,6 +314,10 @@ pub struct Launch {
     /// The OCI runtime spec, complete: namespaces by path, mounts, process, capabilities.
     #[serde(serialize_with = "crate::plan::oci::serialize")]
     pub oci: Box<oci_spec::runtime::Spec>,
+    /// Of `Plan::seccomp`; none: every system call is allowed. Beside the document, where it would be
+    /// the larger part of every container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<usize>,
     pub root: RootLayers,
     /// What the root is of, where that is an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,17 +18,16 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// What a document may ask for and this runtime does not do must not be taken for done.
-pub(super) fn check(oci: &Spec) -> Result<(), SandboxError> {
+pub(super) fn check(order: &Order<'_>) -> Result<(), SandboxError> {
+    let oci = order.oci;
     let process = process_of(oci)?;
     let linux = oci.linux().as_ref();
     let asked = [
         ("hooks", oci.hooks().is_some()),
-        ("apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
-        ("selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
         ("ioPriority", process.io_priority().is_some()),
         ("scheduler", process.scheduler().is_some()),
         ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
-        ("seccomp", linux.is_some_and(|l| l.seccomp().is_some())),
+        ("seccomp", order.filter.is_none() && linux.is_some_and(|l| l.seccomp().is_some())),
         (
             "uidMappings",
             linux.is_some_and(|l| l.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
@@ -87,13 +86,13 @@ fn set_up(
     namespaces.enter()?;
     name_host(order.oci, namespaces)?;
     build_root(order, namespaces, process, channel)?;
-    become_user(process, Some(Signal::KILL))?;
+    become_user(process, order.filter.is_some(), Some(Signal::KILL))?;
     let umask = process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     let program = Program::find(process)?;
     say_ready(channel)?;
     await_start(channel)?;
-    program.run()
+    program.run(order.filter)
 }
 
 /// Where uts is shared, its name is infra's to give.

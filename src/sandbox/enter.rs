@@ -5,11 +5,12 @@ use super::channel::{last_word, pair, receive_terminal};
 use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, score};
 use super::namespaces::ChildrenIn;
-use super::program::Program;
+use super::program;
 use super::terminal::take_terminal;
 use super::{Child, mounts, root};
 use crate::sys::clone::clone3;
 use crate::sys::descriptors::{keep_only, place};
+use crate::sys::filter::Program;
 use crate::sys::identity::default_signals;
 use nix::sched::CloneFlags;
 use oci_spec::runtime::Process;
@@ -24,6 +25,8 @@ pub struct Entry<'a> {
     /// The pidfd of the container's first process.
     pub target: BorrowedFd<'a>,
     pub process: &'a Process,
+    /// The container's own; none where it has none.
+    pub filter: Option<&'a Program>,
     pub cgroup: BorrowedFd<'a>,
     /// As [`Order::join`](super::Order::join).
     pub join: &'a [OwnedFd],
@@ -93,10 +96,10 @@ fn join(
         fill_with_null(entry, &root)?;
     }
     root::change_directory(&root, entry.process.cwd(), false)?;
-    become_user(entry.process, Some(Signal::KILL))?;
+    become_user(entry.process, entry.filter.is_some(), Some(Signal::KILL))?;
     let umask = entry.process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
-    Program::find(entry.process)?.run()
+    program::Program::find(entry.process)?.run(entry.filter)
 }
 
 /// The container's null, not the host's: through a descriptor of that, root in the container could change its mode.

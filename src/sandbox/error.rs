@@ -58,6 +58,8 @@ stages! {
     Limit = "set the limit",
     Identity = "take on the identity",
     Capabilities = "set the capabilities",
+    Label = "take on the label",
+    Filter = "filter the container's",
     Program = "find the program",
     Execute = "execute",
     Terminal = "open a terminal",

@@ -2,19 +2,31 @@
 //! CAP_SETPCAP, ids need CAP_SETUID, so the capabilities of the calling process go last.
 
 use super::error::{At, SandboxError, Stage};
+use super::sysctl;
 use crate::sys::identity::{join_new_session_keyring, set_gid, set_groups, set_uid};
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// From here on this process is the document's user. `death` is the signal for the parent's death, which the kernel
 /// forgets on a change of ids.
-pub(super) fn become_user(process: &Process, death: Option<Signal>) -> Result<(), SandboxError> {
+/// Where no_new_privs does not stand for it, CAP_SYS_ADMIN is kept for the filter that is `filtered` to come:
+/// exec drops it, for a program's capabilities come of the bounding, inheritable and ambient sets.
+pub(super) fn become_user(
+    process: &Process,
+    filtered: bool,
+    death: Option<Signal>,
+) -> Result<(), SandboxError> {
     limits(process)?;
+    label(process)?;
     let user = process.user();
     join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     let sets = Sets::of(process);
     sets.bound().at(Stage::Capabilities, "bounding")?;
+    let no_new_privs = process.no_new_privileges().unwrap_or(false);
+    let for_filter = if filtered && !no_new_privs { ADMIN } else { CapabilitySet::empty() };
+    let sets = Sets { permitted: sets.permitted | for_filter, ..sets };
     let keep = user.uid() != 0 && !sets.permitted.is_empty();
     if keep {
         rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities, "kept")?;
@@ -25,10 +37,42 @@ pub(super) fn become_user(process: &Process, death: Option<Signal>) -> Result<()
     set_gid(user.gid()).at(Stage::Identity, "gid")?;
     set_uid(user.uid()).at(Stage::Identity, "uid")?;
     sets.apply().at(Stage::Capabilities, "effective")?;
-    if process.no_new_privileges().unwrap_or(false) {
+    if no_new_privs {
         rustix::thread::set_no_new_privs(true).at(Stage::Identity, "no_new_privs")?;
     }
     guard(death).at(Stage::Identity, "dumpable")
+}
+
+const ADMIN: CapabilitySet = CapabilitySet::SYS_ADMIN;
+
+/// Makes CAP_SYS_ADMIN effective where `become_user` has kept it.
+pub(super) fn raise_admin() -> Result<(), rustix::io::Errno> {
+    let own = rustix::thread::capabilities(None)?;
+    if own.permitted.contains(ADMIN) && !own.effective.contains(ADMIN) {
+        let sets = CapabilitySets { effective: own.effective | ADMIN, ..own };
+        rustix::thread::set_capabilities(None, sets)?;
+    }
+    Ok(())
+}
+
+/// What the kernel's security modules make of the program at exec, by a procfs of our own: what is mounted
+/// at /proc is the container's.
+fn label(process: &Process) -> Result<(), SandboxError> {
+    let own = |word: &Option<String>| word.clone().filter(|word| !word.is_empty());
+    let apparmor = own(process.apparmor_profile())
+        .map(|profile| ("self/attr/apparmor/exec", format!("exec {profile}"), profile));
+    let selinux =
+        own(process.selinux_label()).map(|label| ("self/attr/exec", label.clone(), label));
+    for (file, text, name) in apparmor.into_iter().chain(selinux) {
+        let write = || {
+            let proc = sysctl::procfs()?;
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&proc, file, flags, Mode::empty())?;
+            rustix::io::write(file, text.as_bytes()).map(drop)
+        };
+        write().at(Stage::Label, &name)?;
+    }
+    Ok(())
 }
 
 /// Until exec nobody in the container may look into this process, and it does not outlive its parent.

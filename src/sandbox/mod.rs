@@ -25,6 +25,7 @@ pub use namespaces::NamespaceKind;
 pub use terminal::Keeper;
 
 use crate::sys::clone::{Cloned, clone3, exit_now};
+use crate::sys::filter::Program;
 use error::At;
 use namespaces::{ChildrenIn, Namespaces, PidNamespace};
 use nix::sched::CloneFlags;
@@ -52,6 +53,8 @@ pub struct Overlay {
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
     pub oci: &'a oci_spec::runtime::Spec,
+    /// What the document's `linux.seccomp` was compiled to, or what stands for it; none: no filter.
+    pub filter: Option<&'a Program>,
     pub overlays: &'a [Overlay],
     /// Bind mounts (by target) whose source is to be found beneath a directory, for what is in that
     /// directory may be a container's work.
@@ -77,7 +80,7 @@ pub struct Child {
 /// Makes the container's first process, which then sets itself up side by side with its parent, reports Ready, and
 /// waits for `start`. OCI's `create`.
 pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
-    container::check(order.oci)?;
+    container::check(order)?;
     let namespaces = Namespaces::of(order.oci)?;
     let (parent, child) = channel::pair()?;
     let mut flags = CloneFlags::empty();

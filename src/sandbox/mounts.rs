@@ -394,9 +394,11 @@ pub(super) fn make_readonly(root: &Root, paths: &[String]) -> Result<(), Sandbox
 const READ_ONLY: MountAttr =
     MountAttr { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
 
-/// `root.readonly`: the root's own mount, not the volumes on it.
+/// `root.readonly`: the root's own mounts, not the volumes on them.
 pub(super) fn make_root_readonly(root: &Root) -> Result<(), SandboxError> {
-    mount_setattr(root.fd(), READ_ONLY, false).at(Stage::ReadOnly, "/")
+    root.mounts()
+        .try_for_each(|mount| mount_setattr(mount, READ_ONLY, false))
+        .at(Stage::ReadOnly, "/")
 }
 
 fn clone_mount(of: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Errno> {

@@ -1,7 +1,9 @@
 //! From a set-up child to its program: which file it is, by the container's own PATH, and the exec.
 
-use super::error::{SandboxError, Stage};
+use super::error::{At, SandboxError, Stage};
+use super::identity;
 use crate::sys::descriptors::close_at_exec;
+use crate::sys::filter;
 use crate::sys::program::exec_path;
 use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
@@ -37,12 +39,17 @@ impl Program {
     }
 
     /// Ends in execve; returns only to say why it could not.
-    pub(super) fn run(&self) -> Result<Infallible, SandboxError> {
+    pub(super) fn run(&self, filter: Option<&filter::Program>) -> Result<Infallible, SandboxError> {
         let name = || self.path.to_string_lossy().into_owned();
         let fail = |e: std::io::Error| SandboxError::step(Stage::Execute, name(), e);
         // The containers live on when whoever started them dies.
         rustix::process::set_parent_process_death_signal(None).map_err(|e| fail(e.into()))?;
         close_at_exec(3).map_err(fail)?;
+        if let Some(filter) = filter {
+            // As late as can be: no call of ours but execve has to be one that it allows.
+            identity::raise_admin().at(Stage::Filter, "system calls")?;
+            filter::filter_system_calls(filter).at(Stage::Filter, "system calls")?;
+        }
         let error = exec_path(&self.path, &self.argv, &self.env);
         match error.raw_os_error() {
             Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR) => {

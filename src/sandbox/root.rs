@@ -32,11 +32,18 @@ pub(super) enum Kind {
 /// The root directory of the container, by descriptor.
 pub(super) struct Root {
     fd: OwnedFd,
+    /// Of `rootfs: host` the overlays that lie over it.
+    overlays: Vec<OwnedFd>,
 }
 
 impl Root {
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// The mounts that it is made of.
+    pub(super) fn mounts(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.fd()).chain(self.overlays.iter().map(AsFd::as_fd))
     }
 
     /// Resolves `path` with this directory as its root; symlinks and `..` cannot lead out of it.
@@ -130,10 +137,11 @@ pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
     let mut mounts = mounts.into_iter();
     let root = mounts.next().ok_or_else(|| SandboxError::unsupported("missing root overlay"))?;
     attach_over_root(root.as_fd()).at(Stage::MountOverlay, &first.at)?;
-    let root = Root { fd: root };
+    let mut root = Root { fd: root, overlays: Vec::new() };
     for (overlay, mount) in more.iter().zip(mounts) {
         let target = root.target(&overlay.at, Kind::Directory, ResolveFlags::empty())?;
         attach(mount.as_fd(), target.as_fd()).at(Stage::MountOverlay, &overlay.at)?;
+        root.overlays.push(mount);
     }
     Ok(root)
 }
@@ -281,7 +289,7 @@ pub(super) fn change_directory(root: &Root, path: &Path, make: bool) -> Result<(
 /// The root as this process sees it after `pivot` or setns.
 pub(super) fn current() -> Result<Root, SandboxError> {
     let fd = rustix::fs::openat(CWD, "/", PATH_ONLY | OFlags::DIRECTORY, Mode::empty());
-    Ok(Root { fd: fd.at(Stage::Pivot, "/")? })
+    Ok(Root { fd: fd.at(Stage::Pivot, "/")?, overlays: Vec::new() })
 }
 
 /// The type and the device number of what a descriptor is.

@@ -39,7 +39,7 @@ fn path(name: &str) -> String {
     name.chars().map(swapped).collect()
 }
 
-fn procfs() -> Result<OwnedFd, Errno> {
+pub(super) fn procfs() -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(&context)?;
     let attr = MountAttrFlags::MOUNT_ATTR_NOSUID

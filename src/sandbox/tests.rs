@@ -58,6 +58,7 @@ impl Bench {
         let beneath = &std::collections::BTreeMap::new();
         create(&Order {
             oci,
+            filter: None,
             overlays,
             beneath,
             stdin: None,
@@ -559,6 +560,7 @@ fn a_further_process_sees_what_the_container_sees() {
     let entry = Entry {
         target: target.pidfd.as_fd(),
         process: oci.process().as_ref().unwrap(),
+        filter: None,
         cgroup: bench.cgroup.fd(),
         join: &[],
         terminal: false,
@@ -590,6 +592,7 @@ fn entering_tells_apart_what_is_missing() {
         let entry = Entry {
             target: target.pidfd.as_fd(),
             process: oci.process().as_ref().unwrap(),
+            filter: None,
             cgroup: bench.cgroup.fd(),
             join: &[],
             terminal: false,
@@ -621,6 +624,7 @@ fn a_terminal_is_the_containers_own() {
     let entry = Entry {
         target: target.pidfd.as_fd(),
         process: oci.process().as_ref().unwrap(),
+        filter: None,
         cgroup: bench.cgroup.fd(),
         join: &[],
         terminal: true,

@@ -137,6 +137,7 @@ impl One<'_> {
         let logs = self.logs(checks);
         let probes = health::probes(raw, self.node, checks);
         let lifecycle = health::lifecycle(raw, self.node, checks);
+        let security = rights::security(self.word, self.raw, self.node, checks);
         Some(Container {
             role: Role::Main,
             root: root?,
@@ -162,13 +163,13 @@ impl One<'_> {
             logs: logs?,
             probes,
             lifecycle,
+            security: security?,
         })
     }
 
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
-        rights::security(self.word, self.raw, self.node, checks);
-        checks.later(self.node, &["secrets", "security"]);
+        checks.later(self.node, &["secrets"]);
         if self.raw.init == Some(true) {
             checks.later(self.node, &["init"]);
         }

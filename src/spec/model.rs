@@ -172,6 +172,53 @@ pub struct Container {
     #[serde(flatten)]
     pub probes: Probes,
     pub lifecycle: Lifecycle,
+    pub security: Security,
+}
+
+/// What a container may do beyond the defaults, and what of them it may not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    pub privileged: bool,
+    /// Names as in capabilities(7), without `CAP_`, or `ALL`; none is in both lists.
+    pub add: Vec<String>,
+    pub drop: Vec<String>,
+    pub no_new_privileges: bool,
+    pub read_only_rootfs: bool,
+    pub seccomp: Seccomp,
+    pub apparmor: Option<String>,
+    pub selinux: Option<String>,
+    /// Absolute, of /proc and /sys.
+    pub unmask: Vec<String>,
+    pub run_as_non_root: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            privileged: false,
+            add: Vec::new(),
+            drop: Vec::new(),
+            no_new_privileges: true,
+            read_only_rootfs: false,
+            seccomp: Seccomp::Default,
+            apparmor: None,
+            selinux: None,
+            unmask: Vec::new(),
+            run_as_non_root: false,
+        }
+    }
+}
+
+/// Which system calls a container may make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// What podspec's profile allows.
+    Default,
+    /// All.
+    Unconfined,
+    /// What the profile of this file allows: JSON that is known to be one.
+    Profile { path: PathBuf, text: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

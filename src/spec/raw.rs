@@ -742,15 +742,15 @@ pub struct IoDevice {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Security {
-    /// All rights of the caller, and the host's devices.
+    /// All rights of the caller, all of the kernel's files, and the host's devices.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub privileged: Option<bool>,
     /// Capabilities beside and without the default.
     #[schemars(extend("examples" = [{"add": ["NET_ADMIN"], "drop": ["ALL"]}]))]
     pub capabilities: Option<Capabilities>,
-    /// Whether programs cannot gain rights by setuid.
+    /// Whether programs cannot gain rights by setuid. Default: true, false where `privileged`.
     #[schemars(extend("default" = true, "examples" = [false]))]
-    pub no_new_privs: Option<bool>,
+    pub no_new_privileges: Option<bool>,
     /// Whether the root file system cannot be written.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub read_only_rootfs: Option<bool>,
@@ -758,13 +758,13 @@ pub struct Security {
     #[schemars(with = "Option<words::Seccomp>")]
     #[schemars(extend("default" = "default", "examples" = ["unconfined", "./profile.json"]))]
     pub seccomp: Option<String>,
-    /// The AppArmor profile. Default: the host's for containers.
+    /// The AppArmor profile, loaded on the host. Default: none of its own.
     #[schemars(extend("examples" = ["my-profile"]))]
     pub apparmor: Option<String>,
-    /// The SELinux label. Default: the host's for containers.
+    /// The SELinux label of its processes. Default: none of its own.
     #[schemars(extend("examples" = ["system_u:system_r:container_t:s0"]))]
     pub selinux: Option<String>,
-    /// Paths of /proc and /sys that are not hidden.
+    /// Paths of /proc and /sys that are neither hidden nor read-only, with what is below them.
     #[schemars(extend("examples" = [["/proc/kcore"]]))]
     pub unmask: Option<Vec<String>>,
     /// Whether a user of id 0 is an error.
@@ -776,7 +776,7 @@ pub struct Security {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Capabilities {
-    /// Capabilities to add.
+    /// Capabilities to add, or `ALL`. A `user` other than root has these, and no others.
     #[schemars(extend("examples" = [["NET_ADMIN", "SYS_PTRACE"]]))]
     pub add: Option<Vec<String>>,
     /// Capabilities to drop, or `ALL`.

@@ -1,13 +1,16 @@
 //! What a file asks for beyond the defaults: rights that exist, their combinations, and a warning where
 //! they take a wall away.
 
+use super::model::{self, Seccomp};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{RawContainer, Security};
 use super::tree::Node;
 use super::validate::Checks;
+use super::{hidden, volume};
+use crate::seccomp::{self, Profile};
 
 /// Every capability of Linux 6.1, by its number.
-const CAPABILITIES: [&str; 41] = [
+pub const CAPABILITIES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
@@ -63,20 +66,20 @@ const MIGHTY: [&str; 8] = [
     "SYS_BOOT",
 ];
 
-/// Checks `security` of a container.
-pub(super) fn security(word: &str, raw: &RawContainer, container: &Node, checks: &mut Checks<'_>) {
-    let (Some(security), Some(node)) = (&raw.security, container.get("security")) else { return };
+/// `security` of a container, its defaults where there is none.
+pub(super) fn security(
+    word: &str,
+    raw: &RawContainer,
+    container: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<model::Security> {
+    let (Some(security), Some(node)) = (&raw.security, container.get("security")) else {
+        return Some(model::Security::default());
+    };
     let lists = security.capabilities.as_ref();
-    for (key, list) in [
-        ("add", lists.and_then(|lists| lists.add.as_ref())),
-        ("drop", lists.and_then(|lists| lists.drop.as_ref())),
-    ] {
-        let place = node.get("capabilities").and_then(|capabilities| capabilities.get(key));
-        for (index, name) in list.into_iter().flatten().enumerate() {
-            let Some(item) = place.and_then(|list| list.item(index)) else { continue };
-            capability(name, key == "add", item, checks);
-        }
-    }
+    let add = capabilities("add", lists.and_then(|lists| lists.add.as_ref()), node, checks);
+    let drop = capabilities("drop", lists.and_then(|lists| lists.drop.as_ref()), node, checks);
+    both(&add, &drop, node, checks);
     loosened(security, node, checks);
     let root = raw.user.as_ref().is_some_and(|user| user.0 == "0" || user.0.starts_with("0:"));
     if security.run_as_non_root == Some(true)
@@ -89,9 +92,42 @@ pub(super) fn security(word: &str, raw: &RawContainer, container: &Node, checks:
             problem.also(asks.key.clone(), "refused here").help("give it a `user` other than 0"),
         );
     }
+    let privileged = security.privileged.unwrap_or(false);
+    let unconfined = if privileged { Seccomp::Unconfined } else { Seccomp::Default };
+    let seccomp = match &security.seccomp {
+        Some(word) => seccomp(word, node, checks)?,
+        None => unconfined,
+    };
+    Some(model::Security {
+        privileged,
+        add,
+        drop,
+        no_new_privileges: security.no_new_privileges.unwrap_or(!privileged),
+        read_only_rootfs: security.read_only_rootfs.unwrap_or(false),
+        seccomp,
+        apparmor: label("apparmor", security.apparmor.as_ref(), node, checks),
+        selinux: label("selinux", security.selinux.as_ref(), node, checks),
+        unmask: unmask(security.unmask.as_ref(), node, checks),
+        run_as_non_root: security.run_as_non_root.unwrap_or(false),
+    })
 }
 
-fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) {
+fn capabilities(
+    key: &str,
+    list: Option<&Vec<String>>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) -> Vec<String> {
+    let place = node.get("capabilities").and_then(|capabilities| capabilities.get(key));
+    let items = list.into_iter().flatten().enumerate().filter_map(|(index, name)| {
+        let item = place.and_then(|list| list.item(index))?;
+        capability(name, key == "add", item, checks)
+    });
+    items.collect()
+}
+
+/// The name as capabilities(7) has it, without `CAP_`.
+fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) -> Option<String> {
     let upper = written.to_ascii_uppercase();
     let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
     let place = item.span.clone();
@@ -101,33 +137,121 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
             .unwrap_or_else(|| "names are as in capabilities(7), such as `NET_ADMIN`".to_owned());
         let problem = Problem::error("P0468", message, place, "no such capability").help(help);
         checks.report(checks.with_known(problem, name, CAPABILITIES));
-        return;
+        return None;
     }
     if added && MIGHTY.contains(&name) {
         let message = format!("with `{name}` a program can become root of the machine");
-        let problem = Problem::error("P0553", message, place, "loosens the sandbox").warning();
+        let problem = Problem::error("P0562", message, place, "loosens the sandbox").warning();
         checks.report(problem.help("add only what the program cannot do without"));
     }
+    Some(name.to_owned())
+}
+
+/// What is added and dropped: `ALL` on one side leaves the names of the other side what they are.
+fn both(add: &[String], drop: &[String], node: &Node, checks: &mut Checks<'_>) {
+    let Some(name) = add.iter().find(|name| drop.contains(name)) else { return };
+    let Some(entry) = node.entry("capabilities") else { return };
+    let message = format!("`{name}` is both added and dropped");
+    let problem = Problem::error("P0530", message, entry.value.span.clone(), "in these lists");
+    checks.report(problem.help(format!("take `{name}` from one of the two lists")));
+}
+
+/// A profile is read and judged with the file that names it: one that cannot be used must not come to
+/// mean that nothing is refused (CVE-2023-2431).
+fn seccomp(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Seccomp> {
+    match word {
+        "default" => return Some(Seccomp::Default),
+        "unconfined" => return Some(Seccomp::Unconfined),
+        _ => {}
+    }
+    let place = node.get("seccomp").map_or_else(|| node.head(), |node| node.span.clone());
+    let path = volume::host_path(word, &place, checks)?;
+    let read = (checks.context.read)(&path).map_err(|error| {
+        // A word without a path is more likely a wrong word than a file.
+        let help = did_you_mean(word, ["default", "unconfined"]).unwrap_or_else(|| {
+            "write `default`, `unconfined`, or the path of a profile".to_owned()
+        });
+        (format!("cannot read the seccomp profile `{word}`: {error}"), help)
+    });
+    let profile = read.and_then(|text| {
+        let container = seccomp::Container { capabilities: &[], kernel: (u32::MAX, 0) };
+        let filter = Profile::parse(&text)
+            .and_then(|profile| profile.resolve(container))
+            .and_then(seccomp::Filter::of);
+        filter.map(|_| text).map_err(|error| {
+            let help = "a profile is JSON as docker and podman take it; podspec's own is \
+                        docs/seccomp-default.json";
+            (format!("`{word}` cannot be used: {error}"), help.to_owned())
+        })
+    });
+    match profile {
+        Ok(text) => Some(Seccomp::Profile { path, text }),
+        Err((message, help)) => {
+            checks.report(Problem::error("P0531", message, place, "this profile").help(help));
+            None
+        }
+    }
+}
+
+/// The name of a profile or label of the kernel's security modules: written to a file of the kernel.
+fn label(key: &str, word: Option<&String>, node: &Node, checks: &mut Checks<'_>) -> Option<String> {
+    let (word, place) = (word?, node.get(key)?);
+    if word.is_empty() || word.contains(char::is_whitespace) {
+        let message = format!("`{word}` is no value of `{key}`");
+        let problem =
+            Problem::error("P0532", message, place.span.clone(), "empty, or with a space");
+        checks.report(problem.help("write the name as the host knows it, or leave the key out"));
+        return None;
+    }
+    checks.one_line(word, &place.span).then(|| word.clone())
+}
+
+fn unmask(list: Option<&Vec<String>>, node: &Node, checks: &mut Checks<'_>) -> Vec<String> {
+    for (index, path) in list.into_iter().flatten().enumerate() {
+        if !hidden::is_hidden(path)
+            && let Some(item) = node.get("unmask").and_then(|list| list.item(index))
+        {
+            let message = format!("`{path}` is not hidden");
+            let known = hidden::MASKED.into_iter().chain(hidden::READ_ONLY);
+            let help = did_you_mean(path, known)
+                .unwrap_or_else(|| format!("hidden are {}", hidden::MASKED.join(", ")));
+            checks.report(Problem::error("P0533", message, item.span.clone(), "here").help(help));
+        }
+    }
+    list.cloned().unwrap_or_default()
 }
 
 fn loosened(security: &Security, node: &Node, checks: &mut Checks<'_>) {
     let unconfined = |word: &Option<String>| word.as_deref() == Some("unconfined");
-    for (key, is_loose, what) in [
+    for (code, key, is_loose, what) in [
         (
+            "P0560",
             "privileged",
             security.privileged == Some(true),
             "the container has every right of the machine's root",
         ),
-        ("seccomp", unconfined(&security.seccomp), "every system call is allowed"),
-        ("apparmor", unconfined(&security.apparmor), "no AppArmor profile confines the container"),
+        ("P0561", "seccomp", unconfined(&security.seccomp), "every system call is allowed"),
         (
+            "P0563",
+            "noNewPrivileges",
+            security.no_new_privileges == Some(false),
+            "programs can gain rights by setuid and file capabilities",
+        ),
+        (
+            "P0564",
             "unmask",
             security.unmask.as_ref().is_some_and(|paths| !paths.is_empty()),
             "paths of the kernel that are hidden can be seen",
         ),
+        (
+            "P0565",
+            "apparmor",
+            unconfined(&security.apparmor),
+            "no AppArmor profile confines the container",
+        ),
     ] {
         if is_loose && let Some(entry) = node.entry(key) {
-            let problem = Problem::error("P0553", what, entry.key.clone(), "loosens the sandbox");
+            let problem = Problem::error(code, what, entry.key.clone(), "loosens the sandbox");
             checks.report(
                 problem
                     .warning()

@@ -95,6 +95,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         logs,
         probes,
         lifecycle,
+        security,
     } = container;
     let mut map = Map::new();
     let image = root_words(&mut map, root, argv);
@@ -130,6 +131,44 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     let logs = json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files });
     map.insert("logs".to_owned(), logs);
     health(probes, lifecycle, &mut map);
+    if *security != Security::default() {
+        map.insert("security".to_owned(), rights(security));
+    }
+    Value::Object(map)
+}
+
+fn rights(security: &Security) -> Value {
+    let Security {
+        privileged,
+        add,
+        drop,
+        no_new_privileges,
+        read_only_rootfs,
+        seccomp,
+        apparmor,
+        selinux,
+        unmask,
+        run_as_non_root,
+    } = security;
+    let word = |word: &Option<String>| word.as_ref().map_or(Value::Null, |word| text(word));
+    let mut lists = Map::new();
+    put(&mut lists, "add", json!(add));
+    put(&mut lists, "drop", json!(drop));
+    let mut map = Map::new();
+    map.insert("privileged".to_owned(), json!(privileged));
+    put(&mut map, "capabilities", Value::Object(lists));
+    map.insert("noNewPrivileges".to_owned(), json!(no_new_privileges));
+    map.insert("readOnlyRootfs".to_owned(), json!(read_only_rootfs));
+    let seccomp = match seccomp {
+        Seccomp::Default => json!("default"),
+        Seccomp::Unconfined => json!("unconfined"),
+        Seccomp::Profile { path: at, .. } => path(at),
+    };
+    map.insert("seccomp".to_owned(), seccomp);
+    put(&mut map, "apparmor", word(apparmor));
+    put(&mut map, "selinux", word(selinux));
+    put(&mut map, "unmask", unmask.iter().map(|path| text(path)).collect());
+    map.insert("runAsNonRoot".to_owned(), json!(run_as_non_root));
     Value::Object(map)
 }
 

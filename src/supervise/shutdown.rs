@@ -61,6 +61,7 @@ mod tests {
         let plan = Plan {
             id: crate::names::PodId::new("/run".as_ref(), &pod),
             pod,
+            seccomp: Vec::new(),
             exit_policy: Default::default(),
             steps: vec![
                 start("db", vec![]),

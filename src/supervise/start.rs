@@ -58,7 +58,7 @@ impl Pod<'_> {
             if let Some(index) =
                 self.index_of(step).filter(|i| self.life.container(*i).has_finished())
             {
-                let created = launch::create_again(&self.machine.hierarchy, launch)?;
+                let created = launch::create_again(&self.machine.hierarchy, &plan, launch)?;
                 self.take_container(index, created);
                 return Ok(());
             }
@@ -175,7 +175,7 @@ impl Pod<'_> {
         let plan = self.plan.clone();
         let step = &plan.steps[self.life.container(index).create].step;
         let Step::CreateContainer(launch) = step else { return Vec::new() };
-        match launch::create_again(&self.machine.hierarchy, launch) {
+        match launch::create_again(&self.machine.hierarchy, &plan, launch) {
             Ok(created) => {
                 self.take_container(index, created);
                 Vec::new()

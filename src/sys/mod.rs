@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod clone;
 pub mod cpus;
 pub mod descriptors;
+pub mod filter;
 pub mod identity;
 pub mod locks;
 pub mod memory;

@@ -2,17 +2,9 @@
 //! filter. Nothing here knows what a message means.
 #![allow(unsafe_code)]
 
+use crate::sys::filter::{self, Instruction};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-
-/// One instruction of classic BPF.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
-    pub code: u16,
-    pub if_true: u8,
-    pub if_false: u8,
-    pub value: u32,
-}
 
 /// Errors then come with the kernel's own sentence (`NETLINK_EXT_ACK`), and an ack does not carry
 /// the whole request back (`NETLINK_CAP_ACK`).
@@ -23,13 +15,8 @@ pub fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// What the filter returns 0 for never wakes the socket's reader.
 pub fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
-    let mut filter: Vec<libc::sock_filter> = program
-        .iter()
-        .map(|i| libc::sock_filter { code: i.code, jt: i.if_true, jf: i.if_false, k: i.value })
-        .collect();
-    let len = u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // The kernel copies the program during the call; `filter` outlives it.
-    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // The kernel copies the program during the call; `program` outlives it.
+    let program = filter::kernel_program(program)?;
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 

@@ -13,8 +13,10 @@ use oci_spec::runtime::{
 use podspec::cgroup::Hierarchy;
 use podspec::names::IfName;
 use podspec::net::{Subnet, firewall, link, netns};
-use podspec::plan::oci::{MASKED, READ_ONLY};
 use podspec::sandbox::{self, Child, InfraOrder, NamespaceKind, Order, Overlay, Report};
+use podspec::seccomp::{self, Filter, Profile};
+use podspec::spec::hidden::{MASKED, READ_ONLY};
+use podspec::sys::filter::Program;
 use podspec::sys::{clone, descriptors, program};
 use std::error::Error;
 use std::ffi::CString;
@@ -25,6 +27,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -237,6 +240,7 @@ fn create(
     let child = sandbox::create(&Order {
         beneath,
         oci: document,
+        filter: Some(filter()),
         overlays: &[overlay],
         stdin: None,
         stdout: stdout.as_fd(),
@@ -245,6 +249,17 @@ fn create(
         join: &[],
     })?;
     Ok((child, out.into(), err.into()))
+}
+
+/// The default one: containers are filtered, and so is the floor.
+#[expect(clippy::unwrap_used, reason = "the profile is podspec's own")]
+fn filter() -> &'static Program {
+    static FILTER: OnceLock<Program> = OnceLock::new();
+    FILTER.get_or_init(|| {
+        let of = seccomp::Container { capabilities: &[], kernel: (6, 1) };
+        let document = Profile::parse(seccomp::DEFAULT).and_then(|profile| profile.resolve(of));
+        document.and_then(Filter::of).unwrap().program
+    })
 }
 
 fn veth() -> Outcome<link::Veth> {

@@ -5,7 +5,7 @@ use super::{cases, compare, load};
 use podspec::draw;
 use podspec::plan::facts::{
     CallerFacts, CgroupFacts, ContainerFacts, Controller, Directories, Disk, HostFacts,
-    NetworkFacts,
+    KernelFacts, NetworkFacts,
 };
 use podspec::plan::{Goal, plan, render};
 use podspec::spec::Pod;
@@ -32,6 +32,7 @@ fn facts(pod: &Pod) -> HostFacts {
             disks: [("/dev/sda".into(), Disk::Whole { major: 8, minor: 0 })].into(),
             ..CgroupFacts::default()
         },
+        kernel: KernelFacts::default(),
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".to_owned(),
         host_mounts: Vec::new(),

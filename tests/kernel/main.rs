@@ -32,6 +32,8 @@ mod parallel;
 mod soak;
 // What a container can reach of the host is what the file says, and no more.
 mod security;
+// The walls of a container: system calls, capabilities, hidden paths; and what takes them away.
+mod profile;
 // The command line: which pod is meant, lists, prunes.
 mod cli;
 // What processes do and use, seen from outside.

@@ -4,7 +4,7 @@
 use super::{FAMILY_INET, HEADER, SUBSYSTEM, TABLE, find, text};
 use crate::net::NetError;
 use crate::net::netlink::{NetlinkError, Socket, messages, receive};
-use crate::sys::netlink::Instruction;
+use crate::sys::filter::Instruction;
 use nix::errno::Errno;
 use nix::sys::socket::MsgFlags;
 use std::os::fd::{BorrowedFd, OwnedFd};

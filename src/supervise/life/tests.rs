@@ -2,7 +2,7 @@
 //! ask for what they like, and whatever comes of it is in the tables of docs/states.md.
 
 use super::*;
-use crate::plan::facts::{CallerFacts, Directories, HostFacts, NetworkFacts};
+use crate::plan::facts::{CallerFacts, Directories, HostFacts, KernelFacts, NetworkFacts};
 use crate::plan::step::{ExitPolicy, Role};
 use crate::plan::{self, Goal as PlanGoal};
 use crate::spec;
@@ -84,6 +84,7 @@ impl World {
             directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
             network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
             caller: CallerFacts::default(),
+            kernel: KernelFacts::default(),
             resolv_conf: String::new(),
             host_mounts: Vec::new(),
             host_secrets: Vec::new(),

@@ -1,0 +1,88 @@
+//! Which system calls a container may make: a profile in the JSON that moby and podman have, resolved for
+//! one container to the `linux.seccomp` of the OCI runtime spec, compiled to the kernel's program. Pure:
+//! `sys::filter` is where a program is put in front of a process.
+//!
+//! ```text
+//!  profile (JSON) --Profile::resolve--> linux.seccomp --compile--> classic BPF
+//!   conditions on capabilities,          names, arguments,          numbers; a binary search, some
+//!   machine, kernel                      actions                    hundred instructions
+//! ```
+//!
+//! Of all rules of a call that match, the strictest holds, as with filters that the kernel stacks; the
+//! profile's default holds where none matches. `libseccomp` decides alike wherever no two rules
+//! contradict each other. Arguments are compared in their 64 bits, as there: a profile that refuses a number which the
+//! kernel takes as 32 bits must mask it (`SCMP_CMP_MASKED_EQ`), or it can be walked around by the upper half.
+//!
+//! Why not the `seccompiler` crate: it has one action a filter, and this needs three; its filters are
+//! linear, and the kernel runs each filter once for every call there is when it is installed.
+
+mod compile;
+mod numbers;
+mod profile;
+
+pub use compile::compile;
+pub use numbers::all as calls;
+pub use profile::{Container, DEFAULT, Profile, known_flags};
+
+use crate::sys::filter::Program;
+use oci_spec::runtime::LinuxSeccomp;
+use serde::{Deserialize, Serialize};
+
+/// What system calls are numbered for. The order of the columns in `numbers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    X86_64,
+    Aarch64,
+    /// 32-bit programs on x86_64.
+    X86,
+}
+
+impl Machine {
+    /// This one.
+    pub const fn own() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 }
+    }
+}
+
+/// A resolved profile with its program: what every process of a container gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// `linux.seccomp` of the OCI runtime spec.
+    pub document: LinuxSeccomp,
+    pub program: Program,
+}
+
+/// What is wrong with a profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SeccompError {
+    #[error("not a seccomp profile: {0}")]
+    Json(String),
+    #[error("both `architectures` and `archMap`")]
+    TwoArchitectures,
+    #[error("a rule with both `name` and `names`, or neither")]
+    Names,
+    #[error("`{0}` is no kernel version")]
+    Kernel(String),
+    #[error("`{0}` names an errno, but there is no `errnoRet` with its number")]
+    Errno(String),
+    #[error("the errno {0} is above 4095")]
+    ErrnoRange(u32),
+    #[error("argument {0}: a system call has six, from 0")]
+    Argument(usize),
+    #[error("`{0}` is no system call, and would not be refused")]
+    NoSuchCall(String),
+    #[error("{0}: podspec has no listener for system calls")]
+    Listener(&'static str),
+    #[error("its program has {0} instructions, and the kernel takes 4096")]
+    TooLong(usize),
+}
+
+impl Filter {
+    pub fn of(document: LinuxSeccomp) -> Result<Self, SeccompError> {
+        let program = compile(&document, Machine::own())?;
+        Ok(Self { document, program })
+    }
+}
+
+#[cfg(test)]
+mod tests;
