@@ -6,6 +6,7 @@ use super::ExecError;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy, Legacy};
 use crate::plan::step::Launch;
 use crate::sandbox::{self, Entry};
+use crate::sys::filter::Program;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,15 @@ pub struct Beside {
 pub fn legacy_cgroups(launch: &Launch) -> Result<Vec<OwnedFd>, CgroupError> {
     let legacy = launch.limits.legacy.iter();
     legacy.map(|of| Legacy { mount: &of.mount, path: &launch.cgroup }.find()).collect()
+}
+
+/// Whose namespaces, limits and filter a program gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    pub launch: &'a Launch,
+    /// The first process of the container.
+    pub target: BorrowedFd<'a>,
+    pub filter: Option<&'a Program>,
 }
 
 impl Place {
@@ -75,10 +85,11 @@ impl Place {
     pub fn run(
         &mut self,
         hierarchy: &Hierarchy,
-        (launch, target): (&Launch, BorrowedFd<'_>),
+        whose: &Whose<'_>,
         argv: &[String],
     ) -> Result<Beside, ExecError> {
         use rustix::pipe::{PipeFlags, pipe_with};
+        let Whose { launch, target, filter } = *whose;
         let mut process = launch.oci.process().clone().unwrap_or_default();
         process.set_args(Some(argv.to_vec())).set_terminal(None);
         let pipe = |errno: rustix::io::Errno| ExecError::Pipe { source: errno.into() };
@@ -90,6 +101,7 @@ impl Place {
             process: &process,
             cgroup: self.fd(hierarchy)?,
             join: &join,
+            filter,
             terminal: false,
             stdin: None,
             stdout: Some(theirs.as_fd()),

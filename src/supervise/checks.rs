@@ -7,7 +7,7 @@ use super::life::{self, Answer, Task};
 use super::pod::Pod;
 use super::protocol::chain;
 use crate::exec::ExecError;
-use crate::exec::beside::{Beside, Place};
+use crate::exec::beside::{Beside, Place, Whose};
 use crate::net::dial::{self, Dialled, Dialler};
 use crate::net::http::{Exchange, Heard};
 use crate::plan::health::{Check, Request};
@@ -214,7 +214,9 @@ impl Pod<'_> {
         let Some(created) = &unit.created else { return Ok(None) };
         let slot = &mut unit.checks.slots[task as usize];
         let Some(place) = &mut slot.place else { return Ok(None) };
-        let beside = place.run(hierarchy, (launch, created.child.pidfd.as_fd()), argv)?;
+        let target = created.child.pidfd.as_fd();
+        let whose = Whose { launch, target, filter: self.plan.filter(launch) };
+        let beside = place.run(hierarchy, &whose, argv)?;
         self.watch_program(index, task, beside);
         Ok(None)
     }
