@@ -141,7 +141,7 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
     }
     if added && MIGHTY.contains(&name) {
         let message = format!("with `{name}` a program can become root of the machine");
-        let problem = Problem::error("P0562", message, place, "loosens the sandbox").warning();
+        let problem = Problem::error("P0572", message, place, "loosens the sandbox").warning();
         checks.report(problem.help("add only what the program cannot do without"));
     }
     Some(name.to_owned())
@@ -225,26 +225,26 @@ fn loosened(security: &Security, node: &Node, checks: &mut Checks<'_>) {
     let unconfined = |word: &Option<String>| word.as_deref() == Some("unconfined");
     for (code, key, is_loose, what) in [
         (
-            "P0560",
+            "P0570",
             "privileged",
             security.privileged == Some(true),
             "the container has every right of the machine's root",
         ),
-        ("P0561", "seccomp", unconfined(&security.seccomp), "every system call is allowed"),
+        ("P0571", "seccomp", unconfined(&security.seccomp), "every system call is allowed"),
         (
-            "P0563",
+            "P0573",
             "noNewPrivileges",
             security.no_new_privileges == Some(false),
             "programs can gain rights by setuid and file capabilities",
         ),
         (
-            "P0564",
+            "P0574",
             "unmask",
             security.unmask.as_ref().is_some_and(|paths| !paths.is_empty()),
             "paths of the kernel that are hidden can be seen",
         ),
         (
-            "P0565",
+            "P0575",
             "apparmor",
             unconfined(&security.apparmor),
             "no AppArmor profile confines the container",
