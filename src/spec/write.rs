@@ -112,8 +112,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     put(&mut map, "env", texts(env));
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
     put(&mut map, "devices", devices.iter().map(device).collect());
-    let limits = ulimits.iter().map(|(kind, limit)| (kind.to_string(), json!(limit)));
-    put(&mut map, "ulimits", Value::Object(limits.collect()));
+    put(&mut map, "ulimits", rlimits(ulimits));
     put(&mut map, "oomScoreAdj", json!(oom_score_adj));
     put(&mut map, "resources", resources(bounds));
     if !spec.shares(container, Shared::Uts) {
@@ -128,15 +127,22 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     }
     map.insert("stopTimeout".to_owned(), json!(span(*stop_timeout)));
     put(&mut map, "namespaces", json!(namespaces));
-    let logs = json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files });
-    map.insert("logs".to_owned(), logs);
+    map.insert("logs".to_owned(), kept(*logs));
     health(probes, lifecycle, &mut map);
-    if *security != Security::default() {
-        map.insert("security".to_owned(), rights(security));
-    }
+    put(&mut map, "security", rights(security));
     Value::Object(map)
 }
 
+fn rlimits(ulimits: &IndexMap<Rlimit, Ulimit>) -> Value {
+    let limits = ulimits.iter().map(|(kind, limit)| (kind.to_string(), json!(limit)));
+    Value::Object(limits.collect())
+}
+
+fn kept(logs: Logs) -> Value {
+    json!({ "maxSize": size(logs.max_size), "maxFiles": logs.max_files })
+}
+
+/// Nothing where it is as it is by default.
 fn rights(security: &Security) -> Value {
     let Security {
         privileged,
@@ -150,6 +156,9 @@ fn rights(security: &Security) -> Value {
         unmask,
         run_as_non_root,
     } = security;
+    if *security == Security::default() {
+        return Value::Null;
+    }
     let word = |word: &Option<String>| word.as_ref().map_or(Value::Null, |word| text(word));
     let mut lists = Map::new();
     put(&mut lists, "add", json!(add));
