@@ -8,11 +8,12 @@ use super::stream::{Arrival, Decoder, Plain, Stop, Verified, read_failed};
 use super::unpack::{UnpackError, unpack};
 use super::{CONFIG_MAX, Document, Error, Outcome, Progress, Source, hash};
 use crate::names::image::{Digest, ImageReference, Platform};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -103,6 +104,7 @@ impl Store {
             digest: resolved.digest,
             manifest: resolved.manifest_digest,
             id: resolved.manifest.config.digest,
+            inherits: self.inherit(&layers)?,
             layers,
             config: whole.config,
             fetched: now(),
@@ -194,6 +196,9 @@ struct Wanted<'a> {
     diff_id: &'a Digest,
 }
 
+/// Directories that no entry of a layer describes.
+type Implied = BTreeSet<PathBuf>;
+
 /// What the threads of one fetch have in common.
 struct Fetch<'a> {
     store: &'a Store,
@@ -253,7 +258,8 @@ impl Fetch<'_> {
         // Whatever the caller's umask is.
         rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))
             .map_err(|errno| file("set the mode of", &tree)(errno.into()))?;
-        let layer = self.stream(one, &root)?;
+        let (layer, implied) = self.stream(one, &root)?;
+        super::inherit::note(place, &implied)?;
         let record = place.join("layer.json");
         let text = serde_json::to_vec(&layer)
             .map_err(|source| Error::Malformed { what: record.display().to_string(), source })?;
@@ -268,7 +274,7 @@ impl Fetch<'_> {
 
     /// The whole way of the bytes. An error in the middle is told by its cause: the blob's digest first, for
     /// what makes no sense as an archive is mostly not what was asked for.
-    fn stream(&self, one: &Wanted<'_>, root: &File) -> Result<Layer, Error> {
+    fn stream(&self, one: &Wanted<'_>, root: &File) -> Result<(Layer, Implied), Error> {
         let what = format!("the layer {}", one.blob.digest);
         let blob = (&one.blob.digest, one.blob.size);
         let kept = self.store.path("partial").join(format!(
@@ -293,7 +299,7 @@ impl Fetch<'_> {
         what: &str,
         verified: Verified<'_, Arrival>,
         root: &File,
-    ) -> Result<Layer, Error> {
+    ) -> Result<(Layer, Implied), Error> {
         let blob = (&one.blob.digest, one.blob.size);
         let decoder =
             Decoder::new(verified, one.compression).map_err(|source| read_failed(what, source))?;
@@ -315,12 +321,13 @@ impl Fetch<'_> {
             let what = format!("what {what} unpacks to");
             return Err(Error::Digest { what, wanted: one.diff_id.clone(), found });
         }
-        Ok(Layer {
+        let layer = Layer {
             diff_id: one.diff_id.clone(),
             bytes: unpacked.bytes,
             entries: unpacked.entries,
             opaque: unpacked.opaque,
-        })
+        };
+        Ok((layer, unpacked.implied))
     }
 
     /// What was kept of the blob, then the rest of it.

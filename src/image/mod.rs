@@ -9,6 +9,7 @@
 //! fetch.rs      from a source to the store, several layers at once
 //! stream.rs     a blob on its way: counted, hashed, decompressed    tar.rs     its entries
 //! unpack.rs     entries to a tree that overlayfs understands        local.rs   layouts and archives as sources
+//! merged.rs     layers as one tree                     inherit.rs  directories that a layer is silent of
 //! registry/     a registry as a source
 //! ```
 
@@ -16,8 +17,10 @@ mod config;
 mod error;
 mod fetch;
 mod hash;
+mod inherit;
 pub mod local;
 mod manifest;
+mod merged;
 pub mod registry;
 mod store;
 mod stream;
@@ -28,6 +31,7 @@ pub use config::{Config, ConfigFile, Healthcheck, read_config};
 pub use error::Error;
 pub use fetch::{Resolved, resolve};
 pub use manifest::{ACCEPTED, Compression, Descriptor, Kind, Manifest, choose};
+pub use merged::{Found, Merged};
 pub use store::{Hold, Image, Layer, Removed, Store};
 pub use tar::TarError;
 pub use unpack::{Fault, UnpackError};
@@ -40,6 +44,9 @@ pub const MANIFEST_MAX: u64 = 4 << 20;
 
 /// The most bytes of an image's config.
 pub const CONFIG_MAX: u64 = 8 << 20;
+
+/// How a directory of a layer says that it hides what layers below it have there (overlayfs).
+const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// A manifest or an index, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -244,7 +244,7 @@ impl Place {
 
     /// What is in the tree of the topmost layer.
     pub(super) fn top(&self, image: &Image) -> PathBuf {
-        self.store.trees(image)[0].clone()
+        self.store.tree(&image.layers.last().unwrap().diff_id)
     }
 }
 

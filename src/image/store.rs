@@ -3,7 +3,7 @@
 //! when it is whole and on disk; what a killed fetch leaves has none.
 //!
 //! ```text
-//! layers/HEX/tree, layer.json   blobs/HEX   names/HEX.json   partial/HEX-HEX   tmp/…   lock
+//! layers/HEX/tree, layer.json, implied   blobs/HEX   names/HEX.json   inherited/HEX/tree   partial/HEX-HEX   tmp/…   lock
 //! ```
 
 use super::config::Config;
@@ -36,6 +36,9 @@ pub struct Image {
     /// The lowest first.
     pub layers: Vec<Layer>,
     pub config: Config,
+    /// Over its layers there is a tree of directories that these are silent of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherits: bool,
     /// When it was fetched, in seconds since 1970.
     pub fetched: u64,
 }
@@ -104,13 +107,10 @@ impl Store {
 
     /// The trees that an overlay stands on, the topmost first. A layer that hides all below it ends them.
     pub fn trees(&self, image: &Image) -> Vec<PathBuf> {
-        let mut trees: Vec<PathBuf> = Vec::with_capacity(image.layers.len());
-        for layer in image.layers.iter().rev() {
-            let tree = self.tree(&layer.diff_id);
-            // overlayfs refuses one directory twice; what is above hides the same thing below.
-            if !trees.contains(&tree) {
-                trees.push(tree);
-            }
+        let mut trees: Vec<PathBuf> =
+            image.inherits.then(|| self.inherited(image)).into_iter().collect();
+        for layer in overlay_order(&image.layers) {
+            trees.push(self.tree(&layer.diff_id));
             if layer.opaque {
                 break;
             }
@@ -118,9 +118,13 @@ impl Store {
         trees
     }
 
+    fn inherited(&self, image: &Image) -> PathBuf {
+        self.path("inherited").join(Self::chain(&image.layers).hex()).join("tree")
+    }
+
     /// Makes the store's directories; nobody but their owner sees into them.
     pub(super) fn make(&self) -> Result<(), Error> {
-        for folder in ["layers", "blobs", "names", "partial", "tmp"] {
+        for folder in ["layers", "blobs", "names", "inherited", "partial", "tmp"] {
             let path = self.path(folder);
             DirBuilder::new()
                 .recursive(true)
@@ -251,6 +255,7 @@ impl Store {
 
     fn is_whole(&self, image: &Image) -> bool {
         image.layers.iter().all(|layer| self.tree(&layer.diff_id).is_dir())
+            && (!image.inherits || self.inherited(image).is_dir())
     }
 
     /// A record that cannot be read is none: the next fetch writes it anew.
@@ -344,6 +349,14 @@ impl Store {
                 self.take_away(&path)?;
             }
         }
+        let inherited: BTreeSet<PathBuf> =
+            kept.iter().filter(|image| image.inherits).map(|image| self.inherited(image)).collect();
+        for path in self.entries("inherited")? {
+            let tree = path.join("tree");
+            if !dry && !inherited.contains(&tree) && !used.contains(&tree) {
+                self.take_away(&path)?;
+            }
+        }
         // Nobody fetches now: the store is ours alone.
         for path in self.entries("tmp")?.into_iter().chain(self.entries("partial")?) {
             removed.unfinished.0 += 1;
@@ -382,6 +395,12 @@ impl Store {
             }
         }
     }
+}
+
+/// The topmost first. overlayfs refuses one directory twice; what is above hides the same thing below.
+pub(super) fn overlay_order(layers: &[Layer]) -> Vec<&Layer> {
+    let mut seen = BTreeSet::new();
+    layers.iter().rev().filter(|layer| seen.insert(&layer.diff_id)).collect()
 }
 
 /// Bytes of the files at and below a path, as far as they can be seen.

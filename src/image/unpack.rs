@@ -2,6 +2,7 @@
 //! anew is opaque. The archive is hostile: every name is resolved by the kernel with the directory as root,
 //! what is made is made by one name in a directory that is held, and nothing is written through a link.
 
+use super::OPAQUE;
 use super::error::shown;
 use super::tar::{Entry, Reader, Skip, Sparse, TarError, read_error};
 use crate::sys::paths::open_in_root;
@@ -9,6 +10,7 @@ use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,8 +23,10 @@ pub(super) const ENTRIES_MAX: u64 = 4_000_000;
 /// A tree cannot be deeper than a path is long, however its links lead.
 const PATH_MAX: usize = 4096;
 
+/// Bytes of the names of directories that no entry describes: of any image that somebody made for use, a few.
+const IMPLIED_MAX: usize = 32 << 20;
+
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// What is wrong with an entry of a layer.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,8 @@ pub enum Fault {
     LinkTarget(String),
     #[error("a directory on its way is deeper than a path can be long")]
     TooDeep,
+    #[error("it is in one of too many directories that no entry describes")]
+    Implied,
     #[error("its attribute `{0}` would steer overlayfs")]
     Attribute(String),
     #[error("it is of the kind `{0}`, which no image has")]
@@ -59,13 +65,16 @@ pub enum UnpackError {
 }
 
 /// What there is to know of a layer that was unpacked.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Unpacked {
     pub entries: u64,
     /// Bytes of its files.
     pub bytes: u64,
     /// Nothing of the layers below is to be seen: overlayfs does not ask this of a root.
     pub opaque: bool,
+    /// Directories that entries are in and that no entry describes; the root is an empty path. What they are
+    /// like the layers below say, and which those are every image says anew (`inherit.rs`).
+    pub implied: BTreeSet<PathBuf>,
 }
 
 trait Call<T> {
@@ -86,7 +95,8 @@ pub(super) fn unpack(from: &mut impl Skip, root: BorrowedFd<'_>) -> Result<Unpac
         root,
         parent: None,
         directories: Vec::new(),
-        done: Unpacked::default(),
+        done: Unpacked { implied: BTreeSet::from([PathBuf::new()]), ..Unpacked::default() },
+        implied_bytes: 0,
         buffer: vec![0; 128 << 10],
     };
     while let Some(entry) = archive.next()? {
@@ -127,6 +137,8 @@ struct Tree<'a> {
     /// Get their times at the end: what is made in them changes those.
     directories: Vec<(PathBuf, Timespec)>,
     done: Unpacked,
+    /// Of the names that were ever among the implied.
+    implied_bytes: usize,
     buffer: Vec<u8>,
 }
 
@@ -208,6 +220,7 @@ impl Tree<'_> {
             return Err(Fault::Root);
         }
         dress(self.root, entry)?;
+        self.done.implied.remove(Path::new(""));
         self.directories.push((PathBuf::new(), entry.modified));
         Ok(())
     }
@@ -243,7 +256,7 @@ impl Tree<'_> {
         open_in_root(self.root, path, DIRECTORY, Mode::empty(), ResolveFlags::empty())
     }
 
-    /// mkdir -p, as docker has it: what no entry describes is root's, 0755.
+    /// mkdir -p: what no entry describes is root's, 0755, and noted.
     fn make(&mut self, path: &Path) -> Result<OwnedFd, Fault> {
         let what = "make the directory that it is in";
         let mut made = PathBuf::new();
@@ -266,6 +279,8 @@ impl Tree<'_> {
                     rustix::fs::fchmod(&below, Mode::from_raw_mode(0o755)).call(what)?;
                     if opaque {
                         make_opaque(below.as_fd())?;
+                    } else {
+                        self.imply(below.as_fd())?;
                     }
                     below
                 }
@@ -274,6 +289,27 @@ impl Tree<'_> {
             fd = below;
         }
         Ok(fd)
+    }
+
+    /// Where an opened directory is in the layer, without links.
+    fn place(&self, directory: BorrowedFd<'_>) -> Result<PathBuf, Fault> {
+        let own = |fd: BorrowedFd<'_>| {
+            let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let path = rustix::fs::readlink(link, Vec::new()).call("find a directory")?;
+            Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+        };
+        let (root, place) = (own(self.root)?, own(directory)?);
+        Ok(place.strip_prefix(&root).unwrap_or(&place).to_owned())
+    }
+
+    fn imply(&mut self, directory: BorrowedFd<'_>) -> Result<(), Fault> {
+        let place = self.place(directory)?;
+        self.implied_bytes += place.as_os_str().len();
+        if self.implied_bytes > IMPLIED_MAX {
+            return Err(Fault::Implied);
+        }
+        self.done.implied.insert(place);
+        Ok(())
     }
 
     /// Takes away what has the name; whether there was something.
@@ -315,6 +351,10 @@ impl Tree<'_> {
             make_opaque(fd.as_fd())?;
         }
         dress(fd.as_fd(), entry)?;
+        if self.done.implied.len() > 1 {
+            let place = self.place(fd.as_fd())?;
+            self.done.implied.remove(&place);
+        }
         self.directories.push((path.to_owned(), entry.modified));
         Ok(())
     }
@@ -444,6 +484,13 @@ impl Tree<'_> {
                 let flags = DIRECTORY | OFlags::NOFOLLOW;
                 let fd = rustix::fs::openat(parent, &name, flags, Mode::empty())
                     .call("open the directory")?;
+                // It and what is in it have nothing below them any more.
+                let place = self.place(fd.as_fd())?;
+                let below = self.done.implied.range(place.clone()..);
+                let below = below.take_while(|path| path.starts_with(&place)).cloned();
+                for path in below.collect::<Vec<_>>() {
+                    self.done.implied.remove(&path);
+                }
                 make_opaque(fd.as_fd())
             }
             Some(_) => Ok(()),
@@ -475,7 +522,7 @@ fn times(modified: Timespec) -> Timestamps {
 }
 
 /// Owner, attributes, mode and time, in this order: a change of owner takes away setuid and capabilities.
-fn dress(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Fault> {
+pub(super) fn dress(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Fault> {
     let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
     rustix::fs::fchown(fd, Some(uid), Some(gid)).call("set its owner")?;
     for (name, value) in attributes(entry)? {
@@ -522,10 +569,16 @@ fn attributes(entry: &Entry) -> Result<Vec<(&OsStr, &[u8])>, Fault> {
         if attack || name.contains(&0) {
             return Err(Fault::Attribute(shown(&String::from_utf8_lossy(name))));
         }
-        let plain = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
-        if plain || name == b"security.capability" {
+        if is_an_images(name) {
             wanted.push((OsStr::from_bytes(name), value.as_slice()));
         }
     }
     Ok(wanted)
+}
+
+/// Whether an attribute of this name is an image's to set.
+pub(super) fn is_an_images(name: &[u8]) -> bool {
+    name == b"security.capability"
+        || name.starts_with(b"system.posix_acl_")
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
