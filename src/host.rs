@@ -2,6 +2,8 @@
 //! directory is hostile: it is opened inside that root, must be a regular file, and is bounded.
 
 mod cgroups;
+mod ids;
+mod namespaces;
 
 pub mod images;
 
@@ -67,13 +69,15 @@ pub fn facts(
         }
         network
     } else {
-        NetworkFacts::default()
+        NetworkFacts { problem: namespaces::of_pod(pod), ..NetworkFacts::default() }
     };
     Ok(HostFacts {
         network,
         caller: caller_facts(pod)?,
         cgroups: cgroups::facts(pod),
         kernel: kernel::facts(pod),
+        ids: ids::facts(pod, &directories)?,
+        uptime: if pod.time.is_none() { 0 } else { uptime() },
         resolv_conf: resolv_conf(),
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
@@ -81,6 +85,11 @@ pub fn facts(
         containers: container_facts(pod, images),
         directories,
     })
+}
+
+fn uptime() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.unsigned_abs()
 }
 
 fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
@@ -359,6 +368,7 @@ fn container_facts(pod: &PodSpec, images: &Images) -> BTreeMap<ContainerName, Co
         // Many containers may have one root: it is read once.
         let mut of_container = accounts.entry(root).or_insert_with(|| root_facts(root)).clone();
         mount_facts(pod, container, &mut of_container);
+        namespaces::facts(container, &mut of_container);
         device_facts(container, &mut of_container);
         facts.insert(name.clone(), of_container);
     }

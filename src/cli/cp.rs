@@ -7,6 +7,7 @@ use super::running;
 use super::target::{self, TargetArg};
 use crate::copy::{self, CopyError, Owner, Place, Skipped, Source, Target};
 use crate::state::store::Store;
+use crate::sys::ids::Maps;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,8 +69,10 @@ impl FromStr for Side {
 struct Opened {
     place: Place,
     path: PathBuf,
-    /// Whose what is written there becomes.
-    owner: Owner,
+    /// Whose what is written there becomes, on the host.
+    user: (u32, u32),
+    /// What its ids are on the host.
+    ids: Maps,
     /// In front of paths in messages.
     name: String,
 }
@@ -84,18 +87,23 @@ impl Cp {
             });
         }
         crate::sys::descriptors::raise_open_files();
-        let skipped = match (open(store, &self.source)?, open(store, &self.target)?) {
+        let (from, to) = (open(store, &self.source)?, open(store, &self.target)?);
+        let skipped = match (from, to) {
             (Some(from), Some(to)) => {
                 let source = find(&from)?;
                 let target = Target::find(&to.place, &to.path, &source);
                 let target = target.map_err(|error| failed(&to.name, &error))?;
                 let name = format!("{}{}", from.name, to.name);
-                copy::copy(&source, &target, self.owner(to.owner))
+                to.make_files_as_its_root()?;
+                copy::copy(&source, &target, self.owner(&from.ids, &to))
                     .map_err(|error| failed(&name, &error))?
             }
             (Some(from), None) => self.pack(&from)?,
             (None, Some(to)) => {
-                copy::unpack(io::stdin().lock(), &to.place, &to.path, self.owner(to.owner))
+                to.make_files_as_its_root()?;
+                let by_number = Maps::default();
+                let owner = self.owner(&by_number, &to);
+                copy::unpack(io::stdin().lock(), &to.place, &to.path, owner)
                     .map_err(|error| failed(&to.name, &error))?
             }
             (None, None) => Vec::new(),
@@ -103,8 +111,9 @@ impl Cp {
         Ok(report(&skipped))
     }
 
-    fn owner(&self, of_side: Owner) -> Owner {
-        if self.archive { Owner::Keep } else { of_side }
+    fn owner<'a>(&self, from: &'a Maps, to: &'a Opened) -> Owner<'a> {
+        let (uid, gid) = to.user;
+        if self.archive { Owner::Keep { from, to: &to.ids } } else { Owner::As { uid, gid } }
     }
 
     fn pack(&self, from: &Opened) -> Result<Vec<Skipped>, CliError> {
@@ -115,12 +124,23 @@ impl Cp {
             });
         }
         let stdout = io::BufWriter::with_capacity(128 * 1024, io::stdout().lock());
-        copy::pack(&find(from)?, stdout).map_err(|error| match &error {
+        copy::pack(&find(from)?, &from.ids, stdout).map_err(|error| match &error {
             CopyError::WriteArchive { source } if source.kind() == io::ErrorKind::BrokenPipe => {
                 CliError::BrokenPipe
             }
             _ => failed(&from.name, &error),
         })
+    }
+}
+
+impl Opened {
+    /// Through the idmapped layers of a root nobody else can make a file.
+    fn make_files_as_its_root(&self) -> Result<(), CliError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        crate::sandbox::make_files_as(self.ids.owner(0, 0))
+            .map_err(|error| CliError::host(format!("cannot copy ({})", self.name.trim()), &error))
     }
 }
 
@@ -137,12 +157,10 @@ fn open(store: &Store, side: &Side) -> Result<Option<Opened>, CliError> {
     let (target, path) = match side {
         Side::Stream => return Ok(None),
         Side::Host(path) => {
-            let owner = Owner::As {
-                uid: rustix::process::geteuid().as_raw(),
-                gid: rustix::process::getegid().as_raw(),
-            };
+            let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             let (place, name) = (Place::Host, String::new());
-            return Ok(Some(Opened { place, path: path.clone(), owner, name }));
+            let ids = Maps::default();
+            return Ok(Some(Opened { place, path: path.clone(), user, ids, name }));
         }
         Side::Container(target, path) => (target, path),
     };
@@ -152,11 +170,12 @@ fn open(store: &Store, side: &Side) -> Result<Option<Opened>, CliError> {
     let name = format!("{}/{}", record.name, container.name);
     let root = running::root(container).ok_or_else(|| running::not_running(&name, &record.name))?;
     let plan = running::plan(store, &record.name)?;
-    let process = running::launch(&plan, &container.name)?.oci.process().clone();
-    let user = process.map(|process| process.user().clone()).unwrap_or_default();
-    let owner = Owner::As { uid: user.uid(), gid: user.gid() };
+    let oci = &running::launch(&plan, &container.name)?.oci;
+    let ids = crate::sandbox::maps(oci);
+    let user = oci.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
+    let user = ids.owner(user.uid(), user.gid());
     let name = format!(" in {name}");
-    Ok(Some(Opened { place: Place::Root(root), path: path.clone(), owner, name }))
+    Ok(Some(Opened { place: Place::Root(root), path: path.clone(), user, ids, name }))
 }
 
 fn report(skipped: &[Skipped]) -> ExitCode {

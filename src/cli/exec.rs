@@ -86,6 +86,7 @@ impl Exec {
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let entered = sandbox::enter(&Entry {
             target: target.as_fd(),
+            oci: &launch.oci,
             process: &process,
             filter: plan.filter(launch),
             cgroup: cgroup.fd(),

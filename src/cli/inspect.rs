@@ -1,9 +1,14 @@
 //! `podspec inspect`: all that is known of a pod, as one JSON object.
 
 use super::error::CliError;
+use super::running;
 use super::target::{self, TargetArg};
 use super::{Format, output};
+use crate::state::record::ContainerRecord;
 use crate::state::store::Store;
+use crate::sys::ids::Maps;
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 /// Show all that is known of a pod, as JSON
@@ -13,7 +18,8 @@ Examples:
   podspec inspect shop
   podspec inspect shop/web
   podspec inspect              the pod of ./pod.yaml
-  podspec inspect shop | jq -r .network.ipv4")]
+  podspec inspect shop | jq -r .network.ipv4
+  podspec inspect shop/web | jq .namespaces    inode numbers, as in /proc/PID/ns")]
 pub(super) struct Inspect {
     /// The pod, or one container of it; the pod of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]
@@ -27,10 +33,35 @@ impl Inspect {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let target = target::one(self.target.as_ref())?;
         let record = target::find(store, &target.pod)?;
-        match target.container.as_ref() {
-            None => output::json(&record)?,
-            some => output::json(target::container(&record, some)?)?,
+        if target.container.is_some() {
+            output::json(&with_namespaces(target::container(&record, target.container.as_ref())?))?;
+            return Ok(ExitCode::SUCCESS);
         }
+        let mut shown = serde_json::to_value(&record).unwrap_or(Value::Null);
+        shown["containers"] = record.containers.iter().map(with_namespaces).collect();
+        output::json(&shown)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The record, and what only the running process can tell: its namespaces, and what its ids are outside.
+fn with_namespaces(container: &ContainerRecord) -> Value {
+    const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    let mut shown = serde_json::to_value(container).unwrap_or(Value::Null);
+    let Some(pid) = container.pid.filter(|_| running::first_process(container).is_some()) else {
+        return shown;
+    };
+    let inode = |kind: &str| {
+        let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok()?.ino();
+        Some((kind.to_owned(), json!(inode)))
+    };
+    shown["namespaces"] = Value::Object(KINDS.into_iter().filter_map(inode).collect());
+    if let Ok(Maps { uids, gids }) = Maps::read(pid) {
+        let list = |ranges: Vec<(u32, u32, u32)>| -> Value {
+            let one = |(inside, outside, count)| json!({ "container": inside, "host": outside, "count": count });
+            ranges.into_iter().map(one).collect()
+        };
+        shown["ids"] = json!({ "uids": list(uids), "gids": list(gids) });
+    }
+    shown
 }

@@ -551,6 +551,15 @@ fn holder(store: &Store, by: &plan::Holder) -> String {
     }
 }
 
+fn network_record(connection: &Connection) -> NetworkRecord {
+    NetworkRecord {
+        interface: connection.peer.to_string(),
+        ipv4: connection.address,
+        gateway: connection.gateway.address,
+        mac: connection.mac.map(|byte| format!("{byte:02x}")).join(":"),
+    }
+}
+
 /// The record of a pod that is about to start.
 fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
     let steps = plan.steps.iter().map(|planned| &planned.step);
@@ -579,12 +588,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
         supervisor: Process { pid: 0, start_time: 0 },
         infra: None,
         namespaces: BTreeMap::new(),
-        network: own(None).map(|connection| NetworkRecord {
-            interface: connection.peer.to_string(),
-            ipv4: connection.address,
-            gateway: connection.gateway.address,
-            mac: connection.mac.map(|byte| format!("{byte:02x}")).join(":"),
-        }),
+        network: own(None).map(|connection| network_record(connection)),
         ports: ports(plan),
         resources: write::limits(&spec.resources),
         containers: spec

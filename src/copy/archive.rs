@@ -4,6 +4,7 @@ use super::place::{ANY, DIRECTORY, Place, Source, Target, kind, status};
 use super::tree::Tree;
 use super::walk::{self, Sink};
 use super::{CopyError, Meta, Owner, Skipped};
+use crate::sys::ids::Maps;
 use crate::sys::paths::reopen;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec};
 use rustix::io::Errno;
@@ -14,9 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Builder, EntryType, Header};
 
-/// Writes a tree or a file as an archive.
-pub fn pack(source: &Source, to: impl Write) -> Result<Vec<Skipped>, CopyError> {
-    let mut sink = Pack { archive: Builder::new(to), within: PathBuf::new() };
+/// Writes a tree or a file as an archive, with the owners that whoever has these ids sees.
+pub fn pack(source: &Source, ids: &Maps, to: impl Write) -> Result<Vec<Skipped>, CopyError> {
+    let mut sink = Pack { archive: Builder::new(to), within: PathBuf::new(), ids };
     let skipped = if source.is_contents() {
         walk::children(source, &mut sink)?
     } else {
@@ -27,30 +28,34 @@ pub fn pack(source: &Source, to: impl Write) -> Result<Vec<Skipped>, CopyError> 
     Ok(skipped)
 }
 
-struct Pack<W: Write> {
+struct Pack<'a, W: Write> {
     archive: Builder<W>,
     within: PathBuf,
+    ids: &'a Maps,
 }
 
-fn header(meta: &Meta, kind: EntryType, size: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(meta.mode);
-    header.set_uid(meta.uid.into());
-    header.set_gid(meta.gid.into());
-    header.set_mtime(meta.modified.tv_sec.try_into().unwrap_or(0));
-    header.set_size(size);
-    header
+impl<W: Write> Pack<'_, W> {
+    fn header(&self, meta: &Meta, kind: EntryType, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        let (uid, gid) = self.ids.inside(meta.uid, meta.gid);
+        header.set_entry_type(kind);
+        header.set_mode(meta.mode);
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        header.set_mtime(meta.modified.tv_sec.try_into().unwrap_or(0));
+        header.set_size(size);
+        header
+    }
 }
 
 fn cannot_write(source: io::Error) -> CopyError {
     CopyError::WriteArchive { source }
 }
 
-impl<W: Write> Sink for Pack<W> {
+impl<W: Write> Sink for Pack<'_, W> {
     fn enter(&mut self, name: &OsStr, meta: &Meta, _path: &Path) -> Result<(), CopyError> {
         self.within.push(name);
-        let mut header = header(meta, EntryType::Directory, 0);
+        let mut header = self.header(meta, EntryType::Directory, 0);
         // A directory's name ends with a slash.
         let name = self.within.join("");
         self.archive.append_data(&mut header, name, io::empty()).map_err(cannot_write)
@@ -69,7 +74,7 @@ impl<W: Write> Sink for Pack<W> {
         path: &Path,
     ) -> Result<(), CopyError> {
         let error = |source| CopyError::File { what: "read", path: path.to_owned(), source };
-        let mut header = header(meta, EntryType::Regular, meta.size);
+        let mut header = self.header(meta, EntryType::Regular, meta.size);
         // The archive says how long it is before its content comes: it may change as it likes meanwhile.
         let content = std::fs::File::from(content.try_clone_to_owned().map_err(error)?);
         let exactly = content.chain(io::repeat(0)).take(meta.size);
@@ -83,7 +88,7 @@ impl<W: Write> Sink for Pack<W> {
         target: &CStr,
         _path: &Path,
     ) -> Result<(), CopyError> {
-        let mut header = header(meta, EntryType::Symlink, 0);
+        let mut header = self.header(meta, EntryType::Symlink, 0);
         let target = OsStr::from_bytes(target.to_bytes());
         self.archive.append_link(&mut header, self.within.join(name), target).map_err(cannot_write)
     }
@@ -95,7 +100,7 @@ pub fn unpack(
     from: impl Read,
     place: &Place,
     target: &Path,
-    owner: Owner,
+    owner: Owner<'_>,
 ) -> Result<Vec<Skipped>, CopyError> {
     let reading = |source| CopyError::ReadArchive { source };
     let top = Target::directory(place, target)?;
@@ -110,7 +115,7 @@ pub fn unpack(
 struct Unpack<'a> {
     place: &'a Place,
     target: &'a Path,
-    owner: Owner,
+    owner: Owner<'a>,
     /// Get their times at the end: what is made in them changes those.
     directories: Vec<(PathBuf, Meta)>,
     skipped: Vec<Skipped>,

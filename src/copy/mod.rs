@@ -17,6 +17,7 @@ mod walk;
 pub use archive::{pack, unpack};
 pub use place::{Place, Source, Target};
 
+use crate::sys::ids::Maps;
 use rustix::fs::{FileType, Stat, Timespec};
 use rustix::io::Errno;
 use std::io;
@@ -48,11 +49,11 @@ impl CopyError {
 
 /// Whose what is written becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum Owner<'a> {
     /// Of this user and group; nothing gives its rights to whoever runs it (setuid, setgid).
     As { uid: u32, gid: u32 },
-    /// As it was, by number, with all bits of its mode.
-    Keep,
+    /// As it was, by number, with all bits of its mode: by the number that each side sees.
+    Keep { from: &'a Maps, to: &'a Maps },
 }
 
 /// What was left out, and why.
@@ -98,7 +99,7 @@ fn kind_name(kind: FileType) -> &'static str {
 }
 
 /// Copies a tree or a file.
-pub fn copy(source: &Source, target: &Target, owner: Owner) -> Result<Vec<Skipped>, CopyError> {
+pub fn copy(source: &Source, target: &Target, owner: Owner<'_>) -> Result<Vec<Skipped>, CopyError> {
     let mut tree = tree::Tree::begin(target, owner)?;
     match (source.is_contents(), target.name()) {
         // Into a directory that is there.

@@ -15,16 +15,16 @@ use std::path::Path;
 /// A file whose size says nothing, as those of /proc, is read up to here.
 const UNSIZED_MOST: u64 = 16 << 20;
 
-pub(super) struct Tree {
+pub(super) struct Tree<'a> {
     /// The directories that were entered, outermost first.
     within: Vec<OwnedFd>,
-    owner: Owner,
+    owner: Owner<'a>,
     /// Makes names that nobody has.
     made: u32,
 }
 
-impl Tree {
-    pub(super) fn begin(target: &Target, owner: Owner) -> Result<Self, CopyError> {
+impl<'a> Tree<'a> {
+    pub(super) fn begin(target: &Target, owner: Owner<'a>) -> Result<Self, CopyError> {
         let top = target.directory.try_clone().map_err(|source| CopyError::File {
             what: "open",
             path: target.path.clone(),
@@ -107,7 +107,7 @@ impl Tree {
     pub(super) fn dress(&self, fd: BorrowedFd<'_>, meta: &Meta) -> Result<(), Errno> {
         let (uid, gid) = self.owner_of(meta);
         let mode = match self.owner {
-            Owner::Keep => meta.mode,
+            Owner::Keep { .. } => meta.mode,
             Owner::As { .. } => meta.mode & !0o6000,
         };
         rustix::fs::fchown(fd, uid, gid)?;
@@ -117,7 +117,10 @@ impl Tree {
 
     fn owner_of(&self, meta: &Meta) -> (Option<Uid>, Option<Gid>) {
         let (uid, gid) = match self.owner {
-            Owner::Keep => (meta.uid, meta.gid),
+            Owner::Keep { from, to } => {
+                let (uid, gid) = from.inside(meta.uid, meta.gid);
+                to.owner(uid, gid)
+            }
             Owner::As { uid, gid } => (uid, gid),
         };
         (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
@@ -212,7 +215,7 @@ fn copy_range(
     Ok(at)
 }
 
-impl Sink for Tree {
+impl Sink for Tree<'_> {
     fn enter(&mut self, name: &OsStr, _meta: &Meta, path: &Path) -> Result<(), CopyError> {
         let directory = self
             .directory(name)

@@ -179,7 +179,10 @@ pub fn steps(plan: &Plan) -> Picture {
 
 fn step_kind(step: &Step) -> Kind {
     match step {
-        Step::MakeCgroup { .. } | Step::StartInfra(_) | Step::PinNamespaces { .. } => Kind::Infra,
+        Step::MakeCgroup { .. }
+        | Step::TakeIds { .. }
+        | Step::StartInfra(_)
+        | Step::PinNamespaces { .. } => Kind::Infra,
         Step::MakeNetwork(_)
         | Step::MakeNetns { .. }
         | Step::TakeAddress { .. }

@@ -2,16 +2,17 @@
 
 use super::ExecError;
 use super::launch::{self, Created};
-use crate::cgroup::{DevicePrograms, Hierarchy, Legacy};
+use crate::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy};
 use crate::names::{ContainerName, IfName};
 use crate::net::{conntrack, firewall, link, netns, sockets};
 use crate::plan::facts::Subnet;
 use crate::plan::step::{
-    self, Connection, Forward, Infra, Namespace, Network, Plan, Protocol, Step, VolumeContent,
-    VolumeStep,
+    self, Connection, Forward, IdMaps, Infra, Namespace, Network, Plan, Protocol, Step,
+    VolumeContent, VolumeStep,
 };
-use crate::sandbox::{Child, NamespaceKind, infra, sysctl};
+use crate::sandbox::{self, Child, NamespaceKind, Offsets, infra, sysctl};
 use crate::state::store::{claim, make_directory};
+use crate::sys::ids::Maps;
 use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -66,7 +67,11 @@ impl Machine {
             Step::MakeCgroup { cgroup, limits } => self.make_cgroup(cgroup, limits)?,
             Step::StartInfra(order) => return self.start_infra(order).map(Begun::Infra),
             Step::PinNamespaces { pins } => pin_namespaces(self.infra, pins)?,
-            Step::MakeNetns { pin, .. } => netns::pin(netns::create()?.as_fd(), pin)?,
+            Step::TakeIds { lease, ids } => take_ids(lease, ids)?,
+            Step::MakeNetns { pin, user: None, .. } => netns::pin(netns::create()?.as_fd(), pin)?,
+            Step::MakeNetns { pin, user: Some(user), .. } => {
+                netns::pin(sandbox::owned_network(user)?.as_fd(), pin)?;
+            }
             Step::TakeAddress { lease, address, used_before } => {
                 if !claim(lease, plan.id.as_str())? {
                     return Err(ExecError::AddressTaken { address: *address });
@@ -107,10 +112,16 @@ impl Machine {
         let cgroup = self.hierarchy.make(&order.cgroup)?;
         let namespaces: Vec<NamespaceKind> =
             order.namespaces.iter().map(|kind| namespace_kind(*kind)).collect();
+        let ids = order.ids.as_ref().map(maps);
+        let cgroup_root = order.cgroup_root.as_ref().map(|root| self.hierarchy.make(root));
+        let cgroup_root = cgroup_root.transpose()?;
         let child = infra::start_infra(&infra::InfraOrder {
             namespaces: &namespaces,
             hostname: order.hostname.as_deref(),
             cgroup: cgroup.fd(),
+            ids: ids.as_ref(),
+            cgroup_root: cgroup_root.as_ref().map(Cgroup::fd),
+            offsets: Offsets { boottime: order.time.boottime, monotonic: order.time.monotonic },
         })?;
         self.infra = Some(child.pid);
         Ok(child)
@@ -134,8 +145,25 @@ fn namespace_kind(kind: Namespace) -> NamespaceKind {
         Namespace::Ipc => NamespaceKind::Ipc,
         Namespace::Pid => NamespaceKind::Pid,
         Namespace::Cgroup => NamespaceKind::Cgroup,
+        Namespace::User => NamespaceKind::User,
+        Namespace::Time => NamespaceKind::Time,
         Namespace::Mnt => NamespaceKind::Mnt,
     }
+}
+
+fn maps(ids: &IdMaps) -> Maps {
+    Maps { uids: IdMaps::plain(&ids.uids), gids: IdMaps::plain(&ids.gids) }
+}
+
+/// One line a range: what others need to know to stay away from it. One write, for whoever reads it holds no lock
+/// of ours after a crash.
+fn take_ids(lease: &Path, ids: &[IdMaps]) -> Result<(), ExecError> {
+    if let Some(parent) = lease.parent() {
+        make_directory(parent)?;
+    }
+    let text: String = ids.iter().map(ToString::to_string).collect();
+    let error = |source| ExecError::WriteFile { path: lease.to_owned(), source };
+    std::fs::write(lease, text).map_err(error)
 }
 
 fn make_network(network: &Network) -> Result<(), ExecError> {

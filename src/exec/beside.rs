@@ -97,6 +97,7 @@ impl Place {
         rustix::io::ioctl_fionbio(&output, true).map_err(pipe)?;
         let join = legacy_cgroups(launch)?;
         let entered = sandbox::enter(&Entry {
+            oci: &launch.oci,
             target,
             process: &process,
             cgroup: self.fd(hierarchy)?,

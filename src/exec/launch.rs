@@ -51,7 +51,7 @@ pub fn keep_terminal(
     Ok(Terminal { master, _keeper: keeper })
 }
 
-/// Makes the FIFOs of a container, owned by its user, and opens the supervisor's ends.
+/// Makes the FIFOs of a container, owned by whom its user is outside, and opens the supervisor's ends.
 pub fn open_output(launch: &Launch) -> Result<Output, ExecError> {
     let owner = owner(launch);
     make_fifo(&launch.stdio.stdout, owner)?;
@@ -155,6 +155,7 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
         filter: plan.filter(launch),
         overlays: &overlays,
         beneath: &launch.beneath,
+        init: launch.init,
         stdin: stdin.as_ref().map(AsFd::as_fd),
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
@@ -183,7 +184,7 @@ fn overlays(root: &RootLayers) -> Vec<Overlay> {
 fn owner(launch: &Launch) -> (u32, u32) {
     launch.oci.process().as_ref().map_or((0, 0), |process| {
         let user = process.user();
-        (user.uid(), user.gid())
+        sandbox::maps(&launch.oci).owner(user.uid(), user.gid())
     })
 }
 

@@ -31,6 +31,7 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
         mounts: vec![places.mnt()],
         leases: leases(places),
         directories: vec![places.layers()],
+        ids: Some(places.id_lease()),
     };
     remains.clear(hierarchy, places.id.as_str())
 }
@@ -51,7 +52,9 @@ pub fn forget(places: &Places<'_>) -> Vec<ExecError> {
     for (lease, address) in leases(places) {
         errors.extend(give_back(&lease, address, places.id.as_str()).err());
     }
-    errors.extend(remove_tree(&places.layers()).err().map(ExecError::from));
+    for left in [places.id_lease(), places.layers()] {
+        errors.extend(remove_tree(&left).err().map(ExecError::from));
+    }
     errors
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Remains {
     pub(super) netns: Vec<PathBuf>,
     pub(super) mounts: Vec<PathBuf>,
     pub(super) leases: Vec<(PathBuf, Ipv4Addr)>,
+    pub(super) ids: Option<PathBuf>,
     pub(super) directories: Vec<PathBuf>,
 }
 
@@ -66,6 +67,7 @@ impl Remains {
                 // The others lie on the pod's tmpfs and go with it.
                 self.netns.extend(pins.get(&Namespace::Net).cloned());
             }
+            Step::TakeIds { lease, .. } => self.ids = Some(lease.clone()),
             Step::MakeNetns { pin, .. } => self.netns.push(pin.clone()),
             Step::TakeAddress { lease, address, .. } => self.leases.push((lease.clone(), *address)),
             Step::Connect(connection) => self.links.push(connection.host.clone()),
@@ -110,6 +112,9 @@ impl Remains {
         attempt(self.await_links(watch));
         for (lease, address) in &self.leases {
             attempt(give_back(lease, *address, holder));
+        }
+        if let Some(lease) = &self.ids {
+            attempt(remove_tree(lease).map_err(ExecError::from));
         }
         errors
     }

@@ -1,11 +1,12 @@
-//! Builds the infra program, which podspec carries inside itself, for the target that podspec is built for.
-//! The program has neither std nor libc, so the compiler at hand is all that this needs.
+//! Builds the small programs that podspec carries inside itself, for the target that podspec is built for.
+//! They have neither std nor libc, so the compiler at hand is all that this needs.
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts by the environment")]
 
 use std::path::PathBuf;
 use std::process::Command;
 
-const SOURCE: &str = "src/infra/infra.rs";
+/// Infra, and the first process of a container that asks for a reaper.
+const PROGRAMS: [&str; 2] = ["infra", "init"];
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
@@ -27,17 +28,20 @@ fn link_unwinder() {
 }
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCE}");
-    println!("cargo::rerun-if-changed=src/infra/build.rs");
+    println!("cargo::rerun-if-changed=src/infra");
     // Half of what the dynamic linker does at each start is to read relocations: packed, they are a
     // thirtieth. glibc knows them since 2.36, which every distribution with Linux 6.1 has.
     if variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
         link_unwinder();
     }
-    let out = PathBuf::from(variable("OUT_DIR")).join("infra");
+    PROGRAMS.into_iter().for_each(build);
+}
+
+fn build(program: &str) {
+    let out = PathBuf::from(variable("OUT_DIR")).join(program);
     let mut rustc = Command::new(variable("RUSTC"));
-    rustc.args(["--edition=2024", "--crate-name=infra", "--crate-type=bin"]);
+    rustc.args(["--edition=2024", "--crate-name", program, "--crate-type=bin"]);
     rustc.args(["--target", &variable("TARGET")]);
     for option in [
         "panic=abort",
@@ -55,9 +59,9 @@ fn main() {
     if let Ok(linker) = std::env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }
-    let status = rustc.arg("-o").arg(&out).arg(SOURCE).status();
+    let status = rustc.arg("-o").arg(&out).arg(format!("src/infra/{program}.rs")).status();
     assert!(
         status.as_ref().is_ok_and(std::process::ExitStatus::success),
-        "cannot build the infra program: {status:?} from {rustc:?}"
+        "cannot build {program}: {status:?} from {rustc:?}"
     );
 }

@@ -57,6 +57,7 @@ fn needs_infra(step: &Step) -> bool {
         Step::MakeNetwork(_)
         | Step::MountPodTmpfs { .. }
         | Step::MakeCgroup { .. }
+        | Step::TakeIds { .. }
         | Step::StartInfra(_)
         | Step::MountShm { .. }
         | Step::MakeVolume(_)

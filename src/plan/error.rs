@@ -59,6 +59,17 @@ pub enum PlanError {
     },
     #[error("{container}: its seccomp profile cannot be used: {source}")]
     Seccomp { container: ContainerName, source: crate::seccomp::SeccompError },
+    #[error("the pod's network: {what}")]
+    NoNamespace { what: String },
+    #[error("no {size} ids in a row are free on this host for a user namespace")]
+    NoIds { place: String, size: u32 },
+    #[error("{container}: the {kind} id {id} is not mapped in its user namespace")]
+    IdNotMapped { container: ContainerName, field: &'static str, kind: &'static str, id: u32 },
+    #[error(
+        "a clock cannot be set back to before 0: this machine has run for {uptime} s, and `{clock}` asks for {} s less",
+        offset.unsigned_abs()
+    )]
+    BeforeBoot { clock: &'static str, offset: i64, uptime: u64 },
     #[error("this host routes every network that podspec would use for its bridge")]
     NoSubnet,
     #[error("every address of {subnet} is taken")]
@@ -79,6 +90,7 @@ impl PlanError {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::NotDeclared { place, .. }
+            | Self::NoIds { place, .. }
             | Self::NoSuchGroup { place, .. }
             | Self::NoNetwork { place, .. }
             | Self::NoLimit { place, .. }
@@ -92,6 +104,11 @@ impl PlanError {
             Self::AboveLimit { container, kind, .. } => {
                 Some(format!("containers.{container}.ulimits.{kind}"))
             }
+            Self::IdNotMapped { container, field, .. } => {
+                Some(format!("containers.{container}.{field}"))
+            }
+            Self::NoNamespace { .. } => Some("network".to_owned()),
+            Self::BeforeBoot { clock, .. } => Some(format!("time.{clock}")),
             Self::BelowOomScore { container, .. } => {
                 Some(format!("containers.{container}.oomScoreAdj"))
             }

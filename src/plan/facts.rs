@@ -2,7 +2,7 @@
 
 use crate::names::image::{Digest, ImageReference};
 use crate::names::{ContainerName, PodId};
-use crate::plan::step::{Forward, Protocol};
+use crate::plan::step::{Forward, IdMaps, Protocol};
 use crate::spec::model::Rlimit;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,12 @@ pub struct HostFacts {
     pub caller: CallerFacts,
     pub cgroups: CgroupFacts,
     pub kernel: KernelFacts,
+    /// Only where the pod has a user namespace.
+    #[serde(default)]
+    pub ids: IdFacts,
+    /// Since the machine's boot, in whole seconds; asked for only where the pod has clock offsets.
+    #[serde(default)]
+    pub uptime: u64,
     /// The host's real resolv.conf (systemd-resolved's where the visible one names 127/8).
     pub resolv_conf: String,
     /// Mounts that `rootfs: host` needs an overlay of its own for, each a mount point at or below
@@ -76,6 +82,36 @@ pub struct CallerFacts {
 impl CallerFacts {
     pub fn hard(&self, kind: Rlimit) -> u64 {
         self.hard_limits.get(&kind).copied().unwrap_or(u64::MAX)
+    }
+}
+
+/// Which ids of the machine are whose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdFacts {
+    /// What /etc/subuid and /etc/subgid give to the user `containers`.
+    pub containers_uids: Vec<Span>,
+    pub containers_gids: Vec<Span>,
+    /// What they give to others, what pods have, and the accounts of the machine.
+    pub used_uids: Vec<Span>,
+    pub used_gids: Vec<Span>,
+    /// The maps of user namespaces that containers join by a path.
+    pub joined: BTreeMap<PathBuf, IdMaps>,
+}
+
+/// Ids in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub first: u32,
+    pub count: u32,
+}
+
+impl Span {
+    pub fn end(self) -> u64 {
+        u64::from(self.first) + u64::from(self.count)
+    }
+
+    pub fn meets(self, other: Self) -> bool {
+        u64::from(self.first) < other.end() && u64::from(other.first) < self.end()
     }
 }
 
@@ -225,6 +261,9 @@ pub struct NetworkFacts {
     pub local_ports: Option<(u16, u16)>,
     /// Ports that the administrator keeps from that, first and last of each range.
     pub reserved_ports: Vec<(u16, u16)>,
+    /// What is wrong with the namespace that the pod's network is, where somebody else has made that.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// The nftables generation these facts are of.
     pub generation: u32,
 }

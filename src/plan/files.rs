@@ -34,7 +34,8 @@ impl Files {
 /// The host name that a container sees; none: the host's.
 pub(super) fn hostname<'a>(spec: &'a PodSpec, container: &'a Container) -> Option<&'a str> {
     match container.namespaces.get(&Shared::Uts) {
-        Some(Scope::Host) => None,
+        // Whose it is has named it.
+        Some(Scope::Host | Scope::At(_)) => None,
         None if spec.share.contains(&Shared::Uts) => Some(&spec.hostname),
         _ => Some(&container.hostname),
     }
@@ -81,6 +82,8 @@ enum View {
     Connected,
     /// From one with nothing but `lo`.
     Alone,
+    /// From one that podspec knows nothing of.
+    Elsewhere,
 }
 
 impl View {
@@ -88,6 +91,7 @@ impl View {
         match network::side(spec, &spec.containers[name]) {
             Side::Pod => Self::Pod,
             Side::Host => Self::Host,
+            Side::At(_) => Self::Elsewhere,
             Side::Own if network.own.contains_key(name) => Self::Connected,
             Side::Own => Self::Alone,
         }
@@ -149,7 +153,12 @@ fn seen_from(
     let pod = network.pod.as_ref();
     match (view, network::side(spec, &spec.containers[name])) {
         (View::Pod, Side::Pod) | (View::Host, Side::Host) => Some(Ipv4Addr::LOCALHOST),
-        (View::Alone, _) => None,
+        // Those who are in one network by its path are there together.
+        (View::Elsewhere, Side::At(path)) => {
+            matches!(&spec.network, NetworkMode::At(at) if at == path)
+                .then_some(Ipv4Addr::LOCALHOST)
+        }
+        (View::Alone | View::Elsewhere, _) | (_, Side::At(_)) => None,
         (_, Side::Pod) => pod.map(|connection| connection.address),
         (_, Side::Own) => network.own.get(name).map(|connection| connection.address),
         (_, Side::Host) => pod.map(|connection| connection.gateway.address),
@@ -168,13 +177,13 @@ fn own_names<'a>(
     let own = match network::side(spec, container) {
         Side::Pod => pod,
         Side::Own => network.own.get(name).map(|connection| connection.address),
-        Side::Host => None,
+        Side::Host | Side::At(_) => None,
     };
     let own = own.unwrap_or(Ipv4Addr::LOCALHOST);
     let host = hostname(spec, container).map(|host| (host, own));
     let pod = match spec.network {
         NetworkMode::Bridge => pod,
-        NetworkMode::Host | NetworkMode::None => Some(Ipv4Addr::LOCALHOST),
+        NetworkMode::Host | NetworkMode::None | NetworkMode::At(_) => Some(Ipv4Addr::LOCALHOST),
     };
     host.into_iter()
         .chain([(name.as_str(), own)])

@@ -6,6 +6,7 @@ use crate::plan::cgroups::{self, Bounds};
 use crate::plan::error::PlanError;
 use crate::plan::facts::{ContainerFacts, HostFacts};
 use crate::plan::files::{self, Files};
+use crate::plan::ids::{self, PodIds};
 use crate::plan::image;
 use crate::plan::limits;
 use crate::plan::network::{self, PodNetwork, Side};
@@ -36,12 +37,15 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
     let places = Places::new(&facts.directories, &spec.name);
     let network = network::choose(spec, facts, &places)?;
     let bounds = cgroups::bounds(spec, &facts.cgroups)?;
+    let ids = ids::choose(spec, facts, &places)?;
+    refuse_clocks(spec, facts)?;
     let files = files::generate(spec, &network, &facts.resolv_conf, &places);
     let mut graph = Graph {
         spec,
         facts,
         places: &places,
         network: &network,
+        ids: &ids,
         files: &files,
         bounds: &bounds,
         made: Made::default(),
@@ -68,6 +72,9 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
 }
 
 fn refuse_what_is_not_there(spec: &PodSpec, facts: &HostFacts) -> Result<(), PlanError> {
+    if let Some(what) = &facts.network.problem {
+        return Err(PlanError::NoNamespace { what: what.clone() });
+    }
     for (name, container) in &spec.containers {
         if let Some((field, what)) =
             facts.containers.get(name).and_then(|facts| facts.problems.first())
@@ -85,6 +92,22 @@ fn refuse_what_is_not_there(spec: &PodSpec, facts: &HostFacts) -> Result<(), Pla
         }
     }
     Ok(())
+}
+
+/// A clock that is set back to before 0 is one that the kernel refuses.
+fn refuse_clocks(spec: &PodSpec, facts: &HostFacts) -> Result<(), PlanError> {
+    const SECOND: i64 = 1_000_000_000;
+    let clocks = [("boottime", spec.time.boottime), ("monotonic", spec.time.monotonic)];
+    let uptime = facts.uptime;
+    match clocks
+        .into_iter()
+        .find(|(_, by)| *by < 0 && by.div_euclid(SECOND).unsigned_abs() > uptime)
+    {
+        Some((clock, by)) => {
+            Err(PlanError::BeforeBoot { clock, offset: by.div_euclid(SECOND), uptime })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The steps so far, and which of them later ones wait for.
@@ -130,6 +153,7 @@ struct Graph<'a> {
     facts: &'a HostFacts,
     places: &'a Places<'a>,
     network: &'a PodNetwork,
+    ids: &'a PodIds,
     files: &'a Files,
     bounds: &'a Bounds,
     made: Made,
@@ -144,15 +168,27 @@ impl Graph<'_> {
             [],
             "every process of the pod is born below it".into(),
         );
+        let mut after = vec![cgroup];
+        if let Some(step) = self.ids.lease(self.places) {
+            let why = "no other pod has them".into();
+            after.push(self.made.add(step, [], why));
+        }
         let namespaces = self.infra_namespaces();
         let hostname = namespaces.contains(&Namespace::Uts).then(|| self.spec.hostname.clone());
         let why = match namespaces.len() {
             0 => "holds nothing: the pod shares no namespace of its own".into(),
             _ => "holds the pod's namespaces while containers come and go".into(),
         };
-        let infra =
-            Infra { cgroup: self.places.infra_cgroup(), namespaces: namespaces.clone(), hostname };
-        self.made.infra = self.made.add(Step::StartInfra(infra), [cgroup], why);
+        let has_cgroup = namespaces.contains(&Namespace::Cgroup);
+        let infra = Infra {
+            cgroup: self.places.infra_cgroup(),
+            namespaces: namespaces.clone(),
+            hostname,
+            ids: self.ids.pod.clone(),
+            cgroup_root: has_cgroup.then(|| self.places.cgroup()),
+            time: self.spec.time,
+        };
+        self.made.infra = self.made.add(Step::StartInfra(infra), after, why);
         let why = "pins, generated files and shared memory, gone with one unmount".into();
         self.made.tmpfs = self.made.add(Step::MountPodTmpfs { at: self.places.mnt() }, [], why);
         self.made.joinable = self.made.infra;
@@ -167,9 +203,11 @@ impl Graph<'_> {
 
     /// Infra has a network namespace of its own even where `net` is not shared: the pod's ports lead there.
     fn infra_namespaces(&self) -> Vec<Namespace> {
-        let net = (self.spec.network != NetworkMode::Host).then_some(Namespace::Net);
-        let others = [Shared::Uts, Shared::Ipc, Shared::Pid];
-        let shared = others.into_iter().filter(|kind| self.spec.share.contains(kind));
+        let has_net = !matches!(self.spec.network, NetworkMode::Host | NetworkMode::At(_));
+        let net = has_net.then_some(Namespace::Net);
+        let shared = Shared::ALL
+            .into_iter()
+            .filter(|kind| *kind != Shared::Net && self.spec.share.contains(kind));
         net.into_iter().chain(shared.map(oci::step_kind)).collect()
     }
 
@@ -202,9 +240,12 @@ impl Graph<'_> {
                 continue;
             }
             let pin = self.places.own_netns(name);
-            let step = Step::MakeNetns { container: name.clone(), pin: pin.clone() };
+            let owned = self.ids.pod.is_some();
+            let user = owned.then(|| self.places.pin(Namespace::User));
+            let step = Step::MakeNetns { container: name.clone(), pin: pin.clone(), user };
             let why = format!("{name} does not share the pod's network");
-            let netns = self.made.add(step, [self.made.infra], why);
+            let after = if owned { self.made.joinable } else { self.made.infra };
+            let netns = self.made.add(step, [after], why);
             self.made.netns.insert(name.clone(), netns);
             if !self.network.own.contains_key(name) {
                 let why = format!("{name} has no network but itself");
@@ -342,7 +383,7 @@ impl Graph<'_> {
         let network = match network::side(self.spec, container) {
             Side::Pod => self.made.pod_network.clone(),
             Side::Own => self.made.own_network.get(name).cloned().unwrap_or_default(),
-            Side::Host => Vec::new(),
+            Side::Host | Side::At(_) => Vec::new(),
         };
         let (needed, why) = self.comes_first(container);
         let why = match why {
@@ -449,7 +490,11 @@ impl Graph<'_> {
         let root = self.root(name);
         let (resources, limits) = self.bounds.containers.get(name).cloned().unwrap_or_default();
         let merged = root.merged.clone();
-        let parts = oci::Parts { process, mounts: mounts.list(), merged, resources };
+        let ids = self.ids.of(spec, name).cloned();
+        if let Some(ids) = &ids {
+            ids::check(name, container, ids, process.user())?;
+        }
+        let parts = oci::Parts { process, mounts: mounts.list(), merged, resources, ids };
         Ok(Launch {
             container: name.clone(),
             role: container.role,
@@ -459,6 +504,7 @@ impl Graph<'_> {
             seccomp,
             root,
             beneath: mounts.beneath(),
+            init: container.init,
             stdio: Stdio {
                 input: match (container.tty, container.stdin) {
                     (true, open) => Input::Terminal { open },

@@ -40,7 +40,7 @@ pub(super) fn complete(spec: &PodSpec, facts: &HostFacts) -> Result<PodSpec, Pla
             let volume = volume_name(name, path).map_err(&bad)?;
             spec.volumes.insert(volume.clone(), Volume::EmptyDir);
             let source = MountSource::Volume { name: volume, sub_path: None };
-            container.mounts.push(Mount { source, target, read_only: false });
+            container.mounts.push(Mount { source, target, read_only: false, idmap: true });
         }
     }
     Ok(spec)

@@ -11,6 +11,7 @@ pub mod places;
 
 mod accounts;
 mod files;
+mod ids;
 mod image;
 mod network;
 pub mod oci;

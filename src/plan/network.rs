@@ -10,6 +10,7 @@ use crate::plan::step::{Connection, Forward, Namespace, Network};
 use crate::spec::model::{Container, NetworkMode, PodSpec, Scope, Shared};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 const BRIDGE: &str = "podspec0";
 const MTU: u32 = 1500;
@@ -19,21 +20,22 @@ const DEFAULT_ROUTE_BELOW: u8 = 2;
 
 /// Which network namespace a container is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum Side<'a> {
     /// Infra's.
     Pod,
     /// One of its own.
     Own,
     Host,
+    /// Somebody else's.
+    At(&'a Path),
 }
 
-pub(super) fn side(spec: &PodSpec, container: &Container) -> Side {
-    match container.namespaces.get(&Shared::Net) {
-        Some(Scope::Host) => Side::Host,
-        Some(Scope::Private) => Side::Own,
-        None if spec.network == NetworkMode::Host => Side::Host,
-        None if spec.share.contains(&Shared::Net) => Side::Pod,
-        None => Side::Own,
+pub(super) fn side<'a>(spec: &'a PodSpec, container: &'a Container) -> Side<'a> {
+    match (container.namespaces.get(&Shared::Net), &spec.network) {
+        (Some(Scope::Host), _) | (None, NetworkMode::Host) => Side::Host,
+        (Some(Scope::At(path)), _) | (None, NetworkMode::At(path)) => Side::At(path),
+        (None, _) if spec.share.contains(&Shared::Net) => Side::Pod,
+        (Some(Scope::Private) | None, _) => Side::Own,
     }
 }
 

@@ -5,11 +5,12 @@
 use crate::names::ContainerName;
 use crate::plan::facts::HostFacts;
 use crate::plan::files;
+use crate::plan::ids;
 use crate::plan::limits;
 use crate::plan::network::{self, Side};
 use crate::plan::places::Places;
 use crate::plan::security;
-use crate::plan::step::Namespace;
+use crate::plan::step::{IdMaps, Namespace};
 use crate::spec::model::{Container, PodSpec, Root, Scope, Shared};
 use oci_spec::runtime::{self as oci, Capabilities, Capability, LinuxNamespaceType, Spec};
 use serde::{Serialize, Serializer};
@@ -41,12 +42,16 @@ pub(super) fn entry(
             Side::Pod => Entry::Join(places.pin(Namespace::Net)),
             Side::Own => Entry::Join(places.own_netns(name)),
             Side::Host => Entry::Host,
+            Side::At(path) => Entry::Join(path.to_owned()),
         };
     }
     match container.namespaces.get(&kind) {
         Some(Scope::Host) => Entry::Host,
         Some(Scope::Private) => Entry::New,
+        Some(Scope::At(path)) => Entry::Join(path.clone()),
         None if spec.share.contains(&kind) => Entry::Join(places.pin(step_kind(kind))),
+        // As long as nobody asks, ids and clocks are the machine's.
+        None if matches!(kind, Shared::User | Shared::Time) => Entry::Host,
         None => Entry::New,
     }
 }
@@ -57,6 +62,9 @@ pub(super) fn step_kind(kind: Shared) -> Namespace {
         Shared::Uts => Namespace::Uts,
         Shared::Ipc => Namespace::Ipc,
         Shared::Pid => Namespace::Pid,
+        Shared::User => Namespace::User,
+        Shared::Cgroup => Namespace::Cgroup,
+        Shared::Time => Namespace::Time,
     }
 }
 
@@ -66,6 +74,9 @@ fn oci_kind(kind: Shared) -> LinuxNamespaceType {
         Shared::Uts => LinuxNamespaceType::Uts,
         Shared::Ipc => LinuxNamespaceType::Ipc,
         Shared::Pid => LinuxNamespaceType::Pid,
+        Shared::User => LinuxNamespaceType::User,
+        Shared::Cgroup => LinuxNamespaceType::Cgroup,
+        Shared::Time => LinuxNamespaceType::Time,
     }
 }
 
@@ -75,6 +86,8 @@ pub(super) struct Parts {
     pub(super) mounts: Vec<oci::Mount>,
     pub(super) merged: PathBuf,
     pub(super) resources: oci::LinuxResources,
+    /// What its ids are outside.
+    pub(super) ids: Option<IdMaps>,
 }
 
 pub(super) fn document(
@@ -95,7 +108,7 @@ pub(super) fn document(
     let mut resources = parts.resources;
     let of_container = facts.containers.get(name);
     resources.set_devices(Some(limits::device_rules(container, of_container, may_make_nodes)));
-    let mut linux = linux(spec, name, facts, places);
+    let mut linux = linux(spec, name, facts, places, parts.ids.as_ref());
     linux.set_resources(Some(resources));
     let mut document = Spec::default();
     document
@@ -114,17 +127,17 @@ fn linux(
     name: &ContainerName,
     facts: &HostFacts,
     places: &Places<'_>,
+    ids: Option<&IdMaps>,
 ) -> oci::Linux {
     let container = &spec.containers[name];
-    let kinds = [Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid];
-    let shareable =
-        kinds.into_iter().filter_map(|kind| match entry(spec, name, container, kind, places) {
+    let shareable = Shared::ALL.into_iter().filter_map(|kind| {
+        match entry(spec, name, container, kind, places) {
             Entry::New => Some(namespace(oci_kind(kind), None)),
             Entry::Join(path) => Some(namespace(oci_kind(kind), Some(path))),
             Entry::Host => None,
-        });
-    let own = [LinuxNamespaceType::Mount, LinuxNamespaceType::Cgroup];
-    let own = own.into_iter().map(|kind| namespace(kind, None));
+        }
+    });
+    let own = [namespace(LinuxNamespaceType::Mount, None)];
     let secrets = match container.root {
         Root::Host => facts.host_secrets.as_slice(),
         Root::Directory(_) | Root::Image(_) => &[],
@@ -147,8 +160,8 @@ fn linux(
         .set_resources(None)
         .set_devices((!devices.is_empty()).then_some(devices))
         .set_seccomp(None)
-        .set_uid_mappings(None)
-        .set_gid_mappings(None);
+        .set_uid_mappings(ids.map(|ids| ids::oci(&ids.uids)))
+        .set_gid_mappings(ids.map(|ids| ids::oci(&ids.gids)));
     linux
 }
 

@@ -76,6 +76,11 @@ impl<'a> Places<'a> {
         self.leases().join(address.to_string())
     }
 
+    /// A file that says which ids the pod has.
+    pub fn id_lease(&self) -> PathBuf {
+        self.directories.run.join("ids").join(self.id.as_str())
+    }
+
     /// Where every pod's leases are.
     pub fn leases(&self) -> PathBuf {
         self.directories.run.join("net/leases")

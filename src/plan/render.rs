@@ -165,8 +165,12 @@ fn created(launch: &Launch) -> Vec<String> {
     let Some(process) = launch.oci.process() else { return Vec::new() };
     let args = process.args().as_deref().unwrap_or_default();
     let user = process.user();
+    let reaper = if launch.init { " (below a reaper)" } else { "" };
     let mut lines = vec![
-        format!("runs  {}", args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")),
+        format!(
+            "runs  {}{reaper}",
+            args.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" ")
+        ),
         format!("as    {}:{} in {}", user.uid(), user.gid(), process.cwd().display()),
     ];
     let standard: BTreeSet<&str> = ["/proc", "/sys", "/dev", "/etc"].into();
@@ -255,8 +259,16 @@ impl fmt::Display for Step {
             Self::StartInfra(infra) => {
                 write!(f, "start infra with new {}", words(&infra.namespaces))
             }
+            Self::TakeIds { ids, .. } => {
+                let uids = ids.iter().flat_map(|maps| &maps.uids);
+                let shown = uids.map(|range| {
+                    let last = u64::from(range.host) + u64::from(range.count) - 1;
+                    format!("{}-{last}", range.host)
+                });
+                write!(f, "take ids {}", shown.collect::<Vec<_>>().join(", "))
+            }
             Self::PinNamespaces { .. } => f.write_str("pin infra's namespaces"),
-            Self::MakeNetns { container, pin } => {
+            Self::MakeNetns { container, pin, .. } => {
                 write!(f, "make {container}'s network namespace {}", pin.display())
             }
             Self::TakeAddress { address, .. } => write!(f, "take address {address}"),

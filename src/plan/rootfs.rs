@@ -99,9 +99,9 @@ impl Mounts<'_> {
             mounts.extend(self.host_covers());
         }
         let etc = self.sources.into_iter().flat_map(files::binds);
-        mounts.extend(etc.map(|(from, to)| {
-            mount("bind", from, to, &["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"])
-        }));
+        let mut options = vec!["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];
+        options.extend(self.idmap("idmap"));
+        mounts.extend(etc.map(|(from, to)| mount("bind", from, to, &options)));
         mounts.extend(self.users());
         mounts.extend(self.notify.map(|from| {
             let to = Path::new(health::NOTIFY_SOCKET).parent().unwrap_or(Path::new("/"));
@@ -117,7 +117,9 @@ impl Mounts<'_> {
                 mount("bind", "/dev/shm", to, &["bind", "nosuid", "noexec", "nodev"])
             }
             None if self.spec.share.contains(&Shared::Ipc) => {
-                mount("bind", self.places.shm(), to, &["bind", "nosuid", "noexec", "nodev"])
+                let mut options = vec!["bind", "nosuid", "noexec", "nodev"];
+                options.extend(self.idmap("idmap"));
+                mount("bind", self.places.shm(), to, &options)
             }
             _ => {
                 let size = format!("size={SHM_SIZE}");
@@ -161,7 +163,9 @@ impl Mounts<'_> {
     fn user(&self, wanted: &crate::spec::model::Mount) -> Mount {
         let access = if self.read_only(wanted) { "ro" } else { "rw" };
         let bind = |from: PathBuf| {
-            mount("bind", from, &wanted.target, &["rbind", "rprivate", "nosuid", "nodev", access])
+            let mut options = vec!["rbind", "rprivate", "nosuid", "nodev", access];
+            options.extend(self.idmap("ridmap").filter(|_| wanted.idmap));
+            mount("bind", from, &wanted.target, &options)
         };
         match &wanted.source {
             MountSource::Path(path) => bind(path.clone()),
@@ -175,6 +179,11 @@ impl Mounts<'_> {
                 mount("tmpfs", "tmpfs", &wanted.target, &options)
             }
         }
+    }
+
+    /// Files show in the container with the ids that they have outside, and what it makes gets such.
+    fn idmap(&self, word: &'static str) -> Option<&'static str> {
+        self.spec.maps_ids(self.container).then_some(word)
     }
 
     fn volume_path(&self, name: &VolumeName) -> PathBuf {
@@ -243,6 +252,8 @@ impl std::fmt::Display for Namespace {
             Self::Ipc => "ipc",
             Self::Pid => "pid",
             Self::Cgroup => "cgroup",
+            Self::User => "user",
+            Self::Time => "time",
             Self::Mnt => "mnt",
         })
     }
@@ -273,7 +284,7 @@ mod tests {
 
     fn volume_at(name: &str, target: &str) -> MountSpec {
         let source = MountSource::Volume { name: name.parse().unwrap(), sub_path: None };
-        MountSpec { source, target: target.into(), read_only: false }
+        MountSpec { source, target: target.into(), read_only: false, idmap: true }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::names::ContainerName;
 use crate::plan::facts::{
-    CallerFacts, CgroupFacts, Directories, HostFacts, KernelFacts, NetworkFacts,
+    CallerFacts, CgroupFacts, Directories, HostFacts, IdFacts, KernelFacts, NetworkFacts,
 };
 use crate::spec::model::*;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ pub(super) fn container() -> Container {
         stop_signal: Signal(15),
         stop_timeout: Duration::from_secs(10),
         tty: false,
+        init: false,
         stdin: false,
         namespaces: [].into(),
         logs: Logs { max_size: 10 << 20, max_files: 5 },
@@ -48,6 +49,8 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         hostname: name.to_owned(),
         share: [Shared::Net, Shared::Uts, Shared::Ipc].into(),
         network: NetworkMode::Bridge,
+        userns: UserNs::default(),
+        time: TimeOffsets::default(),
         dns: Dns::default(),
         hosts: [].into(),
         ports: Vec::new(),
@@ -94,6 +97,8 @@ pub(super) fn facts() -> HostFacts {
         caller: CallerFacts::default(),
         cgroups: CgroupFacts::default(),
         kernel: KernelFacts { version: (6, 1), ..KernelFacts::default() },
+        ids: IdFacts::default(),
+        uptime: 0,
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".into(),
         host_mounts: Vec::new(),

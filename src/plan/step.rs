@@ -7,6 +7,7 @@ use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
 use crate::seccomp::Filter;
 pub use crate::spec::model::{ExitPolicy, Role};
+use crate::spec::model::{IdRange, TimeOffsets};
 use crate::spec::quantity;
 use crate::sys::filter::Program;
 use serde::{Deserialize, Serialize};
@@ -93,10 +94,18 @@ pub enum Step {
     },
     /// The process that holds the shared namespaces.
     StartInfra(Infra),
+    /// A file by which no other pod takes these ids of the machine.
+    TakeIds { lease: PathBuf, ids: Vec<IdMaps> },
     /// Gives infra's namespaces names that outlive it; `net` goes where `ip netns` looks.
     PinNamespaces { pins: BTreeMap<Namespace, PathBuf> },
     /// A network namespace of a container's own, pinned.
-    MakeNetns { container: ContainerName, pin: PathBuf },
+    MakeNetns {
+        container: ContainerName,
+        pin: PathBuf,
+        /// The user namespace that owns it, where that is not the machine's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<PathBuf>,
+    },
     /// A file by which no other pod takes the address.
     TakeAddress {
         lease: PathBuf,
@@ -153,6 +162,61 @@ pub struct Infra {
     pub namespaces: Vec<Namespace>,
     /// Set in the new uts namespace.
     pub hostname: Option<String>,
+    /// Of the new user namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<IdMaps>,
+    /// What the root of the new cgroup namespace is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_root: Option<PathBuf>,
+    /// Of the new time namespace: nanoseconds.
+    #[serde(default, skip_serializing_if = "TimeOffsets::is_none")]
+    pub time: TimeOffsets,
+}
+
+/// What ids of a user namespace are outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IdMaps {
+    pub uids: Vec<IdRange>,
+    pub gids: Vec<IdRange>,
+}
+
+impl IdMaps {
+    /// (inside, outside, how many).
+    pub fn plain(ranges: &[IdRange]) -> Vec<(u32, u32, u32)> {
+        ranges.iter().map(|range| (range.container, range.host, range.count)).collect()
+    }
+
+    /// What the lines say that `Display` writes; what is no such line says nothing.
+    pub fn parse(text: &str) -> Self {
+        let mut maps = Self::default();
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let kind = words.next();
+            let mut number = || words.next()?.parse::<u32>().ok();
+            let (Some(container), Some(host), Some(count)) = (number(), number(), number()) else {
+                continue;
+            };
+            let range = IdRange { container, host, count };
+            match kind {
+                Some("uid") => maps.uids.push(range),
+                Some("gid") => maps.gids.push(range),
+                _ => {}
+            }
+        }
+        maps
+    }
+}
+
+/// One line a range.
+impl std::fmt::Display for IdMaps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (kind, list) in [("uid", &self.uids), ("gid", &self.gids)] {
+            for IdRange { container, host, count } in list {
+                writeln!(f, "{kind} {container} {host} {count}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A kind of namespace, named as in /proc/PID/ns.
@@ -164,6 +228,8 @@ pub enum Namespace {
     Ipc,
     Pid,
     Cgroup,
+    User,
+    Time,
     Mnt,
 }
 
@@ -326,6 +392,9 @@ pub struct Launch {
     /// beneath it, because a container that writes the volume may have put a link in the way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub beneath: BTreeMap<PathBuf, PathBuf>,
+    /// A reaper is the first process, and the program its child.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
     pub stdio: Stdio,
     pub restart: Restart,
     pub stop_signal: i32,

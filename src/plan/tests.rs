@@ -15,7 +15,7 @@ const NAMES: [&str; 7] = ["web", "db", "cache", "volumes", "a", "b-1", "z9"];
 const VOLUMES: [&str; 4] = ["data", "0", "conf", "web"];
 
 fn kinds() -> impl Strategy<Value = Vec<Shared>> {
-    subsequence(vec![Shared::Net, Shared::Uts, Shared::Ipc, Shared::Pid], 0..=4)
+    subsequence(Shared::ALL.to_vec(), 0..=7)
 }
 
 fn volume() -> impl Strategy<Value = Volume> {
@@ -42,11 +42,12 @@ fn container() -> impl Strategy<Value = Container> {
                 },
                 target: PathBuf::from(format!("/data/{name}")),
                 read_only: false,
+                idmap: !part,
             };
             Container {
                 root: if host { Root::Host } else { Root::Directory("/srv/root".into()) },
                 user: User { user: NameOrId::Id(uid), group: None },
-                namespaces: kinds.into_iter().take(2).map(|kind| (kind, scope)).collect(),
+                namespaces: kinds.into_iter().take(2).map(|kind| (kind, scope.clone())).collect(),
                 mounts: mounts.into_iter().map(mount).collect(),
                 ..sample::container()
             }
@@ -267,7 +268,7 @@ fn two() -> PodSpec {
     spec.volumes = [("data".parse().unwrap(), Volume::Persistent)].into();
     let source = MountSource::Volume { name: "data".parse().unwrap(), sub_path: None };
     spec.containers[1].mounts =
-        vec![Mount { source, target: "/var/lib/data".into(), read_only: false }];
+        vec![Mount { source, target: "/var/lib/data".into(), read_only: false, idmap: true }];
     spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Started.into())].into();
     spec.containers[0].argv = ["/bin/sh", "-c", "echo it's up"].map(String::from).into();
     spec

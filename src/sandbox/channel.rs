@@ -16,6 +16,8 @@ const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 const TERMINAL: u8 = b't';
 const START: u8 = b's';
+/// Descriptors that go with it.
+const HANDED_MOST: usize = 2;
 
 /// What a child has said.
 #[derive(Debug)]
@@ -90,6 +92,45 @@ pub fn start(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
     send(channel, &[START])
 }
 
+/// Lets a waiting child go on with what it could not make itself.
+pub(super) fn start_with(
+    channel: BorrowedFd<'_>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), SandboxError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::NOBUFS).at(Stage::Channel, "the child");
+    }
+    let text = [IoSlice::new(&[START])];
+    rustix::net::sendmsg(channel, &text, &mut control, SendFlags::NOSIGNAL)
+        .map(drop)
+        .at(Stage::Channel, "the child")
+}
+
+/// Waits for that.
+pub(super) fn await_start_with(channel: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, SandboxError> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(HANDED_MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut packet = [0; 8];
+    let mut text = [IoSliceMut::new(&mut packet)];
+    let got = loop {
+        match rustix::net::recvmsg(channel, &mut text, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            got => break got.at(Stage::Channel, "the parent")?,
+        }
+    };
+    let fds = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fds = fds.flatten().collect();
+    if got.bytes == 1 && packet[0] == START {
+        return Ok(fds);
+    }
+    Err(Errno::PIPE).at(Stage::Channel, "the parent")
+}
+
 pub(super) fn say_ready(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
     send(channel, &[READY])
 }
@@ -135,9 +176,9 @@ pub(super) fn send_terminal(
         .at(Stage::Channel, "the parent")
 }
 
-/// The parent waits for that, or for why it does not come.
-pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, SandboxError> {
-    // A child does little before that; one that hangs is stuck in the kernel.
+/// Waits for what a child says that does little before that.
+pub(super) fn await_report(channel: BorrowedFd<'_>) -> Result<Report, SandboxError> {
+    // One that hangs is stuck in the kernel.
     let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
     let mut polled = [PollFd::new(&channel, PollFlags::IN)];
     while let Err(e) = rustix::event::poll(&mut polled, Some(&patience)) {
@@ -145,7 +186,12 @@ pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, Sandb
             return Err(e).at(Stage::Channel, "the child");
         }
     }
-    match report(channel) {
+    Ok(report(channel))
+}
+
+/// The parent waits for that, or for why it does not come.
+pub(super) fn receive_terminal(channel: BorrowedFd<'_>) -> Result<OwnedFd, SandboxError> {
+    match await_report(channel)? {
         Report::Terminal(master) => Ok(master),
         Report::Failed(error) => Err(error),
         _ => Err(Errno::PIPE).at(Stage::Channel, "the child"),

@@ -3,17 +3,17 @@
 
 use super::channel::{last_word, pair, receive_terminal};
 use super::error::{At, SandboxError, Stage};
-use super::identity::{become_user, guard, score};
-use super::namespaces::ChildrenIn;
-use super::program;
+use super::identity::{become_user, guard, make_files_as, score};
+use super::namespaces::{ChildrenIn, NEWTIME};
 use super::terminal::take_terminal;
 use super::{Child, mounts, root};
+use super::{owned, program};
 use crate::sys::clone::clone3;
 use crate::sys::descriptors::{keep_only, place};
 use crate::sys::filter::Program;
 use crate::sys::identity::default_signals;
 use nix::sched::CloneFlags;
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::process::Signal;
 use std::convert::Infallible;
@@ -24,6 +24,8 @@ use std::path::Path;
 pub struct Entry<'a> {
     /// The pidfd of the container's first process.
     pub target: BorrowedFd<'a>,
+    /// The container's.
+    pub oci: &'a Spec,
     pub process: &'a Process,
     /// The container's own; none where it has none.
     pub filter: Option<&'a Program>,
@@ -86,20 +88,39 @@ fn join(
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWCGROUP;
+        | CloneFlags::CLONE_NEWCGROUP
+        | time(entry.oci);
+    let maps = has(entry.oci, LinuxNamespaceType::User).then(|| owned::maps(entry.oci));
     nix::sched::setns(target, kinds).at(Stage::Join, "of the container")?;
     rustix::process::setsid().at(Stage::Identity, "session")?;
+    let uid = entry.process.user().uid();
+    let mut owner = uid;
+    if let Some(maps) = &maps {
+        make_files_as(maps.owner(0, 0))?;
+        owner = maps.owner(uid, 0).0;
+    }
     let root = root::current()?;
     if entry.terminal {
-        take_terminal(&root, entry.process.user().uid(), channel)?;
+        take_terminal(&root, owner, channel)?;
     } else {
         fill_with_null(entry, &root)?;
     }
     root::change_directory(&root, entry.process.cwd(), false)?;
-    become_user(entry.process, entry.filter.is_some(), Some(Signal::KILL))?;
+    let namespace = maps.map(|_| target);
+    become_user(entry.process, namespace, entry.filter.is_some(), Some(Signal::KILL))?;
     let umask = entry.process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     program::Program::find(entry.process)?.run(entry.filter)
+}
+
+fn has(oci: &Spec, kind: LinuxNamespaceType) -> bool {
+    let listed = oci.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    listed.into_iter().flatten().any(|namespace| namespace.typ() == kind)
+}
+
+/// Only where the container has one of its own: a kernel may know none.
+fn time(oci: &Spec) -> CloneFlags {
+    if has(oci, LinuxNamespaceType::Time) { NEWTIME } else { CloneFlags::empty() }
 }
 
 /// The container's null, not the host's: through a descriptor of that, root in the container could change its mode.

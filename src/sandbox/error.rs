@@ -42,8 +42,12 @@ stages! {
     Stdio = "set up the standard stream",
     Join = "join namespace",
     Unshare = "make namespaces",
+    Map = "map the ids",
+    Clock = "set the clocks ahead by",
     Hostname = "set the host name to",
     OpenLayer = "open layer",
+    MapLayer = "map the ids of the layer (does its file system have idmapped mounts?)",
+    MapSource = "map the ids of the mount source (does its file system have idmapped mounts? `idmap: false` leaves them)",
     MountOverlay = "mount the overlay at",
     OpenSource = "open the mount source",
     FindTarget = "find in the rootfs the mount target",
@@ -80,6 +84,10 @@ impl SandboxError {
     /// The document asks for something that the embedded runtime does not do.
     pub(super) fn unsupported(what: &str) -> Self {
         Self::step(Stage::Support, what, io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Step { source, .. } if source.raw_os_error() == Some(libc::EBUSY))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -4,17 +4,21 @@
 use super::error::{At, SandboxError, Stage};
 use super::sysctl;
 use crate::sys::identity::{join_new_session_keyring, set_gid, set_groups, set_uid};
+use nix::sched::CloneFlags;
+use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::os::fd::BorrowedFd;
 
-/// From here on this process is the document's user. `death` is the signal for the parent's death, which the kernel
-/// forgets on a change of ids.
+/// From here on this process is the document's user, in that user namespace where it has one. `death` is the signal
+/// for the parent's death, which the kernel forgets on a change of ids.
 /// Where no_new_privs does not stand for it, CAP_SYS_ADMIN is kept for the filter that is `filtered` to come:
 /// exec drops it, for a program's capabilities come of the bounding, inheritable and ambient sets.
 pub(super) fn become_user(
     process: &Process,
+    namespace: Option<BorrowedFd<'_>>,
     filtered: bool,
     death: Option<Signal>,
 ) -> Result<(), SandboxError> {
@@ -22,6 +26,10 @@ pub(super) fn become_user(
     label(process)?;
     let user = process.user();
     join_new_session_keyring().at(Stage::Identity, "session keyring")?;
+    if let Some(namespace) = namespace {
+        // With every capability in there, and none outside any more.
+        nix::sched::setns(namespace, CloneFlags::CLONE_NEWUSER).at(Stage::Join, "user")?;
+    }
     let sets = Sets::of(process);
     sets.bound().at(Stage::Capabilities, "bounding")?;
     let no_new_privs = process.no_new_privileges().unwrap_or(false);
@@ -79,6 +87,19 @@ fn label(process: &Process) -> Result<(), SandboxError> {
 pub(super) fn guard(death: Option<Signal>) -> Result<(), rustix::io::Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::set_parent_process_death_signal(death)
+}
+
+/// What is made from here on belongs to that user and group: through an idmapped mount nobody else can make a file, and
+/// in a new file system nobody else would be root. The change takes capabilities away (capabilities(7)) that this
+/// process needs and may have back.
+pub fn make_files_as((uid, gid): (u32, u32)) -> Result<(), SandboxError> {
+    nix::unistd::setfsgid(Gid::from_raw(gid));
+    nix::unistd::setfsuid(Uid::from_raw(uid));
+    let change = || {
+        let own = rustix::thread::capabilities(None)?;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective: own.permitted, ..own })
+    };
+    change().at(Stage::Capabilities, "effective")
 }
 
 /// No capability, now or by any later exec.

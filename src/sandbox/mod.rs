@@ -8,9 +8,11 @@ mod enter;
 mod error;
 mod identity;
 pub mod infra;
+mod layers;
 mod lookout;
 mod mounts;
 mod namespaces;
+mod owned;
 mod program;
 mod root;
 pub mod sysctl;
@@ -19,9 +21,11 @@ mod terminal;
 pub use channel::{Report, report, start};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
+pub use identity::make_files_as;
 pub use infra::{InfraOrder, start_infra};
 pub use lookout::look_for;
 pub use namespaces::NamespaceKind;
+pub use owned::{Offsets, maps, network as owned_network};
 pub use terminal::Keeper;
 
 use crate::sys::clone::{Cloned, clone3, exit_now};
@@ -64,6 +68,8 @@ pub struct Order<'a> {
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     pub cgroup: BorrowedFd<'a>,
+    /// The first process is a reaper, and the program its child.
+    pub init: bool,
     /// `tasks` of further cgroups, of v1, which the process joins itself.
     pub join: &'a [OwnedFd],
 }
@@ -82,6 +88,7 @@ pub struct Child {
 pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
     container::check(order)?;
     let namespaces = Namespaces::of(order.oci)?;
+    let made = namespaces.prepare(order.oci, order.cgroup)?;
     let (parent, child) = channel::pair()?;
     let mut flags = CloneFlags::empty();
     let births = match namespaces.pid {
@@ -93,7 +100,9 @@ pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
         PidNamespace::At(path) => Some(ChildrenIn::new(namespaces::open(path)?.as_fd(), path)?),
     };
     let cloned = clone3(flags.bits(), Some(order.cgroup)).at(Stage::Clone, "of the container")?;
-    let run = |channel: BorrowedFd<'_>| container::become_container(order, &namespaces, channel);
+    let run = |channel: BorrowedFd<'_>| {
+        container::become_container(order, &namespaces, made.as_ref(), channel)
+    };
     after_clone(cloned, births, parent, child.as_fd(), run)
 }
 

@@ -1,6 +1,7 @@
 //! The document's mounts, devices, masked and read-only paths. Sources are opened on the host, targets inside the
 //! root, both once; a mount gets its flags while it is detached, so it is never seen without them.
 
+use super::container::User;
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
 use super::root::{Kind, Root, attach, status};
@@ -12,10 +13,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const PROC_MAGIC: i64 = 0x9fa0;
+const TMPFS_MAGIC: i64 = 0x0102_1994;
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 
 /// `/dev`, the only directory that podspec fills: always a tmpfs of the container's own.
@@ -26,6 +28,8 @@ const DEV: &str = "/dev";
 struct Options<'a> {
     attr: MountAttr,
     recursive: bool,
+    /// Ids are those of the container's user namespace.
+    idmap: bool,
     propagation: Option<u64>,
     /// For the file system itself: key and, after `=`, value.
     data: Vec<(&'a str, Option<&'a str>)>,
@@ -53,6 +57,7 @@ impl<'a> Options<'a> {
             "strictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME),
             "relatime" => self.access_time(0),
             "rbind" => self.recursive = true,
+            "idmap" | "ridmap" => self.idmap = true,
             "private" | "rprivate" => self.propagation = Some(libc::MS_PRIVATE),
             "slave" | "rslave" => self.propagation = Some(libc::MS_SLAVE),
             "shared" | "rshared" => self.propagation = Some(libc::MS_SHARED),
@@ -80,8 +85,9 @@ fn is_bind(mount: &Mount) -> bool {
 pub(super) fn open_sources(
     mounts: &[Mount],
     beneath: &BTreeMap<PathBuf, PathBuf>,
+    user: Option<User<'_>>,
 ) -> Result<Vec<Option<OwnedFd>>, SandboxError> {
-    let open = |mount| open_source(mount, beneath.get(mount.destination())).map(Some);
+    let open = |mount| open_source(mount, beneath.get(mount.destination()), user).map(Some);
     mounts.iter().map(|mount| if is_bind(mount) { open(mount) } else { Ok(None) }).collect()
 }
 
@@ -97,7 +103,11 @@ fn find_source(source: &Path, beneath: Option<&PathBuf>) -> Result<Option<OwnedF
     rustix::fs::openat2(&top, relative, flags, Mode::empty(), resolve).map(Some)
 }
 
-fn open_source(mount: &Mount, beneath: Option<&PathBuf>) -> Result<OwnedFd, SandboxError> {
+fn open_source(
+    mount: &Mount,
+    beneath: Option<&PathBuf>,
+    user: Option<User<'_>>,
+) -> Result<OwnedFd, SandboxError> {
     let Some(source) = mount.source() else {
         return Err(Errno::INVAL).at(Stage::OpenSource, mount.destination());
     };
@@ -118,16 +128,46 @@ fn open_source(mount: &Mount, beneath: Option<&PathBuf>) -> Result<OwnedFd, Sand
     let attr = MountAttr { propagation, ..options.attr };
     // With everything below: a volume that is read-only is read-only to its last mount.
     mount_setattr(tree.as_fd(), attr, options.recursive).at(Stage::OpenSource, source)?;
+    if options.idmap {
+        map_ids(tree.as_fd(), options.recursive, user).at(Stage::MapSource, source)?;
+    }
     Ok(tree)
+}
+
+/// Before Linux 6.3 a tmpfs cannot map ids. What a container makes there is its own all the same; what podspec has put
+/// there is nobody's, to be read by all.
+fn map_ids(
+    tree: BorrowedFd<'_>,
+    recursive: bool,
+    user: Option<User<'_>>,
+) -> Result<(), std::io::Error> {
+    let user = user.ok_or(Errno::INVAL)?.namespace;
+    let userns = u64::from(user.as_raw_fd().cast_unsigned());
+    let attr = MountAttr { set: libc::MOUNT_ATTR_IDMAP, userns, ..MountAttr::default() };
+    match mount_setattr(tree, attr, recursive) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let is_tmpfs = rustix::fs::fstatfs(tree)?.f_type == TMPFS_MAGIC;
+            if is_tmpfs { Ok(()) } else { Err(error) }
+        }
+        other => other,
+    }
+}
+
+/// Where file systems are mounted, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) root: &'a Root,
+    pub(super) namespaces: &'a Namespaces<'a>,
+    pub(super) user: Option<User<'a>>,
 }
 
 /// Carries out `mounts`. Returns the container's own /dev.
 pub(super) fn mount_all(
-    root: &Root,
+    place: Place<'_>,
     oci: &Spec,
-    namespaces: &Namespaces<'_>,
     sources: Vec<Option<OwnedFd>>,
 ) -> Result<OwnedFd, SandboxError> {
+    let (root, namespaces) = (place.root, place.namespaces);
     let mut dev = None;
     for (mount, source) in oci.mounts().iter().flatten().zip(sources) {
         let at = mount.destination();
@@ -135,13 +175,13 @@ pub(super) fn mount_all(
             attach_bind(root, at, source.as_fd())?;
             continue;
         }
-        let made = new_filesystem(mount, namespaces)?;
+        let made = new_filesystem(mount, place)?;
         if mount.typ().as_deref() == Some("proc") {
             set_sysctls(oci, namespaces, made.as_fd())?;
         }
         attach_filesystem(root, mount, made.as_fd())?;
         if at == Path::new(DEV) {
-            fill_dev(root, oci, made.as_fd())?;
+            fill_dev(place, oci, made.as_fd())?;
             dev = Some(made);
         }
     }
@@ -169,13 +209,13 @@ fn refuse_kernel_files(target: BorrowedFd<'_>, at: &Path) -> Result<(), SandboxE
     Ok(())
 }
 
-fn new_filesystem(mount: &Mount, namespaces: &Namespaces<'_>) -> Result<OwnedFd, SandboxError> {
+fn new_filesystem(mount: &Mount, place: Place<'_>) -> Result<OwnedFd, SandboxError> {
     let kind = match mount.typ().as_deref() {
-        Some("cgroup" | "cgroup2") if namespaces.has(CloneFlags::CLONE_NEWCGROUP) => "cgroup2",
-        // It would show, and mounting it would set the flags of, the host's whole hierarchy.
-        Some("cgroup" | "cgroup2") => {
-            return Err(SandboxError::unsupported("cgroup mount without a cgroup namespace"));
+        Some("cgroup" | "cgroup2") if place.namespaces.has(CloneFlags::CLONE_NEWCGROUP) => {
+            "cgroup2"
         }
+        // To mount it would set the flags of the host's whole hierarchy.
+        Some("cgroup" | "cgroup2") => return hosts_cgroups(mount),
         Some(kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue")) => kind,
         Some(other) => return Err(SandboxError::unsupported(&format!("mount type {other}"))),
         None => return Err(SandboxError::unsupported("mount without a type")),
@@ -185,8 +225,9 @@ fn new_filesystem(mount: &Mount, namespaces: &Namespaces<'_>) -> Result<OwnedFd,
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(&context, "source", kind)?;
         for (key, value) in &options.data {
-            match value {
-                Some(value) => rustix::mount::fsconfig_set_string(&context, *key, *value)?,
+            let mapped = value.and_then(|value| mapped(key, value, place.user));
+            match mapped.as_deref().or(*value) {
+                Some(value) => rustix::mount::fsconfig_set_string(&context, *key, value)?,
                 None => rustix::mount::fsconfig_set_flag(&context, *key)?,
             }
         }
@@ -194,7 +235,39 @@ fn new_filesystem(mount: &Mount, namespaces: &Namespaces<'_>) -> Result<OwnedFd,
         let attr = MountAttrFlags::from_bits_retain(options.attr.set as u32);
         rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
     };
-    make().at(Stage::Mount, mount.destination())
+    let made = make().at(Stage::Mount, mount.destination())?;
+    if let (Some(user), "devpts") = (place.user, kind) {
+        // Which has no option for that.
+        user.own(made.as_fd()).at(Stage::Mount, mount.destination())?;
+    }
+    Ok(made)
+}
+
+/// An owner is named by the container's ids, and the kernel is told by one who has the machine's.
+fn mapped(key: &str, value: &str, user: Option<User<'_>>) -> Option<String> {
+    let (maps, id) = (user?.maps, value.parse().ok()?);
+    match key {
+        "uid" => Some(maps.owner(id, 0).0.to_string()),
+        "gid" => Some(maps.owner(0, id).1.to_string()),
+        _ => None,
+    }
+}
+
+/// As the host has them, read-only to the last one.
+fn hosts_cgroups(mount: &Mount) -> Result<OwnedFd, SandboxError> {
+    let options = Options::of(mount);
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let open = || {
+        let tree = rustix::mount::open_tree(CWD, "/sys/fs/cgroup", flags)?;
+        let set = options.attr.set | libc::MOUNT_ATTR_RDONLY;
+        let propagation = libc::MS_PRIVATE;
+        let attr = MountAttr { set, propagation, ..options.attr };
+        mount_setattr(tree.as_fd(), attr, true)?;
+        Ok::<_, std::io::Error>(tree)
+    };
+    open().at(Stage::Mount, mount.destination())
 }
 
 fn attach_filesystem(root: &Root, mount: &Mount, made: BorrowedFd<'_>) -> Result<(), SandboxError> {
@@ -229,7 +302,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// `dev` is the tmpfs that was made a moment ago: nobody else has put anything into it.
-fn fill_dev(root: &Root, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
+fn fill_dev(place: Place<'_>, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let listed = oci.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or(&[]);
     for (name, major, minor) in DEVICES {
         if listed.iter().any(|device| device.path() == &Path::new(DEV).join(name)) {
@@ -246,7 +319,7 @@ fn fill_dev(root: &Root, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxE
         .at(Stage::Device, name)?;
     }
     for device in listed {
-        make_device(root, device)?;
+        make_device(place, device)?;
     }
     for (name, leads) in LINKS {
         rustix::fs::symlinkat(leads, dev, name).at(Stage::Device, name)?;
@@ -254,7 +327,7 @@ fn fill_dev(root: &Root, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxE
     Ok(())
 }
 
-fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), SandboxError> {
+fn make_device(place: Place<'_>, device: &LinuxDevice) -> Result<(), SandboxError> {
     let path = device.path();
     let kind = match device.typ() {
         LinuxDeviceType::B => FileType::BlockDevice,
@@ -266,7 +339,7 @@ fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), SandboxError> {
         let inside = path.strip_prefix(DEV).map_err(|_| Errno::PERM)?;
         let (parent, name) =
             (path.parent().ok_or(Errno::INVAL)?, inside.file_name().ok_or(Errno::INVAL)?);
-        let directory = root.make_directory(parent, ResolveFlags::NO_SYMLINKS, 0)?;
+        let directory = place.root.make_directory(parent, ResolveFlags::NO_SYMLINKS, 0)?;
         let number = |number: i64| u32::try_from(number).map_err(|_| Errno::INVAL);
         let number = rustix::fs::makedev(number(device.major())?, number(device.minor())?);
         let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
@@ -275,6 +348,7 @@ fn make_device(root: &Root, device: &LinuxDevice) -> Result<(), SandboxError> {
         if (uid, gid) == (0, 0) {
             return Ok(());
         }
+        let (uid, gid) = place.user.map_or((uid, gid), |user| user.maps.owner(uid, gid));
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::chownat(&directory, name, Some(uid), Some(gid), flags)

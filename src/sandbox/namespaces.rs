@@ -2,6 +2,7 @@
 //! shared. Only the pid namespace is chosen before the clone, by the parent (`ChildrenIn`).
 
 use super::error::{At, SandboxError, Stage};
+use super::owned::{self, Made, Offsets, Owner, Wanted};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -16,9 +17,14 @@ pub enum NamespaceKind {
     Ipc,
     Pid,
     Cgroup,
+    User,
+    Time,
     /// Infra always has one of its own.
     Mnt,
 }
+
+/// nix has no name for it.
+pub(super) const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
 
 impl NamespaceKind {
     /// In /proc/PID/ns.
@@ -29,6 +35,8 @@ impl NamespaceKind {
             Self::Ipc => "ipc",
             Self::Pid => "pid",
             Self::Cgroup => "cgroup",
+            Self::User => "user",
+            Self::Time => "time",
             Self::Mnt => "mnt",
         }
     }
@@ -40,6 +48,8 @@ impl NamespaceKind {
             Self::Ipc => CloneFlags::CLONE_NEWIPC,
             Self::Pid => CloneFlags::CLONE_NEWPID,
             Self::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+            Self::User => CloneFlags::CLONE_NEWUSER,
+            Self::Time => NEWTIME,
             Self::Mnt => CloneFlags::CLONE_NEWNS,
         }
     }
@@ -51,6 +61,14 @@ pub(super) struct Namespaces<'a> {
     pub(super) made: CloneFlags,
     joined: Vec<(CloneFlags, &'a Path)>,
     pub(super) pid: PidNamespace<'a>,
+    user: UserNamespace<'a>,
+    offsets: Offsets,
+}
+
+enum UserNamespace<'a> {
+    Shared,
+    New,
+    At(&'a Path),
 }
 
 pub(super) enum PidNamespace<'a> {
@@ -63,8 +81,13 @@ impl<'a> Namespaces<'a> {
     pub(super) fn of(oci: &'a Spec) -> Result<Self, SandboxError> {
         let listed =
             oci.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or(&[]);
-        let mut sorted =
-            Self { made: CloneFlags::empty(), joined: Vec::new(), pid: PidNamespace::Shared };
+        let mut sorted = Self {
+            made: CloneFlags::empty(),
+            joined: Vec::new(),
+            pid: PidNamespace::Shared,
+            user: UserNamespace::Shared,
+            offsets: Offsets::default(),
+        };
         for namespace in listed {
             let path = namespace.path().as_ref().map(PathBuf::as_path);
             let flag = match namespace.typ() {
@@ -81,17 +104,21 @@ impl<'a> Namespaces<'a> {
                 LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
                 LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
                 LinuxNamespaceType::User => {
-                    return Err(SandboxError::unsupported("user namespace"));
+                    sorted.user = path.map_or(UserNamespace::New, UserNamespace::At);
+                    continue;
                 }
-                LinuxNamespaceType::Time => {
-                    return Err(SandboxError::unsupported("time namespace"));
-                }
+                LinuxNamespaceType::Time => NEWTIME,
             };
             match path {
                 Some(path) => sorted.joined.push((flag, path)),
                 None => sorted.made |= flag,
             }
         }
+        let offsets = oci.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+        if offsets.is_some() && !sorted.made.contains(NEWTIME) {
+            return Err(SandboxError::unsupported("timeOffsets without a time namespace to make"));
+        }
+        sorted.offsets = Offsets::of(offsets);
         if !sorted.made.contains(CloneFlags::CLONE_NEWNS) {
             // Without one, the mounts below would be the caller's.
             return Err(SandboxError::unsupported("missing mount namespace"));
@@ -104,13 +131,46 @@ impl<'a> Namespaces<'a> {
         self.made.contains(flag) || self.joined.iter().any(|(joined, _)| *joined == flag)
     }
 
-    /// In the child: joins, then makes.
-    pub(super) fn enter(&self) -> Result<(), SandboxError> {
+    /// In the parent: what the child cannot make, because a user namespace is to own it that the child enters last, or
+    /// because nobody who makes it is in it. None where the child can make everything.
+    pub(super) fn prepare(
+        &self,
+        oci: &Spec,
+        cgroup: BorrowedFd<'_>,
+    ) -> Result<Option<Made>, SandboxError> {
+        let maps = owned::maps(oci);
+        let user = match self.user {
+            UserNamespace::At(path) => Some(open(path)?),
+            UserNamespace::New if maps.is_empty() => {
+                return Err(SandboxError::unsupported("user namespace without uidMappings"));
+            }
+            UserNamespace::New | UserNamespace::Shared => None,
+        };
+        let owner = match (&self.user, &user) {
+            (UserNamespace::New, _) => Owner::New(&maps),
+            (_, Some(user)) => Owner::At(user.as_fd()),
+            (_, None) if self.made.contains(NEWTIME) => Owner::Caller,
+            (_, None) => return Ok(None),
+        };
+        let kinds = self.made - CloneFlags::CLONE_NEWNS;
+        owned::make(&Wanted { owner, kinds, offsets: self.offsets, cgroup: Some(cgroup) }).map(Some)
+    }
+
+    /// In the child: joins, then makes. The user namespace comes much later.
+    pub(super) fn enter(
+        &self,
+        prepared: &[(CloneFlags, BorrowedFd<'_>)],
+    ) -> Result<(), SandboxError> {
         for (flag, path) in &self.joined {
             let namespace = open(path)?;
             nix::sched::setns(&namespace, *flag).at(Stage::Join, *path)?;
         }
-        unshare(self.made)
+        let mut left = self.made;
+        for (flag, namespace) in prepared {
+            nix::sched::setns(namespace, *flag).at(Stage::Join, &names(*flag))?;
+            left -= *flag;
+        }
+        unshare(left)
     }
 }
 
@@ -122,7 +182,9 @@ pub(super) fn unshare(kinds: CloneFlags) -> Result<(), SandboxError> {
 }
 
 fn names(kinds: CloneFlags) -> String {
-    let words: Vec<&str> = kinds.iter_names().map(|(name, _)| &name["CLONE_NEW".len()..]).collect();
+    let mut words: Vec<&str> =
+        kinds.iter_names().map(|(name, _)| &name["CLONE_NEW".len()..]).collect();
+    words.extend(kinds.contains(NEWTIME).then_some("time"));
     words.join(", ").to_lowercase()
 }
 

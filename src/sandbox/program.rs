@@ -2,14 +2,17 @@
 
 use super::error::{At, SandboxError, Stage};
 use super::identity;
+use crate::sys::clone::fork;
 use crate::sys::descriptors::close_at_exec;
 use crate::sys::filter;
-use crate::sys::program::exec_path;
+use crate::sys::identity::{block_signals, default_signals};
+use crate::sys::program::{exec_fd, exec_path, sealed_memfd};
 use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::os::fd::AsFd;
 
 /// Where execvp looks, too, when there is no PATH, and where an administrator's programs are.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,11 +48,7 @@ impl Program {
         // The containers live on when whoever started them dies.
         rustix::process::set_parent_process_death_signal(None).map_err(|e| fail(e.into()))?;
         close_at_exec(3).map_err(fail)?;
-        if let Some(filter) = filter {
-            // As late as can be: no call of ours but execve has to be one that it allows.
-            identity::raise_admin().at(Stage::Filter, "system calls")?;
-            filter::filter_system_calls(filter).at(Stage::Filter, "system calls")?;
-        }
+        confine(filter)?;
         let error = exec_path(&self.path, &self.argv, &self.env);
         match error.raw_os_error() {
             Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR) => {
@@ -57,6 +56,51 @@ impl Program {
             }
             // ENOENT here is its interpreter: the file itself was found.
             _ => Err(fail(error)),
+        }
+    }
+}
+
+/// As late as can be: no call of ours but execve has to be one that the filter allows.
+fn confine(filter: Option<&filter::Program>) -> Result<(), SandboxError> {
+    let Some(filter) = filter else { return Ok(()) };
+    identity::raise_admin().at(Stage::Filter, "system calls")?;
+    filter::filter_system_calls(filter).at(Stage::Filter, "system calls")
+}
+
+/// What `init` makes the first process.
+const REAPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+impl Program {
+    /// As the child of a reaper, which this process becomes. The program is in a process group of its own, the one in
+    /// front where there is a terminal: what is typed there reaches it once.
+    pub(super) fn run_under_reaper(
+        &self,
+        terminal: bool,
+        filter: Option<&filter::Program>,
+    ) -> Result<Infallible, SandboxError> {
+        let fail = |e: std::io::Error| SandboxError::step(Stage::Program, "the reaper", e);
+        let reaper = sealed_memfd(c"podspec-init", REAPER).map_err(fail)?;
+        block_signals().map_err(fail)?;
+        match fork().map_err(fail)? {
+            None => {
+                rustix::process::setpgid(None, None).map_err(|e| fail(e.into()))?;
+                if terminal {
+                    // While its signals are blocked: who is in the background may not take the front (SIGTTOU).
+                    let own = rustix::process::getpid();
+                    rustix::termios::tcsetpgrp(rustix::stdio::stdin(), own)
+                        .map_err(|e| fail(e.into()))?;
+                }
+                default_signals().map_err(fail)?;
+                self.run(filter)
+            }
+            Some(child) => {
+                rustix::process::set_parent_process_death_signal(None)
+                    .map_err(|e| fail(e.into()))?;
+                close_at_exec(3).map_err(fail)?;
+                confine(filter)?;
+                let argv = [c"podspec-init".to_owned(), c_string(&child.to_string())?];
+                Err(fail(exec_fd(reaper.as_fd(), &argv, &[])))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use super::Overlay;
 use super::error::{At, SandboxError, Stage};
+use super::layers::Layers;
 use crate::sys::paths::open_in_root;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -15,12 +16,12 @@ use std::ffi::{CString, OsStr};
 use std::fmt::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// As many as the kernel follows in one path.
 const SYMLINKS_MAX: u32 = 40;
 
-const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+pub(super) const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// What a mount target has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +126,17 @@ pub(super) fn isolate_mounts() -> Result<(), SandboxError> {
 }
 
 /// Mounts the overlays over each other and the first over `/`, where only `pivot` makes it visible.
-pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
+pub(super) fn assemble(
+    overlays: &[Overlay],
+    user: Option<BorrowedFd<'_>>,
+) -> Result<Root, SandboxError> {
     let Some((first, more)) = overlays.split_first() else {
         return Err(SandboxError::unsupported("missing root overlay"));
     };
     let mut mounts = Vec::with_capacity(overlays.len());
     // All before the first is attached: the host's paths are looked up while nothing covers them.
     for overlay in overlays {
-        mounts.push(mount_overlay(overlay)?);
+        mounts.push(mount_overlay(overlay, user)?);
     }
     let mut mounts = mounts.into_iter();
     let root = mounts.next().ok_or_else(|| SandboxError::unsupported("missing root overlay"))?;
@@ -150,22 +154,20 @@ pub(super) fn assemble(overlays: &[Overlay]) -> Result<Root, SandboxError> {
 /// it is flushed, and no container's end waits until the whole disk is. The layers are named by descriptor
 /// from /proc/self/fd as working directory: no path is resolved by the kernel a second time, and the names
 /// are short. No device in it can be opened: a root is hostile, and /dev is a file system of its own.
-fn mount_overlay(overlay: &Overlay) -> Result<OwnedFd, SandboxError> {
-    let mut layers = Vec::with_capacity(overlay.lower.len());
-    for path in &overlay.lower {
-        layers.push(open_layer(path)?);
-    }
-    let (upper, work) = (open_layer(&overlay.upper)?, open_layer(&overlay.work)?);
+fn mount_overlay(overlay: &Overlay, user: Option<BorrowedFd<'_>>) -> Result<OwnedFd, SandboxError> {
+    let Layers { lower: layers, upper, work, covers } = Layers::open(overlay, user)?;
     let mount = || {
         forget_last_mount(work.as_fd())?;
         rustix::process::chdir("/proc/self/fd")?;
-        match new_mount(&layers, &upper, &work) {
+        let mounted = match new_mount(&layers, &upper, &work) {
             // Linux 6.8 takes more layers than fit into the 255 bytes of one option; before it mount(2) does.
             Err(Errno::INVAL) if names(&layers).len() > OPTION_MAX => {
-                old_mount(&layers, overlay, &work)
+                old_mount(&layers, overlay, &work)?
             }
-            mounted => mounted,
-        }
+            mounted => mounted?,
+        };
+        covers.uncover()?;
+        Ok::<_, Errno>(mounted)
     };
     mount().at(Stage::MountOverlay, &overlay.at)
 }
@@ -239,11 +241,6 @@ fn forget_last_mount(work: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-fn open_layer(path: &PathBuf) -> Result<OwnedFd, SandboxError> {
-    rustix::fs::openat(CWD, path, PATH_ONLY | OFlags::DIRECTORY, Mode::empty())
-        .at(Stage::OpenLayer, path)
-}
-
 /// Puts a detached mount onto the place that `target` is.
 pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -299,6 +296,7 @@ pub(super) fn status(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layers::open_layer;
     use super::*;
     use nix::sched::{CloneFlags, unshare};
     use std::fs;
@@ -346,7 +344,7 @@ mod tests {
     #[test]
     fn a_root_may_have_many_layers() {
         for count in [1, 100, 400] {
-            with_layers(count, |overlay, _| check(&mount_overlay(overlay).unwrap(), count));
+            with_layers(count, |overlay, _| check(&mount_overlay(overlay, None).unwrap(), count));
         }
     }
 

@@ -65,6 +65,7 @@ impl Bench {
             stdout: fd,
             stderr: fd,
             cgroup: self.cgroup.fd(),
+            init: false,
             join: &[],
         })
     }
@@ -475,7 +476,14 @@ fn namespace(pid: i32, kind: &str) -> PathBuf {
 }
 
 fn infra(bench: &Bench, namespaces: &[NamespaceKind]) -> Child {
-    let order = InfraOrder { namespaces, hostname: Some("pod"), cgroup: bench.cgroup.fd() };
+    let order = InfraOrder {
+        namespaces,
+        hostname: Some("pod"),
+        cgroup: bench.cgroup.fd(),
+        ids: None,
+        cgroup_root: None,
+        offsets: Offsets::default(),
+    };
     let child = start_infra(&order).unwrap();
     expect_ready(&child);
     child
@@ -559,6 +567,7 @@ fn a_further_process_sees_what_the_container_sees() {
     let (read, write) = rustix::pipe::pipe().unwrap();
     let entry = Entry {
         target: target.pidfd.as_fd(),
+        oci: &oci,
         process: oci.process().as_ref().unwrap(),
         filter: None,
         cgroup: bench.cgroup.fd(),
@@ -591,6 +600,7 @@ fn entering_tells_apart_what_is_missing() {
         let oci = spec(oci);
         let entry = Entry {
             target: target.pidfd.as_fd(),
+            oci: &oci,
             process: oci.process().as_ref().unwrap(),
             filter: None,
             cgroup: bench.cgroup.fd(),
@@ -623,6 +633,7 @@ fn a_terminal_is_the_containers_own() {
     let oci = spec(oci);
     let entry = Entry {
         target: target.pidfd.as_fd(),
+        oci: &oci,
         process: oci.process().as_ref().unwrap(),
         filter: None,
         cgroup: bench.cgroup.fd(),

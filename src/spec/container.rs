@@ -9,8 +9,8 @@ use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
-    depends, device, health, image, init, limits, publish, quantity, resources, rights, signal,
-    volume,
+    depends, device, health, image, init, limits, namespaces, publish, quantity, resources, rights,
+    signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -117,7 +117,8 @@ impl One<'_> {
         let devices = device::devices(raw.devices.as_ref(), self.node, checks);
         let ulimits = limits::ulimits(raw.ulimits.as_ref(), self.node, checks);
         let resources = resources::resources(raw.resources.as_deref(), self.node, checks);
-        let namespaces = self.namespaces(checks);
+        let namespaces = namespaces::of(self.word, raw.namespaces.as_deref(), self.node, checks);
+        namespaces::idmaps(self.word, raw.volumes.as_ref(), &namespaces, self.node, checks);
         let hostname = self.hostname(&namespaces, checks);
         let mut ports = self.ports(&namespaces, checks);
         if checks.share.contains(&Shared::Net) && !namespaces.contains_key(&Shared::Net) {
@@ -128,12 +129,7 @@ impl One<'_> {
             None => Some(pod),
         };
         let stop_signal = self.stop_signal(checks);
-        let stop_timeout = match &raw.stop_timeout {
-            Some(span) => {
-                checks.quantity("P0410", quantity::duration(&span.0), self.at("stopTimeout"))
-            }
-            None => Some(STOP_TIMEOUT),
-        };
+        let stop_timeout = self.stop_timeout(checks);
         let logs = self.logs(checks);
         let probes = health::probes(raw, self.node, checks);
         let lifecycle = health::lifecycle(raw, self.node, checks);
@@ -158,6 +154,7 @@ impl One<'_> {
             stop_signal: stop_signal?,
             stop_timeout: stop_timeout?,
             tty: raw.tty.unwrap_or(false),
+            init: raw.init.unwrap_or(false),
             stdin: raw.stdin.unwrap_or(false),
             namespaces,
             logs: logs?,
@@ -170,9 +167,6 @@ impl One<'_> {
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
         checks.later(self.node, &["secrets"]);
-        if self.raw.init == Some(true) {
-            checks.later(self.node, &["init"]);
-        }
         if self.raw.runtime.as_deref().is_some_and(|runtime| runtime != "embedded") {
             checks.not_yet("a `runtime` other than `embedded`".to_owned(), self.at("runtime"));
         }
@@ -375,43 +369,6 @@ impl One<'_> {
         }
     }
 
-    fn namespaces(&self, checks: &mut Checks<'_>) -> IndexMap<Shared, Scope> {
-        let mut result = IndexMap::new();
-        let (Some(raw), Some(node)) = (&self.raw.namespaces, self.node.get("namespaces")) else {
-            return result;
-        };
-        checks.later(node, &["user", "cgroup", "time"]);
-        let kinds = [
-            (Shared::Net, "net", &raw.net),
-            (Shared::Uts, "uts", &raw.uts),
-            (Shared::Ipc, "ipc", &raw.ipc),
-            (Shared::Pid, "pid", &raw.pid),
-        ];
-        for (kind, key, word) in kinds {
-            let (Some(word), Some(place)) = (word, node.get(key)) else { continue };
-            match word.as_str() {
-                "private" => drop(result.insert(kind, Scope::Private)),
-                "host" => {
-                    rights::of_the_machine(key, self.word, place, checks);
-                    result.insert(kind, Scope::Host);
-                }
-                path if path.starts_with("ns:") => {
-                    checks.not_yet("a namespace by path".to_owned(), place.span.clone());
-                }
-                _ => {
-                    let message = format!("`{word}` is no value of `namespaces.{key}`");
-                    let label = "one of: private, host, ns:/path";
-                    let help = did_you_mean(word, ["private", "host"]).unwrap_or_else(|| {
-                        "remove it to be in the pod's own namespace, or write `private`".to_owned()
-                    });
-                    let problem = Problem::error("P0436", message, place.span.clone(), label);
-                    checks.report(problem.help(help));
-                }
-            }
-        }
-        result
-    }
-
     fn hostname(&self, namespaces: &IndexMap<Shared, Scope>, checks: &mut Checks<'_>) -> String {
         let Some(name) = &self.raw.hostname else { return self.word.to_owned() };
         let scope = namespaces.get(&Shared::Uts);
@@ -454,6 +411,11 @@ impl One<'_> {
             return Vec::new();
         }
         ports
+    }
+
+    fn stop_timeout(&self, checks: &mut Checks<'_>) -> Option<Duration> {
+        let Some(span) = &self.raw.stop_timeout else { return Some(STOP_TIMEOUT) };
+        checks.quantity("P0410", quantity::duration(&span.0), self.at("stopTimeout"))
     }
 
     fn stop_signal(&self, checks: &mut Checks<'_>) -> Option<Signal> {

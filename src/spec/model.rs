@@ -19,6 +19,12 @@ pub struct PodSpec {
     pub hostname: String,
     pub share: IndexSet<Shared>,
     pub network: NetworkMode,
+    /// Of the shared user namespace.
+    #[serde(default, skip_serializing_if = "UserNs::is_default")]
+    pub userns: UserNs,
+    /// Of the shared time namespace.
+    #[serde(default, skip_serializing_if = "TimeOffsets::is_none")]
+    pub time: TimeOffsets,
     pub dns: Dns,
     /// Entries of /etc/hosts beside every container's name.
     pub hosts: IndexMap<String, IpAddr>,
@@ -79,9 +85,78 @@ pub enum Shared {
     Uts,
     Ipc,
     Pid,
+    User,
+    Cgroup,
+    Time,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl Shared {
+    pub const ALL: [Self; 7] =
+        [Self::Net, Self::Uts, Self::Ipc, Self::Pid, Self::User, Self::Cgroup, Self::Time];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Uts => "uts",
+            Self::Ipc => "ipc",
+            Self::Pid => "pid",
+            Self::User => "user",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// Which ids of the machine are those of a user namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UserNs {
+    /// So many, from 0, wherever the machine has them free.
+    Auto { size: u32 },
+    /// These. Each list maps 0, and no id twice.
+    Maps { uids: Vec<IdRange>, gids: Vec<IdRange> },
+}
+
+impl UserNs {
+    /// The ids that programs know of: 0 to `nobody`.
+    pub const SIZE: u32 = 65536;
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for UserNs {
+    fn default() -> Self {
+        Self::Auto { size: Self::SIZE }
+    }
+}
+
+/// Ids of a container and what they are on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first, inside.
+    pub container: u32,
+    /// The first, outside.
+    pub host: u32,
+    /// How many, at least 1.
+    pub count: u32,
+}
+
+/// What clocks inside are ahead of the machine's; nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOffsets {
+    pub boottime: i64,
+    pub monotonic: i64,
+}
+
+impl TimeOffsets {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
     /// A veth pair to podspec's bridge.
@@ -90,6 +165,9 @@ pub enum NetworkMode {
     Host,
     /// A namespace with nothing but `lo`.
     None,
+    /// A network namespace that somebody else has made.
+    #[serde(rename = "ns")]
+    At(PathBuf),
 }
 
 /// What goes to /etc/resolv.conf; all empty: the host's own.
@@ -165,6 +243,9 @@ pub struct Container {
     pub stop_timeout: Duration,
     /// The program has a terminal.
     pub tty: bool,
+    /// A reaper is its first process, and the program that one's child.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub init: bool,
     /// Its standard input stays open, for whoever attaches.
     pub stdin: bool,
     pub namespaces: IndexMap<Shared, Scope>,
@@ -280,6 +361,21 @@ pub struct Mount {
     /// Absolute, normal (no `.`, `..`, `//`), and neither `/` nor at or below /proc, /sys, /dev.
     pub target: PathBuf,
     pub read_only: bool,
+    /// Where the container has a user namespace, ids in it are those of the volume.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub idmap: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(word: &bool) -> bool {
+    *word
+}
+
+fn is_no(word: &bool) -> bool {
+    !*word
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -454,13 +550,16 @@ pub enum Restart {
 pub struct Signal(pub i32);
 
 /// Where one container's namespace of a kind is not what `share` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Its own.
     Private,
     /// The machine's.
     Host,
+    /// Somebody else's; absolute.
+    #[serde(rename = "ns")]
+    At(PathBuf),
 }
 
 /// What says how a container is.
@@ -547,5 +646,14 @@ impl PodSpec {
     /// Whether this container is in the pod's namespace of this kind.
     pub fn shares(&self, container: &Container, kind: Shared) -> bool {
         self.share.contains(&kind) && !container.namespaces.contains_key(&kind)
+    }
+
+    /// Whether ids in this container are not the machine's.
+    pub fn maps_ids(&self, container: &Container) -> bool {
+        match container.namespaces.get(&Shared::User) {
+            Some(Scope::Host) => false,
+            Some(_) => true,
+            None => self.share.contains(&Shared::User),
+        }
     }
 }

@@ -35,16 +35,19 @@ pub(super) fn ports(
         Either::Long(list) => list,
     };
     if !list.is_empty() && checks.network != NetworkMode::Bridge {
-        let host = checks.network == NetworkMode::Host;
-        let message = if host {
-            "with `network: host` there is nothing to publish"
-        } else {
-            "with `network: none` no port can be reached"
-        };
-        let help = if host {
-            "remove `ports`: programs listen on the machine's own addresses"
-        } else {
-            "remove `ports`, or write `network: bridge`"
+        let (message, help) = match checks.network {
+            NetworkMode::Host => (
+                "with `network: host` there is nothing to publish",
+                "remove `ports`: programs listen on the machine's own addresses",
+            ),
+            NetworkMode::At(_) => (
+                "in the network of a path there is nothing to publish",
+                "remove `ports`: who has made that network publishes them",
+            ),
+            NetworkMode::None | NetworkMode::Bridge => (
+                "with `network: none` no port can be reached",
+                "remove `ports`, or write `network: bridge`",
+            ),
         };
         checks
             .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));

@@ -154,6 +154,20 @@ pub fn duration(word: &str) -> Result<Duration, Mistake> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// A time span that may be negative; nanoseconds.
+pub fn offset(word: &str) -> Result<i64, Mistake> {
+    let (sign, span) = match word.strip_prefix('-') {
+        Some(span) => (-1, span),
+        None => (1, word),
+    };
+    let span = duration(span)
+        .map_err(|mistake| Mistake { fix: mistake.fix.filter(|_| sign > 0), ..mistake })?;
+    match i64::try_from(span.as_nanos()) {
+        Ok(nanos) => Ok(sign * nanos),
+        Err(_) => Mistake::new(format!("`{word}` is more than 292 years"), "a clock has no more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,5 +217,10 @@ mod tests {
             assert!(duration(word).is_err(), "{word}");
         }
         assert!(duration("10").unwrap_err().help.contains("`10s`"));
+        assert_eq!(offset("-1h"), Ok(-3_600_000_000_000));
+        assert_eq!(offset("1m30s"), Ok(90_000_000_000));
+        for word in ["-", "--1s", "-1", "-1s-1m"] {
+            assert!(offset(word).is_err(), "{word}");
+        }
     }
 }

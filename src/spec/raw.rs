@@ -373,9 +373,9 @@ pub enum Protocol {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct UserNs {
-    /// How many ids. Default: as many as the pod needs.
+    /// How many ids, from 0.
     #[schemars(range(min = 1))]
-    #[schemars(extend("examples" = [65536]))]
+    #[schemars(extend("default" = 65536, "examples" = [1024]))]
     pub size: Option<u32>,
     /// User ids: `container:host:count`.
     #[schemars(extend("examples" = [["0:100000:65536"]]))]
@@ -493,8 +493,9 @@ pub struct Mount {
     /// How mounts below it spread.
     #[schemars(extend("default" = "private", "examples" = ["rslave"]))]
     pub propagation: Option<Propagation>,
-    /// Whether ids are mapped as in the pod's user namespace.
-    #[schemars(extend("default" = false, "examples" = [true]))]
+    /// Whether the container's ids are the volume's own, where the container has a user namespace; else they
+    /// are those that the machine knows it by.
+    #[schemars(extend("default" = true, "examples" = [false]))]
     pub idmap: Option<bool>,
     /// The size of a tmpfs.
     #[schemars(extend("default" = "64Mi", "examples" = ["256Mi"]))]

@@ -1,7 +1,7 @@
 //! What a file asks for beyond the defaults: rights that exist, their combinations, and a warning where
 //! they take a wall away.
 
-use super::model::{self, Seccomp};
+use super::model::{self, Seccomp, Shared};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{RawContainer, Security};
 use super::tree::Node;
@@ -262,11 +262,32 @@ fn loosened(security: &Security, node: &Node, checks: &mut Checks<'_>) {
 }
 
 /// A namespace of the machine itself.
-pub(super) fn of_the_machine(kind: &str, word: &str, node: &Node, checks: &mut Checks<'_>) {
+pub(super) fn of_the_machine(kind: Shared, word: &str, node: &Node, checks: &mut Checks<'_>) {
     let what = match kind {
-        "pid" => "sees and can signal every process of the machine",
-        "ipc" => "can read the shared memory of the machine's programs",
-        _ => return,
+        Shared::Pid => "sees and can signal every process of the machine",
+        Shared::Ipc => "can read the shared memory of the machine's programs",
+        Shared::User if checks.share.contains(&Shared::User) => {
+            "has the machine's ids, while the rest of the pod does not: its root is root outside"
+        }
+        Shared::Cgroup => "sees the cgroups of the whole machine",
+        Shared::Net | Shared::Uts | Shared::User | Shared::Time => return,
+    };
+    let problem = Problem::error(
+        "P0553",
+        format!("`{word}` {what}"),
+        node.span.clone(),
+        "loosens the sandbox",
+    );
+    checks.report(problem.warning().help("share a namespace inside the pod instead"));
+}
+
+/// A namespace that somebody else has made.
+pub(super) fn of_somebody(kind: Shared, word: &str, node: &Node, checks: &mut Checks<'_>) {
+    let what = match kind {
+        Shared::Pid => "sees and can signal every process in there",
+        Shared::Ipc => "can read the shared memory of the programs in there",
+        Shared::User => "is as good as whoever has these ids",
+        Shared::Net | Shared::Uts | Shared::Cgroup | Shared::Time => return,
     };
     let problem = Problem::error(
         "P0553",

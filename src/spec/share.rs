@@ -4,7 +4,6 @@ use super::model::Shared;
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::raw::{Either, RawPod};
 use super::tree::Node;
-use super::validate::NOT_YET;
 use indexmap::{IndexMap, IndexSet};
 use std::ops::Range;
 
@@ -85,10 +84,9 @@ fn shared(
         "uts" => return Some(Shared::Uts),
         "ipc" => return Some(Shared::Ipc),
         "pid" => return Some(Shared::Pid),
-        "user" | "cgroup" | "time" => {
-            let message = format!("sharing `{word}` is not supported yet");
-            Problem::error("P0900", message, place, "not supported yet").help(NOT_YET)
-        }
+        "user" => return Some(Shared::User),
+        "cgroup" => return Some(Shared::Cgroup),
+        "time" => return Some(Shared::Time),
         "none" => Problem::error("P0433", "`none` stands alone", place, "not in a list")
             .help("write `share: none`"),
         _ if word.contains([',', ' ']) => {

@@ -7,7 +7,7 @@ use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, init, limits, resources, share, volume};
+use super::{Context, Pod, container, init, limits, namespaces, resources, share, userns, volume};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::collections::{HashMap, HashSet};
@@ -190,8 +190,11 @@ pub(super) fn pod(
     };
     let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
     checks.volumes.extend(lost.iter().map(String::as_str));
-    checks.later(node, &["userns", "time", "secrets"]);
+    checks.later(node, &["secrets"]);
     checks.network = network(raw, node, &mut checks);
+    namespaces::network(node, &mut checks);
+    let userns = userns::userns(raw, node, &mut checks);
+    let time = userns::time(raw, node, &mut checks);
     let hostname = pod_hostname(raw, node, &mut checks);
     let labels = labels(raw, node, &mut checks);
     let dns = dns(raw, node, &mut checks);
@@ -212,6 +215,8 @@ pub(super) fn pod(
         labels,
         share,
         network,
+        userns,
+        time,
         dns,
         hosts,
         ports,
@@ -312,8 +317,7 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
         Some("host") => NetworkMode::Host,
         Some("none") => NetworkMode::None,
         Some(path) if path.starts_with("ns:") => {
-            checks.not_yet("a network by path".to_owned(), at);
-            NetworkMode::Bridge
+            namespaces::at(path, &at, checks).map_or(NetworkMode::Bridge, NetworkMode::At)
         }
         Some(word) => {
             let message = format!("`{word}` is no network");

@@ -216,7 +216,7 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
     let target_place = part(node, source.len() + 1, Some(target));
     let source = source_of(source, None, &source_place, checks);
     let target = self::target(target, &target_place, checks);
-    Some(Mount { source: source?, target: target?, read_only })
+    Some(Mount { source: source?, target: target?, read_only, idmap: true })
 }
 
 /// The bytes of a part of a scalar; the whole scalar where quotes or variables move them.
@@ -236,7 +236,7 @@ pub(super) fn part(node: &Node, offset: usize, text: Option<&str>) -> Range<usiz
 }
 
 fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
-    checks.later(node, &["propagation", "idmap"]);
+    checks.later(node, &["propagation"]);
     let at = |key: &str| node.get(key).map_or_else(|| node.head(), |value| value.span.clone());
     let target = raw.target.as_ref().and_then(|target| self::target(target, &at("target"), checks));
     let source = if raw.kind == Some(raw::MountKind::Tmpfs) {
@@ -279,7 +279,12 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
             }
         }
     };
-    Some(Mount { source: source?, target: target?, read_only: raw.read_only.unwrap_or(false) })
+    Some(Mount {
+        source: source?,
+        target: target?,
+        read_only: raw.read_only.unwrap_or(false),
+        idmap: raw.idmap.unwrap_or(true),
+    })
 }
 
 fn sub_path(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {

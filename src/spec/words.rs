@@ -58,7 +58,7 @@ words! {
     /// `auto`, in the place of a list of ports.
     AutoPorts => open(&[("auto", "What the images expose, on the same ports.")], None);
     /// `auto`, in the place of an id mapping.
-    AutoUserNs => open(&[("auto", "As many ids as the pod needs, where the host has them free.")], None);
+    AutoUserNs => open(&[("auto", "65536 ids, where the host has them free: of the user `containers` in /etc/subuid, else any.")], None);
     /// The seccomp profile.
     Seccomp => open(
         &[

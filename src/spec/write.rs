@@ -4,6 +4,7 @@
 use super::model::*;
 use super::quantity;
 use super::signal;
+use crate::names::ContainerName;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -18,6 +19,8 @@ pub fn document(spec: &PodSpec) -> Value {
         hostname,
         share,
         network,
+        userns,
+        time,
         dns,
         hosts,
         ports,
@@ -35,7 +38,19 @@ pub fn document(spec: &PodSpec) -> Value {
         pod.insert("hostname".to_owned(), text(hostname));
     }
     pod.insert("share".to_owned(), if share.is_empty() { json!("none") } else { json!(share) });
-    pod.insert("network".to_owned(), json!(network));
+    let network = match network {
+        NetworkMode::At(at) => ns_word(at),
+        word => json!(word),
+    };
+    pod.insert("network".to_owned(), network);
+    if share.contains(&Shared::User) {
+        pod.insert("userns".to_owned(), userns_words(userns));
+    }
+    if !time.is_none() {
+        let TimeOffsets { boottime, monotonic } = time;
+        let words = json!({ "boottime": offset(*boottime), "monotonic": offset(*monotonic) });
+        pod.insert("time".to_owned(), words);
+    }
     put(&mut pod, "dns", dns_words(dns));
     put(&mut pod, "hosts", json!(hosts));
     put(&mut pod, "ports", ports.iter().map(port).collect());
@@ -78,6 +93,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         user,
         groups,
         tty,
+        init,
         stdin,
         env,
         mounts,
@@ -108,6 +124,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     }
     put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
     map.insert("tty".to_owned(), json!(tty));
+    map.insert("init".to_owned(), json!(init));
     map.insert("stdin".to_owned(), json!(stdin));
     put(&mut map, "env", texts(env));
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
@@ -115,18 +132,16 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     put(&mut map, "ulimits", rlimits(ulimits));
     put(&mut map, "oomScoreAdj", json!(oom_score_adj));
     put(&mut map, "resources", resources(bounds));
-    if !spec.shares(container, Shared::Uts) {
-        map.insert("hostname".to_owned(), text(hostname));
-    }
+    let own_name = (!spec.shares(container, Shared::Uts)).then(|| text(hostname));
+    put(&mut map, "hostname", json!(own_name));
     put(&mut map, "ports", ports.iter().map(port).collect());
-    let needed = depends_on.iter().map(|(name, it)| (name.to_string(), dependency(*it)));
-    put(&mut map, "dependsOn", Value::Object(needed.collect()));
+    put(&mut map, "dependsOn", dependencies(depends_on));
     map.insert("restart".to_owned(), json!(restart_word(*restart)));
     if image.is_none_or(|image| image.stop_signal) {
         map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
     }
     map.insert("stopTimeout".to_owned(), json!(span(*stop_timeout)));
-    put(&mut map, "namespaces", json!(namespaces));
+    put(&mut map, "namespaces", scopes(namespaces));
     map.insert("logs".to_owned(), kept(*logs));
     health(probes, lifecycle, &mut map);
     put(&mut map, "security", rights(security));
@@ -196,6 +211,10 @@ fn health(probes: &Probes, lifecycle: &Lifecycle, map: &mut Map<String, Value>) 
     put(map, "lifecycle", Value::Object(hooks));
 }
 
+fn dependencies(of: &IndexMap<ContainerName, Dependency>) -> Value {
+    Value::Object(of.iter().map(|(name, it)| (name.to_string(), dependency(*it))).collect())
+}
+
 fn dependency(dependency: Dependency) -> Value {
     match dependency {
         Dependency { condition, restart: false } => json!(condition),
@@ -257,6 +276,42 @@ fn root_words<'a>(
     None
 }
 
+fn scopes(namespaces: &IndexMap<Shared, Scope>) -> Value {
+    let word = |(kind, scope): (&Shared, &Scope)| (kind.word().to_owned(), scope_word(scope));
+    Value::Object(namespaces.iter().map(word).collect())
+}
+
+fn scope_word(scope: &Scope) -> Value {
+    match scope {
+        Scope::Private => json!("private"),
+        Scope::Host => json!("host"),
+        Scope::At(at) => ns_word(at),
+    }
+}
+
+fn ns_word(at: &Path) -> Value {
+    text(&format!("ns:{}", at.to_string_lossy()))
+}
+
+fn userns_words(userns: &UserNs) -> Value {
+    let words = |ranges: &[IdRange]| -> Vec<String> {
+        let word = |range: &IdRange| {
+            let IdRange { container, host, count } = range;
+            format!("{container}:{host}:{count}")
+        };
+        ranges.iter().map(word).collect()
+    };
+    match userns {
+        UserNs::Auto { size } => json!({ "size": size }),
+        UserNs::Maps { uids, gids } => json!({ "uids": words(uids), "gids": words(gids) }),
+    }
+}
+
+fn offset(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    format!("{sign}{}", span(Duration::from_nanos(nanos.unsigned_abs())))
+}
+
 /// A dollar that is meant as one.
 fn text(word: &str) -> Value {
     Value::String(word.replace('$', "$$"))
@@ -305,7 +360,7 @@ fn volume(volume: &Volume) -> Value {
 }
 
 fn mount(mount: &Mount) -> Value {
-    let Mount { source, target, read_only } = mount;
+    let Mount { source, target, read_only, idmap } = mount;
     let mut map = Map::new();
     match source {
         MountSource::Volume { name, sub_path } => {
@@ -324,6 +379,9 @@ fn mount(mount: &Mount) -> Value {
         }
     }
     map.insert("readOnly".to_owned(), json!(read_only));
+    if !idmap {
+        map.insert("idmap".to_owned(), json!(false));
+    }
     Value::Object(map)
 }
 

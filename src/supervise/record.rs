@@ -197,7 +197,7 @@ fn refresh(container: &Container, record: &mut ContainerRecord) {
 
 /// Inode numbers of a process's namespaces, by their names in /proc/PID/ns.
 fn namespaces(pid: i32) -> BTreeMap<String, u64> {
-    ["net", "uts", "ipc", "pid"]
+    ["net", "uts", "ipc", "pid", "user", "cgroup", "time"]
         .into_iter()
         .filter_map(|kind| {
             let inode = std::fs::metadata(format!("/proc/{pid}/ns/{kind}")).ok()?.ino();

@@ -117,6 +117,7 @@ impl Pod<'_> {
                     planned.step,
                     Step::MakeNetwork(_)
                         | Step::TakeAddress { .. }
+                        | Step::TakeIds { .. }
                         | Step::ReservePorts { .. }
                         | Step::Publish { .. }
                 )

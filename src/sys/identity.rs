@@ -43,6 +43,15 @@ pub fn keep_exit_codes() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Every signal waits, across execve too.
+pub fn block_signals() -> io::Result<()> {
+    let (mask, none) = (u64::MAX, std::ptr::null::<u64>());
+    // SAFETY: the kernel reads 8 bytes of `mask` and writes nothing.
+    checked(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, none, 8)
+    })
+}
+
 /// Every signal back to its default, SIGPIPE (which Rust ignores) too, and none blocked. glibc would leave its own two
 /// (32 and 33) as they are, ignored by whoever started us.
 pub fn default_signals() -> io::Result<()> {

@@ -142,6 +142,9 @@ fn make_pod(hierarchy: &Hierarchy, count: usize, rootfs: &Path, layers: &Path) -
         namespaces: &[NamespaceKind::Net, NamespaceKind::Uts, NamespaceKind::Ipc],
         hostname: Some("floor"),
         cgroup: cgroup.fd(),
+        ids: None,
+        cgroup_root: None,
+        offsets: sandbox::Offsets::default(),
     })?;
     // Everything that asks nothing of infra, while it makes its namespaces.
     make_directories(count, layers)?;
@@ -246,6 +249,7 @@ fn create(
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
+        init: false,
         join: &[],
     })?;
     Ok((child, out.into(), err.into()))

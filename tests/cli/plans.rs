@@ -33,6 +33,8 @@ fn facts(pod: &Pod) -> HostFacts {
             ..CgroupFacts::default()
         },
         kernel: KernelFacts::default(),
+        ids: Default::default(),
+        uptime: 0,
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         resolv_conf: "nameserver 192.0.2.1\n".to_owned(),
         host_mounts: Vec::new(),

@@ -100,6 +100,14 @@ fn below(fields: &Fields, prefix: &str, becomes: &str) -> Fields {
     inner.collect()
 }
 
+/// A pod as `ps` has it: what only a running process can tell is not asked of every one.
+fn in_a_list(pod: &Fields) -> Fields {
+    let mut listed = below(pod, "", "[].");
+    let asked = ["[].containers[].namespaces", "[].containers[].ids"];
+    listed.retain(|path, _| !asked.iter().any(|of| path.starts_with(of)));
+    listed
+}
+
 fn sh(script: &str) -> Value {
     json!({ "rootfs": "host", "command": ["sh", "-c", script] })
 }
@@ -168,7 +176,7 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let containers = ["web", "alone", "fails", "never", "image"]
         .map(|c| get(&["inspect", &format!("shop/{c}")]));
     wrong.extend(compare("inspect POD/CONTAINER", &container, &containers));
-    let listed = below(&pod, "", "[].");
+    let listed = in_a_list(&pod);
     wrong.extend(compare("ps", &listed, &[get(&["ps", "--format", "json"])]));
     let ports = below(&pod, "ports[].", "[].");
     wrong.extend(compare("port", &ports, &[get(&["port", "shop", "--format", "json"])]));

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, unreachable_pub)]
 
 mod host;
+mod identity;
+
+mod reaper;
 // Ulimits, oom scores, shared memory, sysctls, devices.
 mod limits;
 // Memory, processors, processes, disks, devices: what cgroups bound.

@@ -2,7 +2,7 @@
 //! ask for what they like, and whatever comes of it is in the tables of docs/states.md.
 
 use super::*;
-use crate::plan::facts::{CallerFacts, Directories, HostFacts, KernelFacts, NetworkFacts};
+use crate::plan::facts::{CallerFacts, Directories, HostFacts, IdFacts, KernelFacts, NetworkFacts};
 use crate::plan::step::{ExitPolicy, Role};
 use crate::plan::{self, Goal as PlanGoal};
 use crate::spec;
@@ -85,6 +85,8 @@ impl World {
             network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
             caller: CallerFacts::default(),
             kernel: KernelFacts::default(),
+            ids: IdFacts::default(),
+            uptime: 0,
             resolv_conf: String::new(),
             host_mounts: Vec::new(),
             host_secrets: Vec::new(),
