@@ -75,7 +75,7 @@ pub(super) fn several(file: &PodFile, count: usize) -> CliError {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CliError> {
     let failed = |error| CliError::host(format!("cannot write {}", path.display()), &error);
     std::fs::write(path, text).map_err(failed)
 }

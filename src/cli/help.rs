@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Pods",
         &[
             "up", "down", "ps", "inspect", "start", "stop", "restart", "kill", "wait", "events",
-            "port",
+            "analyze", "port",
         ],
     ),
     ("Containers", &["logs", "exec", "attach", "cp", "top", "stats"]),

@@ -1,6 +1,7 @@
 //! The command line: the only code that prints, sets an exit code or reads the environment. One file a
 //! command, each with its arguments (whose doc comments are the help) and a `run`.
 
+mod analyze;
 mod attach;
 mod board;
 mod boot;
@@ -30,6 +31,7 @@ mod logs;
 mod machine;
 mod man;
 mod output;
+mod phases;
 mod plan;
 mod port;
 mod progress;
@@ -134,6 +136,7 @@ enum Command {
     Port(port::Port),
     Plan(plan::Plan),
     Graph(graph::Graph),
+    Analyze(analyze::Analyze),
     Validate(validate::Validate),
     Config(config::Config),
     Init(init::Init),
@@ -188,6 +191,7 @@ pub fn main() -> ExitCode {
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
         Command::Graph(command) => command.run(),
+        Command::Analyze(command) => command.run(&store),
         Command::Validate(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Init(command) => command.run(),

@@ -33,6 +33,11 @@ fn loudness() -> Loudness {
     LOUDNESS.get().map_or(Loudness::Normal, |(loudness, _)| *loudness)
 }
 
+/// When the program began, by `supervise`'s clock.
+pub(super) fn begin() -> Duration {
+    LOUDNESS.get().map_or_else(steps::now, |(_, begin)| *begin)
+}
+
 pub(super) fn is_quiet() -> bool {
     loudness() == Loudness::Quiet
 }

@@ -8,6 +8,7 @@ use super::explain::explain;
 use super::file::PodFile;
 use super::live::{Ending, Live, Wants};
 use super::output;
+use super::phases::Phases;
 use super::pulled;
 use super::registry::RegistryOptions;
 use super::target::{is_supervised, read};
@@ -90,10 +91,13 @@ impl Up {
                 "run it as root",
             ));
         }
+        let mut phases = Phases::new();
         let mut supervisor = Some(start_supervisor()?);
+        phases.end("start a supervisor");
         output::verbose(|| "started a supervisor".to_owned());
         let file = PodFile::read(self.file.as_deref())?;
         let loaded = file.load()?;
+        phases.end("load the file");
         output::verbose(|| format!("loaded {}", file.name));
         if loaded.pods.len() > 1 && !self.detach {
             return Err(CliError::Usage {
@@ -108,10 +112,11 @@ impl Up {
                 None => start_supervisor()?,
             };
             let start = Start { store, file: &file, pod, command: &self };
-            match start.run(fresh)? {
+            match start.run(fresh, &mut phases)? {
                 Ending::Well => {}
                 Ending::Code(other) => code = ExitCode::from(other),
             }
+            phases.anew();
         }
         Ok(code)
     }
@@ -130,7 +135,7 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn run(&self, supervisor: Supervisor) -> Result<Ending, CliError> {
+    fn run(&self, supervisor: Supervisor, phases: &mut Phases) -> Result<Ending, CliError> {
         let name = &self.pod.spec.name;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
@@ -146,7 +151,7 @@ impl Start<'_> {
             }
         }
         down::clean_lost(self.store, name, self.command.recreate)?;
-        self.bring_up(supervisor, locks)
+        self.bring_up(supervisor, locks, phases)
     }
 
     /// What containers write is the upper layer of an overlay, and an overlay is none for another.
@@ -310,12 +315,18 @@ impl Start<'_> {
         CliError::host(format!("cannot talk to the supervisor of `{name}`"), error)
     }
 
-    fn bring_up(&self, supervisor: Supervisor, locks: Locks) -> Result<Ending, CliError> {
+    fn bring_up(
+        &self,
+        supervisor: Supervisor,
+        locks: Locks,
+        phases: &mut Phases,
+    ) -> Result<Ending, CliError> {
         let name = &self.pod.spec.name;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
         let pulled = pulled::ensure(self.store, &self.pod.spec, &self.command.registries)?;
+        phases.end("images");
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
         for attempt in 0..ATTEMPTS {
@@ -327,7 +338,7 @@ impl Start<'_> {
                     locks
                 }
             };
-            let (board, notices) = self.hand_over(&mut wire, &locks, &pulled.images)?;
+            let (board, notices) = self.hand_over(&mut wire, &locks, &pulled.images, phases)?;
             if attempt == 0 {
                 notices.iter().for_each(|notice| output::progress(notice));
             }
@@ -360,6 +371,7 @@ impl Start<'_> {
         wire: &mut Wire,
         locks: &Locks,
         images: &Images,
+        phases: &mut Phases,
     ) -> Result<(Board, Vec<String>), CliError> {
         let spec = &self.pod.spec;
         let failed = |error: &dyn std::error::Error| {
@@ -367,10 +379,12 @@ impl Start<'_> {
         };
         locks.take(Range::Network).map_err(|error| failed(&error))?;
         let facts = facts(self.store, spec, images)?;
+        phases.end("look at the machine");
         output::verbose(|| "looked at the machine".to_owned());
         let plan = plan::plan(Goal::Up(spec), None, &facts)
             .map_err(|error| plan_error(self.store, self.file, self.pod, &error))?;
         refuse_foreign_pins(&spec.name, &plan)?;
+        phases.end("plan");
         let notices = notices(&plan, &facts);
         let boot = boot_id().map_err(|error| failed(&error))?;
         let record = first_record(spec, &plan, &boot);
@@ -384,7 +398,7 @@ impl Start<'_> {
         let (store, detach) = (self.store.clone(), self.command.detach);
         let handover = Handover { store, detach, steps, record };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
-        let header = serde_json::to_vec(&Header { boot, plan, spec: meant })
+        let header = serde_json::to_vec(&Header { boot, plan, spec: meant, phases: phases.list() })
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
         wire.send_with(&handover, locks.as_fd()).map_err(|error| failed(&error))?;

@@ -5,7 +5,9 @@
 mod graphs;
 mod layout;
 mod svg;
+pub mod timeline;
 mod tree;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ use crate::names::ContainerName;
 use crate::plan::step::{Plan, Step, Until};
 use crate::spec::model::{Condition, Container, PodSpec, Port, Protocol, Role, Root};
 use indexmap::IndexMap;
+use serde::Serialize;
 
 /// What a picture shows.
 #[derive(Debug, Clone)]
@@ -60,7 +63,8 @@ pub struct Edge {
 }
 
 /// What must have happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Wait {
     /// The step is done.
     Done,
@@ -76,6 +80,15 @@ impl Wait {
             Self::Started => "started",
             Self::Ready => "ready",
             Self::Completed => "completed",
+        }
+    }
+
+    /// What of a container's start a step waits for.
+    fn until(until: Until) -> Self {
+        match until {
+            Until::Done => Self::Started,
+            Until::Ready => Self::Ready,
+            Until::Completed => Self::Completed,
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod facts;
 pub mod health;
 pub mod step;
+pub mod timing;
 
 mod error;
 pub mod places;

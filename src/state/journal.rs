@@ -1,9 +1,11 @@
-//! The journal of one pod: the plan, written before anything is done, then a line before and a line
-//! after each step. Whoever finds it after a crash knows all that may exist. An append is one small
-//! write, so a kill cuts it between lines or leaves a last line that is not whole and is not read.
+//! The journal of one pod: the plan, written before anything is done, then a line before each step.
+//! Whoever finds it after a crash knows all that may exist. An append is one small write, so a kill cuts
+//! it between lines or leaves a last line that is not whole and is not read. How long steps took goes
+//! along with the next of these writes, for `podspec analyze`: it may be lost.
 
 use super::StateError;
 use crate::plan::step::{Plan, StepId};
+use crate::plan::timing::{Phase, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -19,6 +21,9 @@ pub struct Header {
     pub plan: Plan,
     /// The pod as it was meant, to compare a later file with.
     pub spec: serde_json::Value,
+    /// What the client did before, and when.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
 }
 
 /// An open journal.
@@ -27,6 +32,8 @@ pub struct Journal {
     file: File,
     path: PathBuf,
     begun: Vec<StepId>,
+    /// Lines that wait for the next write.
+    unwritten: String,
 }
 
 /// A journal as it was found.
@@ -35,6 +42,7 @@ pub struct Found {
     pub header: Header,
     /// Steps that were begun, in that order; each may or may not be done.
     pub begun: Vec<StepId>,
+    pub times: Times,
 }
 
 impl Journal {
@@ -53,13 +61,26 @@ impl Journal {
         text.extend_from_slice(header);
         text.push(b'\n');
         file.write_all(&text).map_err(write)?;
-        Ok(Self { file, path, begun: Vec::new() })
+        Ok(Self { file, path, begun: Vec::new(), unwritten: String::new() })
     }
 
     /// Notes that a step is about to be done: before it, so that a crash orphans nothing.
     pub fn begin(&mut self, step: StepId) -> Result<(), StateError> {
         self.begun.push(step);
-        self.append(&format!("begin {step}\n"))
+        self.unwritten.push_str(&format!("begin {step}\n"));
+        self.append()
+    }
+
+    /// Notes how long something took, with the next write.
+    pub fn note(&mut self, line: &str) {
+        self.unwritten.push_str(line);
+    }
+
+    /// Writes what was noted. A disk that refuses costs the report, never the pod.
+    pub fn flush(&mut self) {
+        if !self.unwritten.is_empty() {
+            let _ = self.append();
+        }
     }
 
     /// Steps that were begun, in that order.
@@ -67,10 +88,10 @@ impl Journal {
         &self.begun
     }
 
-    fn append(&mut self, line: &str) -> Result<(), StateError> {
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(|source| StateError::Write { path: self.path.clone(), source })
+    fn append(&mut self) -> Result<(), StateError> {
+        let written = self.file.write_all(self.unwritten.as_bytes());
+        self.unwritten.clear();
+        written.map_err(|source| StateError::Write { path: self.path.clone(), source })
     }
 }
 
@@ -83,9 +104,13 @@ pub fn read(path: &Path) -> Result<Option<Found>, StateError> {
         Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
     };
     let Some((first, rest)) = text.split_once('\n') else { return Ok(None) };
-    let header = serde_json::from_str(first)
+    let header: Header = serde_json::from_str(first)
         .map_err(|source| StateError::Damaged { path: path.to_owned(), source })?;
-    Ok(Some(Found { header, begun: begun_steps(rest) }))
+    let mut times = Times { phases: header.phases.clone(), ..Times::default() };
+    // A last line without its end may lack digits.
+    let whole = rest.rfind('\n').map_or("", |end| &rest[..end]);
+    whole.lines().for_each(|line| times.read_line(line));
+    Ok(Some(Found { header, begun: begun_steps(rest), times }))
 }
 
 fn begun_steps(lines: &str) -> Vec<StepId> {

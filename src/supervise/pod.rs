@@ -15,6 +15,7 @@ use super::wire;
 use crate::exec::apply::Machine;
 use crate::names::ContainerName;
 use crate::plan::step::{Plan, StepId};
+use crate::plan::timing::Mark;
 use crate::sandbox::Child;
 use crate::state::StateError;
 use crate::state::journal::{Header, Journal};
@@ -70,8 +71,7 @@ pub(super) struct Pod<'a> {
     pub(super) plan: Rc<Plan>,
     pub(super) journal: Journal,
     pub(super) life: Life,
-    /// Where the client asked to be told of each step.
-    pub(super) steps: Option<Steps>,
+    pub(super) steps: Steps,
     pub(super) machine: &'a mut Machine,
     pub(super) events: Events,
     pub(super) signals: &'a SignalFd,
@@ -140,7 +140,7 @@ impl<'a> Pod<'a> {
             units: names.iter().map(|_| Unit::default()).collect(),
             history: History::new(&store.logs(&record.name)),
             noted: None,
-            steps: steps.then(|| Steps::new(plan.steps.len())),
+            steps: Steps::new(plan.steps.len(), steps),
             plan: Rc::new(plan),
             store,
             dir,
@@ -189,6 +189,7 @@ impl<'a> Pod<'a> {
                 self.write_record_if_due();
                 if self.record_due.is_none() {
                     self.history.write();
+                    self.journal.flush();
                 }
                 let deadline = self.next_deadline();
                 self.react(deadline)?;
@@ -240,6 +241,9 @@ impl<'a> Pod<'a> {
 
     /// Tells the machine of states, and does what it says.
     pub(super) fn tell_life(&mut self, event: life::Event) {
+        if let life::Event::Told(index, life::Task::PostStart, life::Answer::Good) = event {
+            self.mark(index, Mark::Started);
+        }
         let mut acts: VecDeque<Act> = self.life.hear(event, Instant::now()).into();
         while let Some(act) = acts.pop_front() {
             for event in self.obey(act) {

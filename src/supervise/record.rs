@@ -5,6 +5,7 @@ use super::history::Entry;
 use super::life::{Container, Stage};
 use super::pod::Pod;
 use super::protocol::{ContainerState, Event, Failure};
+use crate::plan::timing::Mark;
 use crate::state::record::{ContainerRecord, ContainerStatus, PodStatus, Process};
 use crate::sys::process::start_time;
 use std::collections::BTreeMap;
@@ -92,6 +93,9 @@ impl Pod<'_> {
             }
             _ => {}
         }
+        if status == Exited {
+            self.mark(index, Mark::Completed);
+        }
         let cause = self.life.container(index).reason();
         if self.life.container(index).is_alive() && status != Running {
             self.record.containers[index].status_text = None;
@@ -110,6 +114,9 @@ impl Pod<'_> {
     /// One with a probe is ready, or is not any more.
     pub(super) fn readiness_changed(&mut self, index: usize, ready: bool) {
         let word = if ready { "ready" } else { "unready" };
+        if ready {
+            self.mark(index, Mark::Ready);
+        }
         let cause = self.life.health(index, Instant::now());
         self.note_event(index, word, cause);
         self.changed();
@@ -124,6 +131,7 @@ impl Pod<'_> {
             self.history.note(&Entry::new(&self.record.name, "ready"));
         }
         self.write_record();
+        self.end_timing();
         self.tell(&Event::Ready);
     }
 

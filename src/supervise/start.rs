@@ -218,7 +218,7 @@ impl Pod<'_> {
         if let Err(error) = self.bound_devices(index) {
             return self.container_failed(index, &error);
         }
-        self.tell_step_done(self.life.container(index).create);
+        self.note_step_done(self.life.container(index).create);
         self.tell_life(life::Event::Ready(index));
     }
 
@@ -238,7 +238,7 @@ impl Pod<'_> {
         if let Some(created) = &self.units[index].created {
             self.events.forget(created.child.channel.as_fd());
         }
-        self.tell_step_done(self.life.container(index).start);
+        self.note_step_done(self.life.container(index).start);
         self.tell_life(life::Event::Runs(index));
     }
 

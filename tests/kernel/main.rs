@@ -24,6 +24,8 @@ mod net_resilience;
 mod process;
 // The pod's life: init containers, policies, what users ask for.
 mod life;
+// How a start went.
+mod analyze;
 // Probes, hooks, and the order that readiness makes.
 mod probes;
 mod review;
