@@ -13,8 +13,8 @@ use crate::names::PodId;
 use crate::names::{ContainerName, IfName};
 use crate::net::{NetError, firewall, sockets, survey};
 use crate::plan::facts::{
-    CallerFacts, ContainerFacts, DeviceKind, DeviceNode, Directories, ForeignChain, HostFacts,
-    Listener, NetworkFacts, Subnet,
+    CallerFacts, CgroupFacts, ContainerFacts, Controller, DeviceKind, DeviceNode, Directories,
+    ForeignChain, HostFacts, Listener, NetworkFacts, Subnet,
 };
 use crate::plan::step::{Forward, Protocol};
 use crate::spec::model::{
@@ -48,6 +48,11 @@ pub enum HostError {
     Network(#[from] NetError),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+}
+
+/// What of this machine these controllers can bound.
+pub fn cgroup_facts(wanted: &[Controller]) -> CgroupFacts {
+    cgroups::of_controllers(wanted)
 }
 
 /// All that the planner may know of this machine, for this pod.

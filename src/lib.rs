@@ -73,6 +73,9 @@ pub mod sandbox;
 /// What survives us on disk: records, journals, locks.
 pub mod state;
 
+/// The embedded runtime for others: OCI's bundles and their lives.
+pub mod oci;
+
 /// Doing steps and undoing them.
 pub mod exec;
 

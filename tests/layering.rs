@@ -23,7 +23,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The pod says where to look.
     ("host", &["names", "spec", "plan", "sys", "net", "cgroup", "image"]),
     ("state", &["names", "plan", "sys"]),
-    ("exec", &["names", "plan", "state", "sys", "cgroup", "net", "sandbox"]),
+    // Its documents are others'; what a limit comes to the planner knows.
+    ("oci", &["spec", "plan", "host", "seccomp", "state", "sys", "cgroup", "sandbox"]),
+    ("exec", &["names", "plan", "state", "oci", "sys", "cgroup", "net", "sandbox"]),
     ("supervise", &["names", "plan", "state", "exec", "sys", "cgroup", "net", "sandbox"]),
     (
         "cli",
@@ -40,6 +42,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "copy",
             "image",
             "state",
+            "oci",
             "exec",
             "supervise",
         ],

@@ -147,7 +147,10 @@ fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
 }
 
 /// Options of such a mount that name a controller.
-const KNOWN: [&str; 7] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices"];
+const KNOWN: [&str; 11] = [
+    "cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "hugetlb", "net_cls",
+    "net_prio", "rdma",
+];
 
 #[cfg(test)]
 mod tests {

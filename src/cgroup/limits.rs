@@ -21,6 +21,11 @@ impl Hierarchy {
         }
     }
 
+    /// Enables the controllers for the cgroups right below the root.
+    pub fn enable_at_root(&self, controllers: &BTreeSet<String>) -> Result<(), CgroupError> {
+        enable_in(self.root.as_fd(), Path::new("/"), controllers)
+    }
+
     /// Enables the controllers for `path`, and for what is made below it later. No process may live in the
     /// cgroups on the way (cgroups(7), "no internal processes").
     pub fn enable(&self, path: &Path, controllers: &BTreeSet<String>) -> Result<(), CgroupError> {
@@ -39,23 +44,45 @@ impl Hierarchy {
             };
             let directory =
                 directory.as_ref().map_or_else(|| self.root.as_fd(), |found| found.fd());
-            let enabled = words(&text(directory, "cgroup.subtree_control").unwrap_or_default());
-            // One by one, so that an error names the one.
-            for controller in controllers.difference(&enabled) {
-                write(directory, "cgroup.subtree_control", &format!("+{controller}")).map_err(
-                    |errno| CgroupError::Enable {
-                        path: path.clone(),
-                        controller: controller.clone(),
-                        source: errno.into(),
-                    },
-                )?;
-            }
+            enable_in(directory, &path, controllers)?;
         }
         Ok(())
     }
 }
 
+fn enable_in(
+    directory: BorrowedFd<'_>,
+    path: &Path,
+    controllers: &BTreeSet<String>,
+) -> Result<(), CgroupError> {
+    if controllers.is_empty() {
+        return Ok(());
+    }
+    let enabled = words(&text(directory, "cgroup.subtree_control").unwrap_or_default());
+    // One by one, so that an error names the one.
+    for controller in controllers.difference(&enabled) {
+        write(directory, "cgroup.subtree_control", &format!("+{controller}")).map_err(|errno| {
+            CgroupError::Enable {
+                path: path.to_owned(),
+                controller: controller.clone(),
+                source: errno.into(),
+            }
+        })?;
+    }
+    Ok(())
+}
+
 impl Cgroup {
+    /// Stops every process where it is, or lets all go on.
+    pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
+        let value = if frozen { "1" } else { "0" };
+        self.limit(&[("cgroup.freeze".to_owned(), value.to_owned())])
+    }
+
+    pub fn is_frozen(&self) -> bool {
+        text(self.fd(), "cgroup.freeze").is_some_and(|text| text.trim() == "1")
+    }
+
     /// Writes each value to its file, in this order.
     pub fn limit(&self, files: &[(String, String)]) -> Result<(), CgroupError> {
         for (file, value) in files {

@@ -18,7 +18,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     ("Containers", &["logs", "exec", "attach", "cp", "top", "stats"]),
     ("Files", &["init", "validate", "plan", "graph", "explain", "config", "schema", "docs"]),
-    ("The machine", &["pull", "images", "image", "rmi", "volume", "prune", "completions", "man"]),
+    (
+        "The machine",
+        &["pull", "images", "image", "rmi", "volume", "prune", "oci", "completions", "man"],
+    ),
 ];
 
 /// The whole command line.

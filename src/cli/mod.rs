@@ -30,6 +30,7 @@ mod live;
 mod logs;
 mod machine;
 mod man;
+mod oci;
 mod output;
 mod phases;
 mod plan;
@@ -52,6 +53,7 @@ mod signals;
 mod start;
 mod stats;
 mod stop;
+mod streams;
 mod table;
 mod target;
 mod terminal;
@@ -145,6 +147,7 @@ enum Command {
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
+    Oci(oci::Oci),
 }
 
 /// The whole program.
@@ -155,6 +158,9 @@ pub fn main() -> ExitCode {
     }
     if std::env::args_os().nth(1).is_some_and(|word| word == complete::ARGUMENT) {
         return complete::run();
+    }
+    if let Some(words) = oci::words() {
+        return oci::alone(words);
     }
     let cli = parse();
     output::set(cli.loudness(), cli.color.choice());
@@ -200,6 +206,7 @@ pub fn main() -> ExitCode {
         Command::Schema(command) => command.run(),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
+        Command::Oci(command) => return command.run(),
     };
     result.unwrap_or_else(|error| error.report())
 }
@@ -243,8 +250,11 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
 impl Command {
     /// Whether it works with pods, and not with files alone.
     fn uses_state(&self) -> bool {
-        use Command::{Completions, Graph, Man, Plan, Schema, Validate};
-        !matches!(self, Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_) | Man(_))
+        use Command::{Completions, Graph, Man, Oci, Plan, Schema, Validate};
+        !matches!(
+            self,
+            Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_) | Man(_) | Oci(_)
+        )
     }
 }
 

@@ -107,6 +107,7 @@ impl Place {
             stdin: None,
             stdout: Some(theirs.as_fd()),
             stderr: Some(theirs.as_fd()),
+            extras: sandbox::Extras::default(),
         })?;
         Ok(Beside {
             pidfd: entered.child.pidfd,

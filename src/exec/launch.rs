@@ -7,7 +7,6 @@ use crate::plan::step::{Input, Launch, Plan, RootLayers, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -102,26 +101,7 @@ pub fn prepare_devices(programs: &mut DevicePrograms, launch: &Launch) {
 
 fn device_rules(launch: &Launch) -> Option<Vec<DeviceRule>> {
     let resources = launch.oci.linux().as_ref()?.resources().as_ref()?;
-    Some(resources.devices().as_ref()?.iter().map(device_rule).collect())
-}
-
-fn device_rule(rule: &LinuxDeviceCgroup) -> DeviceRule {
-    // No number at all, or a negative one, is any.
-    let number = |number: Option<i64>| i32::try_from(number?).ok().filter(|number| *number >= 0);
-    let access = rule.access().as_deref().unwrap_or("rwm");
-    DeviceRule {
-        allow: rule.allow(),
-        kind: match rule.typ() {
-            Some(LinuxDeviceType::B) => Some('b'),
-            Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some('c'),
-            _ => None,
-        },
-        major: number(rule.major()),
-        minor: number(rule.minor()),
-        read: access.contains('r'),
-        write: access.contains('w'),
-        make: access.contains('m'),
-    }
+    crate::oci::device_rules(resources)
 }
 
 /// Whether processes of the container were killed because memory was out, as far as that is counted.
@@ -161,6 +141,7 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
         join: &join,
+        extras: sandbox::Extras::default(),
     })?;
     Ok(Created { child, cgroup, events })
 }

@@ -10,12 +10,29 @@ use std::path::{Path, PathBuf};
 
 /// Facts for this pod.
 pub(super) fn facts(pod: &PodSpec) -> CgroupFacts {
-    let mut facts = CgroupFacts::default();
     // Without a hierarchy nothing can be started, and whoever tries says why.
-    let Ok(hierarchy) = Hierarchy::open() else { return facts };
+    let Ok(hierarchy) = Hierarchy::open() else { return CgroupFacts::default() };
     let own = pod.containers.values().map(|container| &container.resources);
     let all: Vec<&Resources> = own.chain([&pod.resources]).collect();
     let wanted = wanted(&all);
+    let mut facts = of(&hierarchy, &wanted);
+    if wanted.contains(&Controller::Io) {
+        let ios = all.iter().filter_map(|resources| resources.io.as_ref());
+        facts.disks = ios.flat_map(disks).collect();
+    }
+    facts
+}
+
+/// Facts of these controllers.
+pub(super) fn of_controllers(wanted: &[Controller]) -> CgroupFacts {
+    match Hierarchy::open() {
+        Ok(hierarchy) if !wanted.is_empty() => of(&hierarchy, wanted),
+        _ => CgroupFacts::default(),
+    }
+}
+
+fn of(hierarchy: &Hierarchy, wanted: &[Controller]) -> CgroupFacts {
+    let mut facts = CgroupFacts::default();
     let enabled = hierarchy.controllers();
     facts.unified = wanted.iter().copied().filter(|c| enabled.contains(c.name())).collect();
     let is_missing = |controller: &&Controller| !facts.unified.contains(*controller);
@@ -34,8 +51,6 @@ pub(super) fn facts(pod: &PodSpec) -> CgroupFacts {
     }
     if wanted.contains(&Controller::Io) {
         facts.io_weight = io_weight(&facts);
-        let ios = all.iter().filter_map(|resources| resources.io.as_ref());
-        facts.disks = ios.flat_map(disks).collect();
     }
     facts
 }

@@ -19,9 +19,17 @@ const START: u8 = b's';
 /// Descriptors that go with it.
 const HANDED_MOST: usize = 2;
 
+const MOUNTED: u8 = b'm';
+
+/// The longest packet: what a socket takes at once, by the kernel's default.
+const PACKET_MAX: usize = 200 * 1024;
+
 /// What a child has said.
 #[derive(Debug)]
 pub enum Report {
+    /// Its namespaces and mounts are made, its root is not yet the container's; hooks come now. It waits for
+    /// `start_telling` with the state that hooks are told. Where the document has such hooks.
+    Mounted,
     /// It is set up and waits for `start`.
     Ready,
     /// Its end of the channel is closed: it has become its program, or something killed it before; its pidfd knows.
@@ -63,6 +71,7 @@ pub fn report(channel: BorrowedFd<'_>) -> Report {
     match packet[..length] {
         [] => Report::Running,
         [READY] => Report::Ready,
+        [MOUNTED] => Report::Mounted,
         [FAILED, ref error @ ..] => Report::Failed(decoded(error)),
         _ => Report::Failed(decoded(&[])),
     }
@@ -131,6 +140,15 @@ pub(super) fn await_start_with(channel: BorrowedFd<'_>) -> Result<Vec<OwnedFd>, 
     Err(Errno::PIPE).at(Stage::Channel, "the parent")
 }
 
+/// As `start`, with what the hooks are told that the child runs itself.
+pub fn start_telling(channel: BorrowedFd<'_>, state: &[u8]) -> Result<(), SandboxError> {
+    send(channel, &[&[START], state].concat())
+}
+
+pub(super) fn say_mounted(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    send(channel, &[MOUNTED])
+}
+
 pub(super) fn say_ready(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
     send(channel, &[READY])
 }
@@ -148,15 +166,41 @@ fn send(channel: BorrowedFd<'_>, packet: &[u8]) -> Result<(), SandboxError> {
         .at(Stage::Channel, "the other side")
 }
 
-/// Waits for the parent's Start. An end instead means that the parent is gone.
-pub(super) fn await_start(channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
-    let mut packet = [0; 8];
+/// Waits for the parent's Start, and what it tells with it. An end instead means that the parent is gone.
+pub(super) fn await_start(channel: BorrowedFd<'_>) -> Result<Vec<u8>, SandboxError> {
+    match started(channel).at(Stage::Channel, "the parent")? {
+        Some(state) => Ok(state),
+        None => Err(Errno::PIPE).at(Stage::Channel, "the parent"),
+    }
+}
+
+fn started(channel: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+    // Room that is not touched unless it is needed.
+    let mut packet = Vec::with_capacity(PACKET_MAX);
     loop {
-        match rustix::net::recv(channel, &mut packet[..], RecvFlags::empty()) {
-            Ok((1, _)) if packet[0] == START => return Ok(()),
+        let room = rustix::buffer::spare_capacity(&mut packet);
+        match rustix::net::recv(channel, room, RecvFlags::empty()) {
             Err(Errno::INTR) => {}
-            Ok(_) => return Err(Errno::PIPE).at(Stage::Channel, "the parent"),
-            Err(e) => return Err(e).at(Stage::Channel, "the parent"),
+            Err(e) => return Err(e),
+            Ok(_) => break,
+        }
+    }
+    let is_start = packet.first() == Some(&START);
+    Ok(is_start.then(|| packet.split_off(1)))
+}
+
+/// Waits for who starts the program once the parent has gone; to the connection goes what fails from then on. Who
+/// connects and says nothing has looked whether somebody waits here.
+pub(super) fn await_starter(listener: BorrowedFd<'_>) -> Result<(OwnedFd, Vec<u8>), SandboxError> {
+    loop {
+        match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(connection) => {
+                if let Ok(Some(state)) = started(connection.as_fd()) {
+                    return Ok((connection, state));
+                }
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(e) => return Err(e).at(Stage::Channel, "who starts it"),
         }
     }
 }

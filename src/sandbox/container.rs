@@ -1,23 +1,26 @@
 //! The road of a container's first process from clone3 to its program. The order is the kernel's: what is shared is joined
 //! before what is private is made, mounts and devices are made as host root, ids and capabilities go last.
 
-use super::channel::{await_start, last_word, say_ready};
+use super::bundle::{self, Propagation};
+use super::channel::{await_start, await_starter, last_word, say_mounted, say_ready};
 use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, make_files_as, score};
 use super::namespaces::Namespaces;
 use super::owned::Made;
 use super::program::Program;
 use super::terminal::take_terminal;
-use super::{Order, mounts, root};
-use crate::sys::descriptors::{keep_only, place};
-use crate::sys::identity::default_signals;
+use super::{Order, mounts, root, run_hook};
+use crate::sys::descriptors::{keep_beyond, place};
+use crate::sys::identity::{default_signals, join_new_session_keyring};
 use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
-use oci_spec::runtime::{Process, Spec};
+use nix::sys::personality::Persona;
+use oci_spec::runtime::{Hook, LinuxPersonalityDomain, Process, Spec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::process::Signal;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 /// What a document may ask for and this runtime does not do must not be taken for done.
 pub(super) fn check(order: &Order<'_>) -> Result<(), SandboxError> {
@@ -25,7 +28,6 @@ pub(super) fn check(order: &Order<'_>) -> Result<(), SandboxError> {
     let process = process_of(oci)?;
     let linux = oci.linux().as_ref();
     let asked = [
-        ("hooks", oci.hooks().is_some()),
         ("ioPriority", process.io_priority().is_some()),
         ("scheduler", process.scheduler().is_some()),
         ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
@@ -34,15 +36,9 @@ pub(super) fn check(order: &Order<'_>) -> Result<(), SandboxError> {
             "mountLabel",
             linux.is_some_and(|l| l.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
         ),
-        ("personality", linux.is_some_and(|l| l.personality().is_some())),
         ("netDevices", linux.is_some_and(|l| l.net_devices().is_some())),
         ("memoryPolicy", linux.is_some_and(|l| l.memory_policy().is_some())),
         ("intelRdt", linux.is_some_and(|l| l.intel_rdt().is_some())),
-        // What this runtime does in any case.
-        (
-            "rootfsPropagation",
-            linux.and_then(|l| l.rootfs_propagation().as_deref()).is_some_and(|p| p != "private"),
-        ),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((what, _)) => Err(SandboxError::unsupported(what)),
@@ -68,10 +64,16 @@ pub(super) fn become_container(
     let mut kept = vec![channel];
     kept.extend(others.iter().map(|(_, namespace)| namespace.as_fd()));
     kept.extend(user.map(|(user, _)| user.as_fd()));
+    kept.extend(order.extras.listener);
     // At once: a sibling's channel or FIFO held here would hide that sibling's end.
-    let kept = keep_only(stdio, &kept).at(Stage::Stdio, "of the container")?;
+    let kept = keep_beyond(stdio, order.extras.preserved, &kept);
+    let kept = kept.at(Stage::Stdio, "of the container")?;
     let [channel, namespaces_kept @ ..] = &kept[..] else {
         return Err(SandboxError::unsupported("channel"));
+    };
+    let (listener, namespaces_kept) = match (order.extras.listener, namespaces_kept) {
+        (Some(_), [namespaces @ .., listener]) => (Some(listener.as_fd()), namespaces),
+        (_, namespaces) => (None, namespaces),
     };
     let kinds = others.iter().map(|(kind, _)| *kind);
     let prepared: Vec<_> = kinds.zip(namespaces_kept.iter().map(AsFd::as_fd)).collect();
@@ -80,7 +82,15 @@ pub(super) fn become_container(
         Some(User { namespace, root: maps.owner(0, 0), maps })
     });
     let entry = Way { namespaces, prepared: &prepared, user };
-    last_word(channel, joined.and_then(|()| set_up(order, &entry, channel.as_fd())))
+    let ends = Ends { channel: channel.as_fd(), listener };
+    last_word(channel, joined.and_then(|()| set_up(order, &entry, ends)))
+}
+
+/// The child's ends of what it talks over.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    channel: BorrowedFd<'a>,
+    listener: Option<BorrowedFd<'a>>,
 }
 
 /// The container's user namespace, which it enters last.
@@ -107,14 +117,12 @@ struct Way<'a> {
     user: Option<User<'a>>,
 }
 
-fn set_up(
-    order: &Order<'_>,
-    way: &Way<'_>,
-    channel: BorrowedFd<'_>,
-) -> Result<Infallible, SandboxError> {
-    let namespaces = way.namespaces;
+fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible, SandboxError> {
+    let (namespaces, channel) = (way.namespaces, ends.channel);
     let process = process_of(order.oci)?;
-    guard(Some(Signal::KILL)).at(Stage::Identity, "dumpable")?;
+    // Who listens for its start outlives its parent; until then the end of the channel tells it of that.
+    let death = ends.listener.is_none().then_some(Signal::KILL);
+    guard(death).at(Stage::Identity, "dumpable")?;
     default_signals().at(Stage::Identity, "signals")?;
     rustix::process::setsid().at(Stage::Identity, "session")?;
     score(process)?;
@@ -126,25 +134,86 @@ fn set_up(
     }
     name_host(order.oci, namespaces)?;
     build_root(order, way, process, channel)?;
+    if !order.extras.keep_keyring {
+        join_new_session_keyring().at(Stage::Identity, "session keyring")?;
+    }
+    take_personality(order.oci)?;
     let namespace = way.user.map(|user| user.namespace);
-    become_user(process, namespace, order.filter.is_some(), Some(Signal::KILL))?;
+    become_user(process, namespace, order.filter.is_some(), death)?;
     let umask = process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
-    let program = Program::find(process)?;
+    let mut program = Program::find(process)?;
+    program.preserved = order.extras.preserved;
     say_ready(channel)?;
-    await_start(channel)?;
+    let state = await_start(channel)?;
+    match ends.listener {
+        None => begin(order, &program, &state),
+        Some(listener) => {
+            let (starter, state) = await_starter(listener)?;
+            last_word(&starter, begin(order, &program, &state))
+        }
+    }
+}
+
+fn begin(order: &Order<'_>, program: &Program, state: &[u8]) -> Result<Infallible, SandboxError> {
+    let hooks = order.oci.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    run_hooks("startContainer", hooks, Path::new("/"), state)?;
     if order.init {
-        return program.run_under_reaper(process.terminal().unwrap_or(false), order.filter);
+        let terminal = process_of(order.oci)?.terminal().unwrap_or(false);
+        return program.run_under_reaper(terminal, order.filter);
     }
     program.run(order.filter)
 }
 
-/// Where uts is shared, its name is infra's to give.
-fn name_host(oci: &Spec, namespaces: &Namespaces<'_>) -> Result<(), SandboxError> {
-    let Some(hostname) = oci.hostname() else { return Ok(()) };
-    if !namespaces.made.contains(CloneFlags::CLONE_NEWUTS) {
+fn run_hooks(
+    kind: &str,
+    hooks: Option<&Vec<Hook>>,
+    directory: &Path,
+    state: &[u8],
+) -> Result<(), SandboxError> {
+    hooks.into_iter().flatten().try_for_each(|hook| run_hook(kind, hook, directory, state))
+}
+
+/// Hooks that come between the mounts and the container's own root: the parent runs its own, then lets the child.
+fn hooks_before_pivot(order: &Order<'_>, channel: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let Some(hooks) = order.oci.hooks() else { return Ok(()) };
+    let before = [hooks.prestart(), hooks.create_runtime(), hooks.create_container()];
+    if before.iter().all(|hooks| hooks.as_ref().is_none_or(Vec::is_empty)) {
         return Ok(());
     }
+    say_mounted(channel)?;
+    let state = await_start(channel)?;
+    let directory = order.extras.bundle.unwrap_or(Path::new("/"));
+    run_hooks("createContainer", hooks.create_container().as_ref(), directory, &state)
+}
+
+/// personality(2), of linux/personality.h.
+const PER_LINUX32: i32 = 8;
+
+fn take_personality(oci: &Spec) -> Result<(), SandboxError> {
+    let linux = oci.linux().as_ref();
+    let Some(asked) = linux.and_then(|linux| linux.personality().as_ref()) else { return Ok(()) };
+    if asked.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        return Err(SandboxError::unsupported("flags of the personality"));
+    }
+    let domain = match asked.domain() {
+        LinuxPersonalityDomain::PerLinux => Persona::empty(),
+        LinuxPersonalityDomain::PerLinux32 => Persona::from_bits_retain(PER_LINUX32),
+    };
+    nix::sys::personality::set(domain)
+        .map(drop)
+        .map_err(|e| SandboxError::step(Stage::Personality, "of the document", e))
+}
+
+/// Where uts is shared, its name is infra's to give.
+fn name_host(oci: &Spec, namespaces: &Namespaces<'_>) -> Result<(), SandboxError> {
+    if !namespaces.has(CloneFlags::CLONE_NEWUTS) {
+        return Ok(());
+    }
+    if let Some(domain) = oci.domainname() {
+        rustix::system::setdomainname(domain.as_bytes()).at(Stage::DomainName, domain)?;
+    }
+    let Some(hostname) = oci.hostname() else { return Ok(()) };
     rustix::system::sethostname(hostname.as_bytes()).at(Stage::Hostname, hostname)
 }
 
@@ -154,17 +223,27 @@ fn build_root(
     process: &Process,
     channel: BorrowedFd<'_>,
 ) -> Result<(), SandboxError> {
-    root::isolate_mounts()?;
+    let propagation = Propagation::of(order.oci)?;
+    propagation.isolate()?;
     let mounts = order.oci.mounts().as_deref().unwrap_or(&[]);
     let sources = mounts::open_sources(mounts, order.beneath, way.user)?;
-    let root = root::assemble(order.overlays, way.user.map(|user| user.namespace))?;
+    let root = match order.overlays {
+        [] => bundle::directory(order.oci)?,
+        overlays => root::assemble(overlays, way.user.map(|user| user.namespace))?,
+    };
     let site = mounts::Place { root: &root, namespaces: way.namespaces, user: way.user };
     let dev = mounts::mount_all(site, order.oci, sources)?;
+    hooks_before_pivot(order, channel)?;
+    let dev = dev.map_or_else(bundle::hidden_dev, Ok)?;
     if let Some(linux) = order.oci.linux() {
         mounts::make_readonly(&root, linux.readonly_paths().as_deref().unwrap_or(&[]))?;
         mounts::mask(&root, dev.as_fd(), linux.masked_paths().as_deref().unwrap_or(&[]))?;
     }
-    root::pivot(root.fd())?;
+    match order.extras.no_pivot {
+        false => root::pivot(root.fd())?,
+        true => bundle::move_over_root(root.fd())?,
+    }
+    propagation.apply()?;
     root::change_directory(&root, process.cwd(), true)?;
     if order.oci.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
         mounts::make_root_readonly(&root)?;
@@ -172,7 +251,8 @@ fn build_root(
     if process.terminal().unwrap_or(false) {
         let uid = process.user().uid();
         let owner = way.user.map_or(uid, |user| user.maps.owner(uid, 0).0);
-        return take_terminal(&root, owner, channel);
+        take_terminal(&root, owner, channel)?;
+        return bundle::console(dev.as_fd());
     }
     if order.stdin.is_some() {
         return Ok(());

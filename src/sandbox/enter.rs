@@ -6,12 +6,12 @@ use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, make_files_as, score};
 use super::namespaces::{ChildrenIn, NEWTIME};
 use super::terminal::take_terminal;
-use super::{Child, mounts, root};
+use super::{Child, Extras, mounts, root};
 use super::{owned, program};
 use crate::sys::clone::clone3;
-use crate::sys::descriptors::{keep_only, place};
+use crate::sys::descriptors::{keep_beyond, place};
 use crate::sys::filter::Program;
-use crate::sys::identity::default_signals;
+use crate::sys::identity::{default_signals, join_new_session_keyring};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -32,6 +32,7 @@ pub struct Entry<'a> {
     pub cgroup: BorrowedFd<'a>,
     /// As [`Order::join`](super::Order::join).
     pub join: &'a [OwnedFd],
+    pub extras: Extras<'a>,
     /// A new terminal of the container's devpts is stdin, stdout and stderr.
     pub terminal: bool,
     /// /dev/null where None.
@@ -72,7 +73,8 @@ fn become_entered(entry: &Entry<'_>, channel: BorrowedFd<'_>) -> Result<Infallib
     guard(Some(Signal::KILL)).at(Stage::Identity, "dumpable")?;
     let stdio = [entry.stdin, entry.stdout, entry.stderr];
     let joined = super::join_cgroups(entry.join);
-    let kept = keep_only(stdio, &[channel, entry.target]).at(Stage::Stdio, "of the container")?;
+    let kept = keep_beyond(stdio, entry.extras.preserved, &[channel, entry.target]);
+    let kept = kept.at(Stage::Stdio, "of the container")?;
     let [channel, target] = &kept[..] else { return Err(SandboxError::unsupported("channel")) };
     last_word(channel, joined.and_then(|()| join(entry, channel.as_fd(), target.as_fd())))
 }
@@ -107,10 +109,15 @@ fn join(
     }
     root::change_directory(&root, entry.process.cwd(), false)?;
     let namespace = maps.map(|_| target);
+    if !entry.extras.keep_keyring {
+        join_new_session_keyring().at(Stage::Identity, "session keyring")?;
+    }
     become_user(entry.process, namespace, entry.filter.is_some(), Some(Signal::KILL))?;
     let umask = entry.process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
-    program::Program::find(entry.process)?.run(entry.filter)
+    let mut program = program::Program::find(entry.process)?;
+    program.preserved = entry.extras.preserved;
+    program.run(entry.filter)
 }
 
 fn has(oci: &Spec, kind: LinuxNamespaceType) -> bool {

@@ -12,6 +12,8 @@ pub enum SandboxError {
     NotFound { program: String, source: io::Error },
     #[error("not an executable program: {program}")]
     NotExecutable { program: String, source: io::Error },
+    #[error("{what}")]
+    Hook { what: String },
     #[error("cannot {stage} {object}")]
     Step { stage: Stage, object: String, source: io::Error },
 }
@@ -45,6 +47,7 @@ stages! {
     Map = "map the ids",
     Clock = "set the clocks ahead by",
     Hostname = "set the host name to",
+    DomainName = "set the domain name to",
     OpenLayer = "open layer",
     MapLayer = "map the ids of the layer (does its file system have idmapped mounts?)",
     MapSource = "map the ids of the mount source (does its file system have idmapped mounts? `idmap: false` leaves them)",
@@ -53,6 +56,7 @@ stages! {
     FindTarget = "find in the rootfs the mount target",
     MakeTarget = "make in the rootfs the mount target",
     Mount = "mount",
+    CopyUp = "copy the files of the root into the tmpfs at",
     Device = "make device",
     Pivot = "change the root to",
     Mask = "mask",
@@ -66,6 +70,7 @@ stages! {
     Filter = "filter the container's",
     Program = "find the program",
     Execute = "execute",
+    Personality = "take on the personality",
     Terminal = "open a terminal",
 }
 
@@ -92,11 +97,12 @@ impl SandboxError {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let (kind, stage, object, source) = match self {
-            Self::NotFound { program, source } => (0, 0, program, source),
-            Self::NotExecutable { program, source } => (1, 0, program, source),
-            Self::Step { stage, object, source } => (2, *stage as u8, object, source),
+            Self::NotFound { program, source } => (0, 0, program, Some(source)),
+            Self::NotExecutable { program, source } => (1, 0, program, Some(source)),
+            Self::Step { stage, object, source } => (2, *stage as u8, object, Some(source)),
+            Self::Hook { what } => (3, 0, what, None),
         };
-        let errno = source.raw_os_error().unwrap_or(0);
+        let errno = source.and_then(io::Error::raw_os_error).unwrap_or(0);
         let object = object.as_bytes();
         let mut packet = vec![kind, stage];
         packet.extend(errno.to_le_bytes());
@@ -116,6 +122,7 @@ impl SandboxError {
         match kind {
             0 => Some(Self::NotFound { program: object, source }),
             1 => Some(Self::NotExecutable { program: object, source }),
+            3 => Some(Self::Hook { what: object }),
             2 => Some(Self::Step { stage: *Stage::ALL.get(usize::from(stage))?, object, source }),
             _ => None,
         }
@@ -147,6 +154,7 @@ mod tests {
             SandboxError::NotFound { program: "/bin/htpd".into(), source: errno() },
             SandboxError::NotExecutable { program: "/etc".into(), source: errno() },
             SandboxError::step(Stage::Terminal, "/dev/pts", errno()),
+            SandboxError::Hook { what: "the hook /bin/false failed".into() },
         ];
         for error in errors {
             let back = SandboxError::decode(&error.encode()).unwrap();

@@ -3,7 +3,7 @@
 
 use super::error::{At, SandboxError, Stage};
 use super::sysctl;
-use crate::sys::identity::{join_new_session_keyring, set_gid, set_groups, set_uid};
+use crate::sys::identity::{set_gid, set_groups, set_uid};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
@@ -25,7 +25,6 @@ pub(super) fn become_user(
     limits(process)?;
     label(process)?;
     let user = process.user();
-    join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     if let Some(namespace) = namespace {
         // With every capability in there, and none outside any more.
         nix::sched::setns(namespace, CloneFlags::CLONE_NEWUSER).at(Stage::Join, "user")?;

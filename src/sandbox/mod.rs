@@ -2,10 +2,13 @@
 //! road without threads, locks or logging that ends in execve or in one word to the parent of why not.
 //! Takes an OCI document, paths and descriptors; knows nothing of pods, and makes no cgroup and no network.
 
+mod bundle;
 mod channel;
 mod container;
+mod copyup;
 mod enter;
 mod error;
+mod hooks;
 mod identity;
 pub mod infra;
 mod layers;
@@ -18,12 +21,14 @@ mod root;
 pub mod sysctl;
 mod terminal;
 
-pub use channel::{Report, report, start};
+pub use channel::{Report, report, start, start_telling};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
+pub use hooks::run_hook;
 pub use identity::make_files_as;
 pub use infra::{InfraOrder, start_infra};
 pub use lookout::look_for;
+pub use mounts::MOUNT_OPTIONS;
 pub use namespaces::NamespaceKind;
 pub use owned::{Offsets, maps, network as owned_network};
 pub use terminal::Keeper;
@@ -37,7 +42,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the document names none.
 const UMASK: u32 = 0o022;
@@ -59,6 +64,7 @@ pub struct Order<'a> {
     pub oci: &'a oci_spec::runtime::Spec,
     /// What the document's `linux.seccomp` was compiled to, or what stands for it; none: no filter.
     pub filter: Option<&'a Program>,
+    /// None: the root is the directory that the document names.
     pub overlays: &'a [Overlay],
     /// Bind mounts (by target) whose source is to be found beneath a directory, for what is in that
     /// directory may be a container's work.
@@ -72,6 +78,22 @@ pub struct Order<'a> {
     pub init: bool,
     /// `tasks` of further cgroups, of v1, which the process joins itself.
     pub join: &'a [OwnedFd],
+    pub extras: Extras<'a>,
+}
+
+/// What the command line of a runtime can ask for beside the document. A pod asks for nothing of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras<'a> {
+    /// So many descriptors from 3 on are the program's, too.
+    pub preserved: u32,
+    /// The program has the caller's session keyring.
+    pub keep_keyring: bool,
+    /// The root is moved over the old one, for who stands in a root that cannot be left by pivot_root(2).
+    pub no_pivot: bool,
+    /// A socket that listens: who connects to it starts the program, long after the parent has gone.
+    pub listener: Option<BorrowedFd<'a>>,
+    /// Hooks that run before the program stand here.
+    pub bundle: Option<&'a Path>,
 }
 
 /// A process that sets itself up, to be waited for by its pidfd.

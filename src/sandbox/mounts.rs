@@ -1,7 +1,9 @@
 //! The document's mounts, devices, masked and read-only paths. Sources are opened on the host, targets inside the
 //! root, both once; a mount gets its flags while it is detached, so it is never seen without them.
 
+use super::bundle::{brings_dev, may_cover};
 use super::container::User;
+use super::copyup::copy_up;
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
 use super::root::{Kind, Root, attach, status};
@@ -21,7 +23,7 @@ const TMPFS_MAGIC: i64 = 0x0102_1994;
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 
 /// `/dev`, the only directory that podspec fills: always a tmpfs of the container's own.
-const DEV: &str = "/dev";
+pub(super) const DEV: &str = "/dev";
 
 /// What the words of a mount's `options` come to.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ struct Options<'a> {
     /// Ids are those of the container's user namespace.
     idmap: bool,
     propagation: Option<u64>,
+    /// A tmpfs begins with what it covers.
+    copy_up: bool,
     /// For the file system itself: key and, after `=`, value.
     data: Vec<(&'a str, Option<&'a str>)>,
 }
@@ -51,18 +55,23 @@ impl<'a> Options<'a> {
             "nosuid" | "rnosuid" => set(&mut self.attr, libc::MOUNT_ATTR_NOSUID),
             "nodev" | "rnodev" => set(&mut self.attr, libc::MOUNT_ATTR_NODEV),
             "noexec" | "rnoexec" => set(&mut self.attr, libc::MOUNT_ATTR_NOEXEC),
-            "nosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW),
-            "nodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME),
-            "noatime" => self.access_time(libc::MOUNT_ATTR_NOATIME),
-            "strictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME),
-            "relatime" => self.access_time(0),
+            "nosymfollow" | "rnosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW),
+            "nodiratime" | "rnodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME),
+            "noatime" | "rnoatime" => self.access_time(libc::MOUNT_ATTR_NOATIME),
+            "strictatime" | "rstrictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME),
+            "relatime" | "rrelatime" => self.access_time(0),
             "rbind" => self.recursive = true,
             "idmap" | "ridmap" => self.idmap = true,
             "private" | "rprivate" => self.propagation = Some(libc::MS_PRIVATE),
             "slave" | "rslave" => self.propagation = Some(libc::MS_SLAVE),
             "shared" | "rshared" => self.propagation = Some(libc::MS_SHARED),
+            "unbindable" | "runbindable" => self.propagation = Some(libc::MS_UNBINDABLE),
+            "tmpcopyup" => self.copy_up = true,
             // What is so without being asked for. Nothing that the source forbids is ever allowed again.
-            "bind" | "defaults" | "rw" | "suid" | "dev" | "exec" => {}
+            "bind" | "defaults" | "rw" | "suid" | "dev" | "exec" | "async" | "diratime"
+            | "atime" | "norelatime" | "nostrictatime" | "symfollow" | "nomand" | "nolazytime"
+            | "loud" | "noiversion" | "rrw" | "rsuid" | "rdev" | "rexec" | "rsymfollow"
+            | "rdiratime" | "ratime" | "rnorelatime" | "rnostrictatime" => {}
             word => self.data.push(match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (word, None),
@@ -75,6 +84,54 @@ impl<'a> Options<'a> {
         self.attr.set = (self.attr.set & !(libc::MOUNT_ATTR__ATIME)) | bit;
     }
 }
+
+/// Words of a mount's `options` that are known; others are for the file system.
+pub const MOUNT_OPTIONS: &[&str] = &[
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "loud",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "rexec",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnosuid",
+    "ro",
+    "rprivate",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "runbindable",
+    "rw",
+    "shared",
+    "slave",
+    "strictatime",
+    "suid",
+    "tmpcopyup",
+    "unbindable",
+];
 
 fn is_bind(mount: &Mount) -> bool {
     let bind = |word: &String| word == "bind" || word == "rbind";
@@ -161,14 +218,20 @@ pub(super) struct Place<'a> {
     pub(super) user: Option<User<'a>>,
 }
 
-/// Carries out `mounts`. Returns the container's own /dev.
+/// How mounts of the host and in the container reach each other, from this one down.
+pub(super) fn set_propagation(mount: BorrowedFd<'_>, propagation: u64) -> std::io::Result<()> {
+    mount_setattr(mount, MountAttr { propagation, ..MountAttr::default() }, true)
+}
+
+/// Carries out `mounts`. Returns the container's own /dev, where it has one.
 pub(super) fn mount_all(
     place: Place<'_>,
     oci: &Spec,
     sources: Vec<Option<OwnedFd>>,
-) -> Result<OwnedFd, SandboxError> {
+) -> Result<Option<OwnedFd>, SandboxError> {
     let (root, namespaces) = (place.root, place.namespaces);
     let mut dev = None;
+    let mut has_proc = false;
     for (mount, source) in oci.mounts().iter().flatten().zip(sources) {
         let at = mount.destination();
         if let Some(source) = source {
@@ -178,52 +241,93 @@ pub(super) fn mount_all(
         let made = new_filesystem(mount, place)?;
         if mount.typ().as_deref() == Some("proc") {
             set_sysctls(oci, namespaces, made.as_fd())?;
+            has_proc = true;
         }
         attach_filesystem(root, mount, made.as_fd())?;
-        if at == Path::new(DEV) {
+        if at == Path::new(DEV) && mount.typ().as_deref() == Some("tmpfs") {
             fill_dev(place, oci, made.as_fd())?;
             dev = Some(made);
         }
     }
-    dev.ok_or_else(|| SandboxError::unsupported("missing tmpfs at /dev"))
+    if !root.is_bundles && dev.is_none() {
+        return Err(SandboxError::unsupported("missing tmpfs at /dev"));
+    }
+    if !brings_dev(oci) {
+        let extra = ResolveFlags::NO_SYMLINKS;
+        let own = root.target(Path::new(DEV), Kind::Directory, extra)?;
+        fill_dev(place, oci, own.as_fd())?;
+    }
+    if !has_proc {
+        let proc = sysctl::procfs().at(Stage::Mount, "a procfs")?;
+        set_sysctls(oci, namespaces, proc.as_fd())?;
+    }
+    Ok(dev)
 }
 
 fn attach_bind(root: &Root, at: &Path, source: BorrowedFd<'_>) -> Result<(), SandboxError> {
-    if [DEV, "/proc", "/sys", "/"].iter().any(|kept| at == Path::new(kept)) {
+    let is = |path: &str| at == Path::new(path);
+    let covers_own = match root.is_bundles {
+        false => [DEV, "/proc", "/sys", "/"].into_iter().any(is),
+        // Its own /proc may be another procfs, and nothing else.
+        true if is("/proc") => {
+            rustix::fs::fstatfs(source).at(Stage::OpenSource, at)?.f_type != PROC_MAGIC
+        }
+        true => is("/"),
+    };
+    if covers_own {
         return Err(Errno::PERM).at(Stage::Mount, at);
     }
     let mode = status(source).at(Stage::OpenSource, at)?.st_mode;
     let directory = FileType::from_raw_mode(mode) == FileType::Directory;
     let kind = if directory { Kind::Directory } else { Kind::File };
-    let target = root.target(at, kind, ResolveFlags::empty())?;
-    refuse_kernel_files(target.as_fd(), at)?;
+    let target = covered(root, at, kind)?;
     attach(source, target.as_fd()).at(Stage::Mount, at)
 }
 
+/// The place of a mount of files. Below /sys no link leads there.
+fn covered(root: &Root, at: &Path, kind: Kind) -> Result<OwnedFd, SandboxError> {
+    let is_sys = root.is_bundles && at.starts_with("/sys");
+    let extra = if is_sys { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let target = root.target(at, kind, extra)?;
+    refuse_kernel_files(root, target.as_fd(), at)?;
+    Ok(target)
+}
+
 /// Nothing may cover what the kernel shows in /proc and /sys: later writes there must reach the kernel.
-fn refuse_kernel_files(target: BorrowedFd<'_>, at: &Path) -> Result<(), SandboxError> {
+fn refuse_kernel_files(root: &Root, target: BorrowedFd<'_>, at: &Path) -> Result<(), SandboxError> {
     let magic = rustix::fs::fstatfs(target).at(Stage::FindTarget, at)?.f_type;
-    if matches!(magic, PROC_MAGIC | SYSFS_MAGIC) {
+    if matches!(magic, PROC_MAGIC | SYSFS_MAGIC)
+        && !(root.is_bundles && may_cover(at, magic == PROC_MAGIC))
+    {
         return Err(Errno::PERM).at(Stage::Mount, at);
     }
     Ok(())
 }
 
 fn new_filesystem(mount: &Mount, place: Place<'_>) -> Result<OwnedFd, SandboxError> {
+    let any_kind = place.root.is_bundles;
     let kind = match mount.typ().as_deref() {
+        Some("cgroup" | "cgroup2")
+            if any_kind && !place.namespaces.has(CloneFlags::CLONE_NEWCGROUP) =>
+        {
+            return own_cgroup(mount);
+        }
         Some("cgroup" | "cgroup2") if place.namespaces.has(CloneFlags::CLONE_NEWCGROUP) => {
             "cgroup2"
         }
         // To mount it would set the flags of the host's whole hierarchy.
         Some("cgroup" | "cgroup2") => return hosts_cgroups(mount),
         Some(kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue")) => kind,
+        Some(other) if any_kind => other,
         Some(other) => return Err(SandboxError::unsupported(&format!("mount type {other}"))),
         None => return Err(SandboxError::unsupported("mount without a type")),
     };
     let options = Options::of(mount);
     let make = || {
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(&context, "source", kind)?;
+        let named = mount.source().as_deref().filter(|_| any_kind && kind != "cgroup2");
+        let source = named.unwrap_or(Path::new(kind));
+        rustix::mount::fsconfig_set_string(&context, "source", source)?;
         for (key, value) in &options.data {
             let mapped = value.and_then(|value| mapped(key, value, place.user));
             match mapped.as_deref().or(*value) {
@@ -270,17 +374,54 @@ fn hosts_cgroups(mount: &Mount) -> Result<OwnedFd, SandboxError> {
     open().at(Stage::Mount, mount.destination())
 }
 
+/// Without a cgroup namespace the container sees what is below its own cgroup all the same, as in one; its /proc tells
+/// where that is.
+fn own_cgroup(mount: &Mount) -> Result<OwnedFd, SandboxError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let home = rustix::fs::openat(CWD, "/proc/self/ns/cgroup", flags, Mode::empty());
+    let home = home.at(Stage::Join, "of cgroups")?;
+    super::namespaces::unshare(CloneFlags::CLONE_NEWCGROUP)?;
+    let options = Options::of(mount);
+    let make = || {
+        let context = rustix::mount::fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(&context)?;
+        let attr = MountAttrFlags::from_bits_retain(options.attr.set as u32);
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+    };
+    let made = make().at(Stage::Mount, mount.destination());
+    nix::sched::setns(&home, CloneFlags::CLONE_NEWCGROUP).at(Stage::Join, "of cgroups")?;
+    made
+}
+
 fn attach_filesystem(root: &Root, mount: &Mount, made: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let at = mount.destination();
-    let plain_tmpfs = mount.typ().as_deref() == Some("tmpfs") && at != Path::new(DEV);
+    const KERNELS: [&str; 6] = ["proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"];
+    let kind = mount.typ().as_deref().unwrap_or_default();
     // The kernel's own file systems and /dev belong where the document says; an image that has a link there
     // wants something else.
-    let extra = if plain_tmpfs { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
-    let target = root.target(at, Kind::Directory, extra)?;
-    if plain_tmpfs {
-        refuse_kernel_files(target.as_fd(), at)?;
+    let target = match at == Path::new(DEV) || KERNELS.contains(&kind) {
+        true => root.target(at, Kind::Directory, ResolveFlags::NO_SYMLINKS)?,
+        false => covered(root, at, Kind::Directory)?,
+    };
+    let options = Options::of(mount);
+    let has_mode = options.data.iter().any(|(key, _)| *key == "mode");
+    if root.is_bundles && kind == "tmpfs" && at != Path::new(DEV) && !has_mode {
+        // As what it covers, not open to everybody.
+        keep_mode(target.as_fd(), made).at(Stage::Mount, at)?;
     }
-    attach(made, target.as_fd()).at(Stage::Mount, at)
+    if options.copy_up {
+        copy_up(target.as_fd(), made).at(Stage::CopyUp, at)?;
+    }
+    attach(made, target.as_fd()).at(Stage::Mount, at)?;
+    match options.propagation.filter(|kind| *kind != libc::MS_PRIVATE) {
+        Some(kind) => set_propagation(made, kind).at(Stage::Mount, at),
+        None => Ok(()),
+    }
+}
+
+fn keep_mode(covered: BorrowedFd<'_>, made: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(status(covered)?.st_mode & 0o7777);
+    rustix::fs::chmodat(made, ".", mode, rustix::fs::AtFlags::empty())
 }
 
 /// (name, major, minor): the six that OCI asks for, 0666.
@@ -301,7 +442,8 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// `dev` is the tmpfs that was made a moment ago: nobody else has put anything into it.
+/// `dev` is the tmpfs that was made a moment ago, and nobody else has put anything into it, or a directory of the root,
+/// in which what is there already stays if it is the right thing.
 fn fill_dev(place: Place<'_>, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let listed = oci.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or(&[]);
     for (name, major, minor) in DEVICES {
@@ -309,22 +451,39 @@ fn fill_dev(place: Place<'_>, oci: &Spec, dev: BorrowedFd<'_>) -> Result<(), San
             continue;
         }
         let number = rustix::fs::makedev(major, minor);
-        rustix::fs::mknodat(
-            dev,
-            name,
-            FileType::CharacterDevice,
-            Mode::from_raw_mode(0o666),
-            number,
-        )
-        .at(Stage::Device, name)?;
+        let mode = Mode::from_raw_mode(0o666);
+        make_node(dev, Path::new(name), (FileType::CharacterDevice, number), mode)
+            .at(Stage::Device, name)?;
     }
     for device in listed {
         make_device(place, device)?;
     }
     for (name, leads) in LINKS {
-        rustix::fs::symlinkat(leads, dev, name).at(Stage::Device, name)?;
+        match rustix::fs::symlinkat(leads, dev, name) {
+            Err(Errno::EXIST) if place.root.is_bundles => {}
+            made => made.at(Stage::Device, name)?,
+        }
     }
     Ok(())
+}
+
+/// One that is there already must be it.
+fn make_node(
+    directory: BorrowedFd<'_>,
+    name: &Path,
+    (kind, number): (FileType, u64),
+    mode: Mode,
+) -> Result<(), Errno> {
+    match rustix::fs::mknodat(directory, name, kind, mode, number) {
+        Err(Errno::EXIST) => {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            let found = rustix::fs::statat(directory, name, flags)?;
+            let is_it = FileType::from_raw_mode(found.st_mode) == kind
+                && (kind == FileType::Fifo || found.st_rdev == number);
+            if is_it { Ok(()) } else { Err(Errno::EXIST) }
+        }
+        other => other,
+    }
 }
 
 fn make_device(place: Place<'_>, device: &LinuxDevice) -> Result<(), SandboxError> {
@@ -336,14 +495,16 @@ fn make_device(place: Place<'_>, device: &LinuxDevice) -> Result<(), SandboxErro
         LinuxDeviceType::A => return Err(Errno::INVAL).at(Stage::Device, path),
     };
     let make = || {
-        let inside = path.strip_prefix(DEV).map_err(|_| Errno::PERM)?;
-        let (parent, name) =
-            (path.parent().ok_or(Errno::INVAL)?, inside.file_name().ok_or(Errno::INVAL)?);
+        if !place.root.is_bundles && !path.starts_with(DEV) {
+            return Err(Errno::PERM);
+        }
+        let parent = path.parent().ok_or(Errno::INVAL)?;
+        let name = Path::new(path.file_name().ok_or(Errno::INVAL)?);
         let directory = place.root.make_directory(parent, ResolveFlags::NO_SYMLINKS, 0)?;
         let number = |number: i64| u32::try_from(number).map_err(|_| Errno::INVAL);
         let number = rustix::fs::makedev(number(device.major())?, number(device.minor())?);
         let mode = Mode::from_raw_mode(device.file_mode().unwrap_or(0o666) & 0o7777);
-        rustix::fs::mknodat(&directory, name, kind, mode, number)?;
+        make_node(directory.as_fd(), name, (kind, number), mode)?;
         let (uid, gid) = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
         if (uid, gid) == (0, 0) {
             return Ok(());

@@ -35,9 +35,15 @@ pub(super) struct Root {
     fd: OwnedFd,
     /// Of `rootfs: host` the overlays that lie over it.
     overlays: Vec<OwnedFd>,
+    /// Others wrote the document: it may ask for what a pod may not, and other runtimes do.
+    pub(super) is_bundles: bool,
 }
 
 impl Root {
+    pub(super) fn of_bundle(fd: OwnedFd) -> Self {
+        Self { fd, overlays: Vec::new(), is_bundles: true }
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -141,7 +147,7 @@ pub(super) fn assemble(
     let mut mounts = mounts.into_iter();
     let root = mounts.next().ok_or_else(|| SandboxError::unsupported("missing root overlay"))?;
     attach_over_root(root.as_fd()).at(Stage::MountOverlay, &first.at)?;
-    let mut root = Root { fd: root, overlays: Vec::new() };
+    let mut root = Root { fd: root, overlays: Vec::new(), is_bundles: false };
     for (overlay, mount) in more.iter().zip(mounts) {
         let target = root.target(&overlay.at, Kind::Directory, ResolveFlags::empty())?;
         attach(mount.as_fd(), target.as_fd()).at(Stage::MountOverlay, &overlay.at)?;
@@ -286,7 +292,7 @@ pub(super) fn change_directory(root: &Root, path: &Path, make: bool) -> Result<(
 /// The root as this process sees it after `pivot` or setns.
 pub(super) fn current() -> Result<Root, SandboxError> {
     let fd = rustix::fs::openat(CWD, "/", PATH_ONLY | OFlags::DIRECTORY, Mode::empty());
-    Ok(Root { fd: fd.at(Stage::Pivot, "/")?, overlays: Vec::new() })
+    Ok(Root { fd: fd.at(Stage::Pivot, "/")?, overlays: Vec::new(), is_bundles: false })
 }
 
 /// The type and the device number of what a descriptor is.

@@ -67,6 +67,7 @@ impl Bench {
             cgroup: self.cgroup.fd(),
             init: false,
             join: &[],
+            extras: Extras::default(),
         })
     }
 
@@ -572,6 +573,7 @@ fn a_further_process_sees_what_the_container_sees() {
         filter: None,
         cgroup: bench.cgroup.fd(),
         join: &[],
+        extras: Extras::default(),
         terminal: false,
         stdin: None,
         stdout: Some(write.as_fd()),
@@ -605,6 +607,7 @@ fn entering_tells_apart_what_is_missing() {
             filter: None,
             cgroup: bench.cgroup.fd(),
             join: &[],
+            extras: Extras::default(),
             terminal: false,
             stdin: None,
             stdout: None,
@@ -638,6 +641,7 @@ fn a_terminal_is_the_containers_own() {
         filter: None,
         cgroup: bench.cgroup.fd(),
         join: &[],
+        extras: Extras::default(),
         terminal: true,
         stdin: None,
         stdout: None,

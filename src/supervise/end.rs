@@ -24,7 +24,7 @@ impl Pod<'_> {
         match sandbox::report(created.child.channel.as_fd()) {
             Report::Running => self.container_runs(index),
             Report::Failed(error) => self.container_failed(index, &error.into()),
-            Report::Ready | Report::Terminal(_) | Report::NotYet => {}
+            Report::Ready | Report::Mounted | Report::Terminal(_) | Report::NotYet => {}
         }
         let Some(created) = &self.units[index].created else { return };
         self.events.forget(created.child.pidfd.as_fd());

@@ -190,7 +190,7 @@ impl Pod<'_> {
         let step = infra.step;
         match sandbox::report(infra.child.channel.as_fd()) {
             // Infra has none.
-            Report::NotYet | Report::Terminal(_) => {}
+            Report::NotYet | Report::Terminal(_) | Report::Mounted => {}
             Report::Ready => self.step_done(step),
             Report::Running => self.events.forget(infra.child.channel.as_fd()),
             Report::Failed(error) => {
@@ -203,7 +203,7 @@ impl Pod<'_> {
     pub(super) fn container_reports(&mut self, index: usize) {
         let Some(created) = &self.units[index].created else { return };
         match sandbox::report(created.child.channel.as_fd()) {
-            Report::NotYet => {}
+            Report::NotYet | Report::Mounted => {}
             Report::Ready => self.container_ready(index),
             Report::Terminal(master) => self.take_terminal(index, master),
             Report::Running => self.container_runs(index),

@@ -13,9 +13,20 @@ pub fn keep_only(
     stdio: [Option<BorrowedFd<'_>>; 3],
     others: &[BorrowedFd<'_>],
 ) -> io::Result<Vec<OwnedFd>> {
+    keep_beyond(stdio, 0, others)
+}
+
+/// As `keep_only`, but the first `inherited` descriptors from 3 on stay what they are, and `others` come after them.
+pub fn keep_beyond(
+    stdio: [Option<BorrowedFd<'_>>; 3],
+    inherited: u32,
+    others: &[BorrowedFd<'_>],
+) -> io::Result<Vec<OwnedFd>> {
+    let stay = std::iter::repeat_n(None, inherited as usize);
     let wanted: Vec<Option<BorrowedFd<'_>>> =
-        stdio.into_iter().chain(others.iter().copied().map(Some)).collect();
+        stdio.into_iter().chain(stay).chain(others.iter().copied().map(Some)).collect();
     let floor = wanted.len() as RawFd;
+    let first = 3 + inherited as RawFd;
     let mut copies = Vec::with_capacity(wanted.len());
     for fd in &wanted {
         // First out of the way: a wanted number may be the source of another.
@@ -32,7 +43,7 @@ pub fn keep_only(
     }
     close_range(floor as u32, 0)?;
     // SAFETY: dup3 has just made these numbers, and the child has nobody else who owns them.
-    Ok((3..floor).map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+    Ok((first..floor).map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 /// Puts `fd` at 0, 1 or 2, kept across exec.
@@ -52,6 +63,13 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: it is open, and called once, first thing in `main`, nobody else owns it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether this program was started with each of the first `count` descriptors from 3 on. First thing in `main`: later
+/// these may be its own.
+pub fn has_inherited(count: u32) -> bool {
+    // SAFETY: fcntl takes numbers only.
+    (3..3 + count).all(|number| unsafe { libc::fcntl(number as RawFd, libc::F_GETFD) } >= 0)
 }
 
 /// What this program was started with, for its children.

@@ -33,6 +33,27 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
     parse_start_time(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// What /proc/PID/stat says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// As ps(1) has it.
+    pub state: char,
+    /// As `start_time`.
+    pub start: u64,
+}
+
+/// Whether and how a process lives.
+pub fn life(pid: i32) -> io::Result<Life> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let parse = || {
+        // Its name may have anything in it, a parenthesis too.
+        let after = stat.iter().rposition(|byte| *byte == b')')?;
+        let state = char::from(*stat.get(after + 2)?);
+        Some(Life { state, start: parse_start_time(&stat)? })
+    };
+    parse().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
 /// The root directory of exactly the process that the pidfd was opened for, in its mount namespace.
 pub fn root(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -251,6 +251,7 @@ fn create(
         cgroup: cgroup.fd(),
         init: false,
         join: &[],
+        extras: sandbox::Extras::default(),
     })?;
     Ok((child, out.into(), err.into()))
 }

@@ -55,3 +55,5 @@ mod cp;
 mod formats;
 // Images from a registry.
 mod registry;
+// `podspec oci`: bundles and their lives, as other runtimes have them.
+mod oci;

@@ -1,0 +1,188 @@
+//! `podspec oci exec`: a further process in a container, from the arguments or from a document of its own.
+
+use crate::cli::exec::exit_code;
+use crate::cli::streams::Streams;
+use crate::oci::{self, Container, Further, OciError, Store};
+use crate::sys::descriptors::has_inherited;
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Run a further process in a container
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  podspec oci exec demo1 ls -l /
+  podspec oci exec -t demo1 sh
+  podspec oci exec --user 1000:1000 --cwd /srv --env MODE=test demo1 ./check
+  podspec oci exec --detach --process process.json --pid-file pid demo1
+
+Exit code: the command's; 128 + N where signal N ended it; 255 it could not be run.")]
+pub(super) struct Exec {
+    /// The whole process, as in config.json
+    #[arg(short, long, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Return when it runs
+    #[arg(short, long)]
+    detach: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Its working directory
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// A variable of its environment
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Its user, by numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// A further group
+    #[arg(short = 'g', long, value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// A capability beside those of the container
+    #[arg(short, long, value_name = "NAME")]
+    cap: Vec<String>,
+    /// It cannot gain privileges
+    #[arg(long)]
+    no_new_privs: bool,
+    /// A unix socket that takes the terminal's master
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Write its pid there
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// So many further descriptors, from 3 on, are its, too
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    preserve_fds: u32,
+    /// Refused: it lives in its container's cgroup
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// The container
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn run(self, store: &Store) -> Result<ExitCode, OciError> {
+        let usage = |message: String| OciError::Usage { message };
+        if self.cgroup.is_some() {
+            return Err(usage("`--cgroup` is not supported: leave it out".to_owned()));
+        }
+        if !has_inherited(self.preserve_fds) {
+            return Err(usage("not every descriptor to preserve is open".to_owned()));
+        }
+        let container = store.find(&self.id)?;
+        let process = self.whole_process(&container)?;
+        let terminal = process.terminal().unwrap_or(false);
+        if terminal && self.detach != self.console_socket.is_some() {
+            return Err(usage(
+                "a terminal of a detached process needs `--console-socket`, and that `--detach`"
+                    .to_owned(),
+            ));
+        }
+        let failed = |error: io::Error| usage(format!("cannot carry its streams: {error}"));
+        let streams = match self.detach {
+            false => Streams::open(true, terminal).map_err(failed)?,
+            true => Streams::default(),
+        };
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let own = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let given = streams.child.each_ref().map(|end| end.as_ref().map(AsFd::as_fd));
+        let mut ends: [Option<BorrowedFd<'_>>; 3] = [None; 3];
+        for (number, end) in ends.iter_mut().enumerate() {
+            *end = given[number].or(Some(own[number])).filter(|_| !terminal);
+        }
+        let further = Further {
+            console_socket: self.console_socket.as_deref(),
+            pid_file: self.pid_file.as_deref(),
+            preserved: self.preserve_fds,
+            streams: ends,
+        };
+        let entered = oci::enter(&container, &process, &further)?;
+        if self.detach {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let pidfd = entered.child.pidfd.as_fd();
+        streams.relay(pidfd, entered.terminal.as_ref(), true).map_err(failed)?;
+        Ok(exit_code(pidfd))
+    }
+
+    /// As the container's own, but for what is said here.
+    fn whole_process(&self, container: &Container) -> Result<Process, OciError> {
+        let usage = |message: String| OciError::Usage { message };
+        if let Some(path) = &self.process {
+            let mut process = oci::process(path)?;
+            if self.tty {
+                process.set_terminal(Some(true));
+            }
+            return Ok(process);
+        }
+        if self.command.is_empty() {
+            return Err(usage("what to run is missing: a command, or `--process`".to_owned()));
+        }
+        let mut process = container.process()?;
+        process.set_args(Some(self.command.clone())).set_terminal(Some(self.tty));
+        if let Some(cwd) = &self.cwd {
+            if !cwd.is_absolute() {
+                return Err(usage(format!("`--cwd {}` is no absolute path", cwd.display())));
+            }
+            process.set_cwd(cwd.clone());
+        }
+        let mut env = process.env().clone().unwrap_or_default();
+        for word in &self.env {
+            let name = word.split('=').next().unwrap_or_default();
+            env.retain(|known| known.split('=').next() != Some(name));
+            env.push(word.clone());
+        }
+        process.set_env(Some(env));
+        if self.no_new_privs {
+            process.set_no_new_privileges(Some(true));
+        }
+        self.identify(&mut process)?;
+        Ok(process)
+    }
+
+    fn identify(&self, process: &mut Process) -> Result<(), OciError> {
+        let usage = |message: String| OciError::Usage { message };
+        if let Some(user) = &self.user {
+            let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+            let number = |word: &str| {
+                word.parse::<u32>().map_err(|_| {
+                    usage(format!("`--user {user}`: write numbers, `UID` or `UID:GID`"))
+                })
+            };
+            let (uid, gid) = (number(uid)?, number(gid)?);
+            process.user_mut().set_uid(uid).set_gid(gid).set_additional_gids(None);
+        }
+        if !self.additional_gids.is_empty() {
+            process.user_mut().set_additional_gids(Some(self.additional_gids.clone()));
+        }
+        if self.cap.is_empty() {
+            return Ok(());
+        }
+        let mut added = Capabilities::new();
+        for word in &self.cap {
+            let name = word.to_ascii_uppercase();
+            let name = name.trim_start_matches("CAP_").to_owned();
+            let known = serde_json::from_value::<Capability>(format!("CAP_{name}").into());
+            added.insert(known.map_err(|_| usage(format!("there is no capability `{word}`")))?);
+        }
+        let mut sets = process.capabilities().clone().unwrap_or_default();
+        let with = |set: &Option<Capabilities>| {
+            Some(set.iter().flatten().chain(&added).copied().collect::<Capabilities>())
+        };
+        let (bounding, effective) = (with(sets.bounding()), with(sets.effective()));
+        let permitted = with(sets.permitted());
+        LinuxCapabilities::set_bounding(&mut sets, bounding)
+            .set_effective(effective)
+            .set_permitted(permitted);
+        process.set_capabilities(Some(sets));
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! A bundle's `config.json`: read, judged, and made whole: paths that are relative to the bundle, capabilities that this
+//! process or kernel does not have.
+
+use super::OciError;
+use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A document with its bundle.
+#[derive(Debug)]
+pub struct Document {
+    pub spec: Spec,
+    /// As it was read, for later commands.
+    pub text: Vec<u8>,
+    /// Absolute.
+    pub bundle: PathBuf,
+    /// What is asked for and will not be so, and is no error by the spec.
+    pub warnings: Vec<String>,
+}
+
+/// No document is larger.
+const LONGEST: u64 = 16 << 20;
+
+/// Reads `config.json`, or another file, of a bundle.
+pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Document, OciError> {
+    let bundle = std::fs::canonicalize(bundle)
+        .map_err(|source| OciError::file("find the bundle", bundle, source))?;
+    let path = bundle.join(config.unwrap_or(Path::new("config.json")));
+    let text = read(&path)?;
+    let mut warnings = Vec::new();
+    let mut spec: Spec = parse(&path, &text, &mut warnings)?;
+    judge(&path, &spec)?;
+    complete(&path, &mut spec, &bundle)?;
+    if let Some(process) = spec.process_mut() {
+        grant(process, &mut warnings);
+    }
+    Ok(Document { spec, text, bundle, warnings })
+}
+
+/// A process by itself, as `exec --process` takes it.
+pub fn process(path: &Path) -> Result<Process, OciError> {
+    let mut warnings = Vec::new();
+    let mut process: Process = parse(path, &read(path)?, &mut warnings)?;
+    judge_process(path, &process)?;
+    grant(&mut process, &mut warnings);
+    Ok(process)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, OciError> {
+    let failed = |source| OciError::file("read", path, source);
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > LONGEST {
+        return Err(OciError::document(path, format!("is larger than {} MiB", LONGEST >> 20)));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// Names of capabilities that nobody here knows are no error (config.md): they are taken out.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &[u8],
+    warnings: &mut Vec<String>,
+) -> Result<T, OciError> {
+    let failed = |source| OciError::Json { path: path.to_owned(), source };
+    let first = match serde_json::from_slice(text) {
+        Ok(parsed) => return Ok(parsed),
+        Err(error) => error,
+    };
+    let Ok(mut value) = serde_json::from_slice::<Value>(text) else { return Err(failed(first)) };
+    for place in ["/process/capabilities", "/capabilities"] {
+        let sets = value.pointer_mut(place).and_then(Value::as_object_mut);
+        for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
+            if let Some(names) = set.as_array_mut() {
+                names.retain(|name| {
+                    let known = name.as_str().is_some_and(is_capability);
+                    if !known {
+                        warnings.push(format!("capability {name} is unknown, and left out"));
+                    }
+                    known
+                });
+            }
+        }
+    }
+    serde_json::from_value(value).map_err(|_| failed(first))
+}
+
+/// All that are known, as documents name them.
+pub fn capabilities() -> Vec<String> {
+    let mut known: Vec<caps::Capability> = caps::all().into_iter().collect();
+    known.sort_by_key(caps::Capability::index);
+    known.iter().map(ToString::to_string).collect()
+}
+
+fn is_capability(name: &str) -> bool {
+    name.to_ascii_uppercase().parse::<caps::Capability>().is_ok()
+}
+
+fn judge(path: &Path, spec: &Spec) -> Result<(), OciError> {
+    let wrong = |message: String| Err(OciError::document(path, message));
+    let version = spec.version();
+    let major = version.split('.').next();
+    if major != Some("1") || version.split('.').count() < 3 {
+        return wrong(format!("ociVersion is `{version}`; 1.0.0 to {} are spoken", super::VERSION));
+    }
+    let Some(process) = spec.process() else {
+        return wrong("`process` is missing: there would be nothing to start".to_owned());
+    };
+    judge_process(path, process)?;
+    if spec.root().is_none() {
+        return wrong("`root` is missing".to_owned());
+    }
+    let kinds = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let kinds: Vec<LinuxNamespaceType> = kinds.into_iter().flatten().map(|n| n.typ()).collect();
+    if let Some(twice) = kinds.iter().enumerate().find(|(at, kind)| kinds[..*at].contains(kind)) {
+        return wrong(format!("namespace `{}` is listed twice", twice.1));
+    }
+    let named = spec.hostname().is_some() || spec.domainname().is_some();
+    if named && !kinds.contains(&LinuxNamespaceType::Uts) {
+        return wrong("`hostname` needs a uts namespace, or it would be the host's".to_owned());
+    }
+    Ok(())
+}
+
+fn judge_process(path: &Path, process: &Process) -> Result<(), OciError> {
+    let wrong = |message: String| Err(OciError::document(path, message));
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return wrong("`process.args` is empty: there would be nothing to run".to_owned());
+    }
+    if !process.cwd().is_absolute() {
+        let cwd = process.cwd().display();
+        return wrong(format!("`process.cwd` must be an absolute path, not `{cwd}`"));
+    }
+    let limits: Vec<_> = process.rlimits().iter().flatten().map(|limit| limit.typ()).collect();
+    if let Some(twice) = limits.iter().enumerate().find(|(at, kind)| limits[..*at].contains(kind)) {
+        return wrong(format!("rlimit `{}` is listed twice", twice.1));
+    }
+    Ok(())
+}
+
+/// What is relative to the bundle.
+fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<(), OciError> {
+    if let Some(root) = spec.root_mut() {
+        let found = bundle.join(root.path());
+        let found = std::fs::canonicalize(&found)
+            .map_err(|source| OciError::file("find the root", &found, source))?;
+        if !found.is_dir() {
+            return Err(OciError::document(path, "`root.path` is no directory"));
+        }
+        root.set_path(found);
+    }
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        if !mount.destination().is_absolute() {
+            // Documents of before 1.0 have it so, and every runtime goes on taking them.
+            mount.set_destination(Path::new("/").join(mount.destination()));
+        }
+        let bind = |word: &String| word == "bind" || word == "rbind";
+        let is_bind =
+            mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind);
+        if let Some(source) =
+            mount.source().clone().filter(|source| is_bind && source.is_relative())
+        {
+            mount.set_source(Some(bundle.join(source)));
+        }
+    }
+    Ok(())
+}
+
+/// What this process does not have nobody can be given; by the spec that is a warning.
+fn grant(process: &mut Process, warnings: &mut Vec<String>) {
+    let Some(mut sets) = process.capabilities().clone() else { return };
+    let Ok(own) = rustix::thread::capabilities(None) else { return };
+    let has = |name: &oci_spec::runtime::Capability| {
+        let name = format!("CAP_{}", name.to_string().trim_start_matches("CAP_"));
+        let number = name.parse::<caps::Capability>().map(|capability| capability.index());
+        number.is_ok_and(|number| own.permitted.bits() & (1 << number) != 0)
+    };
+    let mut kept = |set: &Option<Capabilities>| {
+        let set = set.as_ref()?;
+        for name in set.iter().filter(|name| !has(name)) {
+            let warning = format!("capability {name} cannot be granted, and is left out");
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        Some(set.iter().filter(|name| has(name)).copied().collect::<Capabilities>())
+    };
+    let bounding = kept(sets.bounding());
+    let effective = kept(sets.effective());
+    let permitted = kept(sets.permitted());
+    let inheritable = kept(sets.inheritable());
+    let ambient = kept(sets.ambient());
+    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    sets.set_inheritable(inheritable).set_ambient(ambient);
+    process.set_capabilities(Some(sets));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(change: impl FnOnce(&mut Value)) -> Result<(), String> {
+        let mut value = serde_json::to_value(super::super::default_document()).unwrap();
+        change(&mut value);
+        let mut warnings = Vec::new();
+        let path = Path::new("config.json");
+        let spec: Spec = parse(path, value.to_string().as_bytes(), &mut warnings)
+            .map_err(|error| error.to_string())?;
+        judge(path, &spec).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(judged(|_| {}), Ok(()));
+        let refused = |change: fn(&mut Value), word: &str| {
+            let error = judged(change).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        };
+        refused(|v| v["ociVersion"] = "2.0.0".into(), "ociVersion");
+        refused(|v| v["ociVersion"] = "".into(), "ociVersion");
+        refused(|v| v["process"]["cwd"] = "work".into(), "absolute");
+        refused(|v| v["process"]["args"] = Value::Array(Vec::new()), "args");
+        refused(|v| v["linux"]["namespaces"] = Value::Array(Vec::new()), "uts");
+        refused(|v| v["process"] = Value::Null, "`process` is missing");
+    }
+
+    #[test]
+    fn an_unknown_capability_is_no_error() {
+        let added = |v: &mut Value| {
+            let set = &mut v["process"]["capabilities"]["bounding"];
+            set.as_array_mut().unwrap().push("CAP_FLY".into());
+        };
+        assert_eq!(judged(added), Ok(()));
+        assert!(judged(|v| v["mounts"] = "none".into()).is_err());
+    }
+}
