@@ -132,7 +132,7 @@ fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible
     if let Some(user) = way.user {
         make_files_as(user.root)?;
     }
-    name_host(order.oci, namespaces)?;
+    name_host(order, namespaces)?;
     build_root(order, way, process, channel)?;
     if !order.extras.keep_keyring {
         join_new_session_keyring().at(Stage::Identity, "session keyring")?;
@@ -206,8 +206,11 @@ fn take_personality(oci: &Spec) -> Result<(), SandboxError> {
 }
 
 /// Where uts is shared, its name is infra's to give.
-fn name_host(oci: &Spec, namespaces: &Namespaces<'_>) -> Result<(), SandboxError> {
-    if !namespaces.has(CloneFlags::CLONE_NEWUTS) {
+fn name_host(order: &Order<'_>, namespaces: &Namespaces<'_>) -> Result<(), SandboxError> {
+    let oci = order.oci;
+    // A bundle may name a namespace that somebody made for it.
+    let is_bundles = order.overlays.is_empty() && namespaces.has(CloneFlags::CLONE_NEWUTS);
+    if !is_bundles && !namespaces.made.contains(CloneFlags::CLONE_NEWUTS) {
         return Ok(());
     }
     if let Some(domain) = oci.domainname() {
