@@ -20,7 +20,7 @@ const LINK: &str = "podspec-oci";
 /// Run containers of OCI bundles, as runc and crun do
 ///
 /// The embedded runtime under the command line of OCI runtimes. A link to podspec named `podspec-oci` takes
-/// the same arguments without `oci`: `podman --runtime /usr/local/bin/podspec-oci run …`.
+/// the same arguments without `oci`: `podman --runtime /usr/local/bin/podspec-oci run IMAGE`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
