@@ -20,13 +20,16 @@ use crate::plan::step::{Forward, Protocol};
 use crate::spec::model::{
     self, Container, MountSource, NetworkMode, PodSpec, Port, Rlimit, Root, Volume,
 };
+use crate::sys::paths::open_in_root;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::process::Resource;
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// podspec's bridge.
@@ -48,6 +51,8 @@ pub enum HostError {
     Network(#[from] NetError),
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot look into the root directory {} without leaving it", root.display())]
+    NoOpenat2 { root: PathBuf, source: io::Error },
 }
 
 /// What of this machine these controllers can bound.
@@ -87,7 +92,7 @@ pub fn facts(
         host_mounts: if has_host_root { host_mounts()? } else { Vec::new() },
         host_secrets: if has_host_root { host_secrets() } else { Vec::new() },
         images: images.iter().map(|(name, image)| (name.clone(), images::facts(image))).collect(),
-        containers: container_facts(pod, images),
+        containers: container_facts(pod, images)?,
         directories,
     })
 }
@@ -354,33 +359,35 @@ fn host_secrets() -> Vec<PathBuf> {
     secrets
 }
 
-fn container_facts(pod: &PodSpec, images: &Images) -> BTreeMap<ContainerName, ContainerFacts> {
+fn container_facts(
+    pod: &PodSpec,
+    images: &Images,
+) -> Result<BTreeMap<ContainerName, ContainerFacts>, HostError> {
+    // Many containers may have one root: it is read once.
     let mut accounts: BTreeMap<&Path, ContainerFacts> = BTreeMap::new();
+    let mut of_root = |root| match accounts.entry(root) {
+        Entry::Occupied(known) => Ok(known.get().clone()),
+        Entry::Vacant(place) => root_facts(root).map(|facts| place.insert(facts).clone()),
+    };
     let mut facts = BTreeMap::new();
     for (name, container) in &pod.containers {
-        let root = match &container.root {
-            Root::Directory(path) => path.as_path(),
-            Root::Host => Path::new("/"),
+        let mut of_container = match &container.root {
+            Root::Directory(path) => of_root(path.as_path())?,
+            Root::Host => of_root(Path::new("/"))?,
             Root::Image(image) => {
                 let known = images.get(&image.reference);
-                let mut of_container = known.map(images::account_facts).unwrap_or_default();
-                mount_facts(pod, container, &mut of_container);
-                device_facts(container, &mut of_container);
-                facts.insert(name.clone(), of_container);
-                continue;
+                known.map(images::account_facts).transpose()?.unwrap_or_default()
             }
         };
-        // Many containers may have one root: it is read once.
-        let mut of_container = accounts.entry(root).or_insert_with(|| root_facts(root)).clone();
         mount_facts(pod, container, &mut of_container);
         namespaces::facts(container, &mut of_container);
         device_facts(container, &mut of_container);
         facts.insert(name.clone(), of_container);
     }
-    facts
+    Ok(facts)
 }
 
-fn root_facts(root: &Path) -> ContainerFacts {
+fn root_facts(root: &Path) -> Result<ContainerFacts, HostError> {
     let mut facts = ContainerFacts::default();
     let mut problem = |field: &str, text: String| facts.problems.push((field.to_owned(), text));
     match File::open(root).and_then(|file| Ok((file.metadata()?.is_dir(), file))) {
@@ -389,23 +396,29 @@ fn root_facts(root: &Path) -> ContainerFacts {
             {
                 match read_account(&directory, Path::new(file)) {
                     Ok(found) => *text = found,
-                    Err(error) => {
-                        problem("rootfs", format!("cannot read {file} in it: {error}"));
-                    }
+                    Err(error) => problem("rootfs", unreadable(file, root, error)?),
                 }
             }
         }
         Ok((false, _)) => problem("rootfs", format!("{} is not a directory", root.display())),
         Err(error) => problem("rootfs", format!("cannot open {}: {error}", root.display())),
     }
-    facts
+    Ok(facts)
+}
+
+/// What is wrong with a file of a root. Where there is no openat2 no other way is tried: any other can be led out of
+/// the root.
+fn unreadable(file: &str, root: &Path, error: io::Error) -> Result<String, HostError> {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS) => Err(HostError::NoOpenat2 { root: root.to_owned(), source: error }),
+        _ => Ok(format!("cannot read {file} in it: {error}")),
+    }
 }
 
 /// A small regular file inside a root that may be hostile; a missing one is empty.
 fn read_account(root: &File, path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let fd = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+    let fd = match open_in_root(root.as_fd(), path, flags, Mode::empty(), ResolveFlags::empty()) {
         Ok(fd) => fd,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(errno.into()),

@@ -84,7 +84,7 @@ impl CliError {
                 2
             }
             Self::Host { message, causes, hint, code } => {
-                print_chain(message, causes, hint.as_deref().or_else(|| root_hint(causes)));
+                print_chain(message, causes, hint.as_deref().or_else(|| refusal_hint(causes)));
                 *code
             }
             Self::Start { pod, failure, hint } => {
@@ -97,8 +97,14 @@ impl CliError {
     }
 }
 
-/// What the kernel refuses a user, and what is to be done.
-fn root_hint(causes: &[String]) -> Option<&'static str> {
+/// What the kernel refuses, and what is to be done.
+fn refusal_hint(causes: &[String]) -> Option<&'static str> {
+    if causes.iter().any(|cause| cause.contains("Function not implemented")) {
+        return Some(
+            "podspec needs Linux 6.1 or later, openat2 among its system calls; inside another container, \
+             its filter of system calls must let them through",
+        );
+    }
     let refused =
         |cause: &String| cause.starts_with("Permission denied") || cause.contains("not permitted");
     let is_root = rustix::process::geteuid().is_root();
@@ -120,7 +126,7 @@ fn print_failure(pod: &str, failure: &Failure, hint: Option<&str>) {
     if !failure.step.is_empty() {
         output::error_line(&format!("  in step: {}", sanitize(&failure.step)));
     }
-    if let Some(hint) = hint {
+    if let Some(hint) = hint.or_else(|| refusal_hint(&causes)) {
         output::error_line(&format!("hint: {}", sanitize(hint)));
     }
     if !failure.log.is_empty() {

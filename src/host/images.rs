@@ -1,7 +1,7 @@
 //! What the planner may know of images: their configs, and the few files of their layers that decide who a
 //! program is.
 
-use super::{HostError, read_text};
+use super::{HostError, read_text, unreadable};
 use crate::image::{Found, Image, Merged, Store};
 use crate::names::image::{ImageReference, Platform};
 use crate::plan::facts::{ContainerFacts, ImageFacts};
@@ -62,7 +62,7 @@ pub(super) fn facts(here: &Here) -> ImageFacts {
 }
 
 /// /etc/passwd and /etc/group as a container will see them.
-pub(super) fn account_facts(here: &Here) -> ContainerFacts {
+pub(super) fn account_facts(here: &Here) -> Result<ContainerFacts, HostError> {
     let mut facts = ContainerFacts::default();
     let layers = Merged::open(&here.trees);
     for (file, text) in [("etc/passwd", &mut facts.passwd), ("etc/group", &mut facts.group)] {
@@ -74,11 +74,10 @@ pub(super) fn account_facts(here: &Here) -> ContainerFacts {
         match found {
             Ok(found) => *text = found,
             Err(error) => {
-                facts
-                    .problems
-                    .push(("image".to_owned(), format!("cannot read {file} in it: {error}")));
+                let root = here.trees.first().map_or(Path::new("/"), |tree| tree);
+                facts.problems.push(("image".to_owned(), unreadable(file, root, error)?));
             }
         }
     }
-    facts
+    Ok(facts)
 }

@@ -147,10 +147,7 @@ fn anywhere(size: u32, key: &str, used: &[&Vec<Span>]) -> Option<u32> {
 
 /// What this id is outside.
 pub(super) fn outside(map: &[IdRange], id: u32) -> Option<u32> {
-    map.iter().find_map(|range| {
-        let offset = id.checked_sub(range.container).filter(|offset| *offset < range.count)?;
-        range.host.checked_add(offset)
-    })
+    map.iter().find_map(|range| range.outside(id))
 }
 
 /// A program's ids must be some: nobody could become another.

@@ -3,11 +3,12 @@
 
 use super::error::{At, SandboxError, Stage};
 use super::sysctl;
-use crate::sys::identity::{set_gid, set_groups, set_uid};
+use crate::sys::identity::{set_effective_uid, set_gid, set_groups, set_uid};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::os::fd::BorrowedFd;
@@ -53,7 +54,7 @@ pub(super) fn become_user(
 const ADMIN: CapabilitySet = CapabilitySet::SYS_ADMIN;
 
 /// Makes CAP_SYS_ADMIN effective where `become_user` has kept it.
-pub(super) fn raise_admin() -> Result<(), rustix::io::Errno> {
+pub(super) fn raise_admin() -> Result<(), Errno> {
     let own = rustix::thread::capabilities(None)?;
     if own.permitted.contains(ADMIN) && !own.effective.contains(ADMIN) {
         let sets = CapabilitySets { effective: own.effective | ADMIN, ..own };
@@ -83,7 +84,7 @@ fn label(process: &Process) -> Result<(), SandboxError> {
 }
 
 /// Until exec nobody in the container may look into this process, and it does not outlive its parent.
-pub(super) fn guard(death: Option<Signal>) -> Result<(), rustix::io::Errno> {
+pub(super) fn guard(death: Option<Signal>) -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::set_parent_process_death_signal(death)
 }
@@ -92,13 +93,28 @@ pub(super) fn guard(death: Option<Signal>) -> Result<(), rustix::io::Errno> {
 /// in a new file system nobody else would be root. The change takes capabilities away (capabilities(7)) that this
 /// process needs and may have back.
 pub fn make_files_as((uid, gid): (u32, u32)) -> Result<(), SandboxError> {
-    nix::unistd::setfsgid(Gid::from_raw(gid));
-    nix::unistd::setfsuid(Uid::from_raw(uid));
-    let change = || {
-        let own = rustix::thread::capabilities(None)?;
-        rustix::thread::set_capabilities(None, CapabilitySets { effective: own.permitted, ..own })
-    };
-    change().at(Stage::Capabilities, "effective")
+    own_files(Uid::from_raw(uid), Gid::from_raw(gid)).at(Stage::Capabilities, "effective")
+}
+
+fn own_files(uid: Uid, gid: Gid) -> Result<(), Errno> {
+    nix::unistd::setfsgid(gid);
+    nix::unistd::setfsuid(uid);
+    let own = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: own.permitted, ..own })
+}
+
+/// Does something as that user, without any capability, and is root again.
+pub(super) fn as_user<T>(uid: u32, work: impl FnOnce() -> T) -> Result<T, Errno> {
+    let errno = |e: std::io::Error| Errno::from_io_error(&e).unwrap_or(Errno::PERM);
+    // No id: it is only asked what it is.
+    let files = nix::unistd::setfsuid(Uid::from_raw(u32::MAX));
+    set_effective_uid(uid).map_err(errno)?;
+    let done = work();
+    set_effective_uid(0).map_err(errno)?;
+    if !files.is_root() {
+        own_files(files, nix::unistd::setfsgid(Gid::from_raw(u32::MAX)))?;
+    }
+    Ok(done)
 }
 
 /// No capability, now or by any later exec.
@@ -140,7 +156,7 @@ impl Sets {
         }
     }
 
-    fn bound(&self) -> Result<(), rustix::io::Errno> {
+    fn bound(&self) -> Result<(), Errno> {
         for number in 0..64 {
             let one = CapabilitySet::from_bits_retain(1 << number);
             if self.bounding.contains(one) {
@@ -155,7 +171,7 @@ impl Sets {
         Ok(())
     }
 
-    fn apply(&self) -> Result<(), rustix::io::Errno> {
+    fn apply(&self) -> Result<(), Errno> {
         let sets = CapabilitySets {
             effective: self.effective,
             permitted: self.permitted,

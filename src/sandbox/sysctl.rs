@@ -2,6 +2,7 @@
 //! is nothing to rely on.
 
 use super::error::{SandboxError, Stage};
+use super::identity;
 use super::namespaces::{NamespaceKind, Stay};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -50,11 +51,21 @@ pub(super) fn procfs() -> Result<OwnedFd, Errno> {
 
 /// No link and no `..` leads anywhere from `sys`.
 pub(super) fn write(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Errno> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let sys = rustix::fs::openat(proc, "sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let file = rustix::fs::openat2(sys, path, flags, Mode::empty(), how)?;
-    rustix::io::write(file, value.as_bytes()).map(drop)
+    let open = |flags: OFlags| {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        rustix::fs::openat2(&sys, path, flags | OFlags::CLOEXEC, Mode::empty(), how)
+    };
+    let write = || rustix::io::write(open(OFlags::WRONLY)?, value.as_bytes()).map(drop);
+    match write() {
+        // Since Linux 6.11 a sysctl of an ipc namespace is for root of the user namespace that owns it, and no
+        // capability counts.
+        Err(Errno::ACCESS) => {
+            let owner = rustix::fs::fstat(open(OFlags::PATH)?)?.st_uid;
+            if owner == 0 { Err(Errno::ACCESS) } else { identity::as_user(owner, write)? }
+        }
+        written => written,
+    }
 }
 
 /// What an errno means here, where that can be known.

@@ -143,6 +143,14 @@ pub struct IdRange {
     pub count: u32,
 }
 
+impl IdRange {
+    /// What this id is outside.
+    pub fn outside(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container).filter(|offset| *offset < self.count)?;
+        self.host.checked_add(offset)
+    }
+}
+
 /// What clocks inside are ahead of the machine's; nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeOffsets {

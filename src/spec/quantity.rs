@@ -154,7 +154,10 @@ pub fn duration(word: &str) -> Result<Duration, Mistake> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// A time span that may be negative; nanoseconds.
+/// The kernel's clocks end after 146 years, and this machine's have run a while.
+const CLOCK_MOST: Duration = Duration::from_secs(145 * 365 * 86400);
+
+/// How far a clock is ahead; may be negative; nanoseconds.
 pub fn offset(word: &str) -> Result<i64, Mistake> {
     let (sign, span) = match word.strip_prefix('-') {
         Some(span) => (-1, span),
@@ -163,14 +166,24 @@ pub fn offset(word: &str) -> Result<i64, Mistake> {
     let span = duration(span)
         .map_err(|mistake| Mistake { fix: mistake.fix.filter(|_| sign > 0), ..mistake })?;
     match i64::try_from(span.as_nanos()) {
-        Ok(nanos) => Ok(sign * nanos),
-        Err(_) => Mistake::new(format!("`{word}` is more than 292 years"), "a clock has no more"),
+        Ok(nanos) if span <= CLOCK_MOST => Ok(sign * nanos),
+        _ => Mistake::new(
+            format!("`{word}` is more than 145 years"),
+            "write less: the kernel's clocks end after 146 years",
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn offsets_of_clocks() {
+        assert_eq!(offset("-1h"), Ok(-3_600_000_000_000));
+        assert!(offset("1270000h").is_ok());
+        assert!(offset("1300000h").is_err() && offset("-1300000h").is_err());
+    }
 
     #[test]
     fn sizes() {

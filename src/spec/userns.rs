@@ -1,11 +1,13 @@
 //! What the user and the time namespace of a pod are made with: id maps and clock offsets.
 
-use super::model::{IdRange, Shared, TimeOffsets, UserNs};
+use super::model::{Container, IdRange, NameOrId, Scope, Shared, TimeOffsets, User, UserNs};
 use super::problem::Problem;
 use super::quantity;
 use super::raw::{self, Either, RawPod};
 use super::tree::Node;
 use super::validate::Checks;
+use crate::names::ContainerName;
+use indexmap::IndexMap;
 use std::ops::Range;
 
 /// As many ranges as the kernel takes for one map (user_namespaces(7)).
@@ -161,6 +163,61 @@ pub(super) fn time(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> TimeOf
         boottime: offset("boottime", &time.boottime),
         monotonic: offset("monotonic", &time.monotonic),
     }
+}
+
+/// A program's ids must be some in its user namespace: nobody could become another. Of names the plan knows more.
+pub(super) fn maps_all(
+    userns: &UserNs,
+    containers: &IndexMap<ContainerName, Container>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) {
+    let any = |size| vec![IdRange { container: 0, host: 0, count: size }];
+    let (uids, gids) = match userns {
+        UserNs::Auto { size } => (any(*size), any(*size)),
+        UserNs::Maps { uids, gids } => (uids.clone(), gids.clone()),
+    };
+    let private = any(UserNs::SIZE);
+    for (name, container) in containers {
+        let (uids, gids) = match container.namespaces.get(&Shared::User) {
+            Some(Scope::Private) => (&private, &private),
+            None if checks.share.contains(&Shared::User) => (&uids, &gids),
+            _ => continue,
+        };
+        let list = if container.role.is_main() { "containers" } else { "initContainers" };
+        let node = node.get(list).and_then(|list| list.get(name.as_str()));
+        let User { user, group } = &container.user;
+        let ids = [(Some(user), "user", uids), (group.as_ref(), "group", gids)];
+        let ids = ids.into_iter().filter_map(|(id, kind, map)| Some((id?, kind, map, None)));
+        let groups = container.groups.iter().enumerate();
+        let ids = ids.chain(groups.map(|(n, group)| (group, "group", gids, Some(n))));
+        for (id, kind, map, item) in ids {
+            let NameOrId::Id(id) = id else { continue };
+            if map.iter().any(|range| range.outside(*id).is_some()) {
+                continue;
+            }
+            let place = match item {
+                None => node.and_then(|node| node.get("user")),
+                Some(n) => node.and_then(|node| node.get("groups")?.item(n)),
+            };
+            let place = place.or(node).map_or(0..0, |node| node.span.clone());
+            let message = format!("the {kind} id {id} is none in the user namespace of `{name}`");
+            let problem = Problem::error("P0580", message, place, "not mapped");
+            let is_pods = !container.namespaces.contains_key(&Shared::User);
+            let widen = if is_pods { ", or widen `userns`" } else { "" };
+            checks.report(problem.help(format!("{}: take one of these{widen}", mapped(map))));
+        }
+    }
+}
+
+/// Which ids there are.
+fn mapped(map: &[IdRange]) -> String {
+    let ranges = map.iter().take(3).map(|range| {
+        let IdRange { container: first, count, .. } = range;
+        format!("{first} to {}", first + (count - 1))
+    });
+    let more = if map.len() > 3 { ", …" } else { "" };
+    format!("mapped are {}{more}", ranges.collect::<Vec<_>>().join(", "))
 }
 
 fn of_nothing(code: &'static str, field: &str, kind: Shared, node: &Node, checks: &mut Checks<'_>) {

@@ -204,6 +204,7 @@ pub(super) fn pod(
     let shm_size = limits::shm_size(raw, node, &mut checks);
     let volumes = volumes(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
+    userns::maps_all(&userns, &containers, node, &mut checks);
     publish::warn_of_refused_ports(raw, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);

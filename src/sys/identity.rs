@@ -23,6 +23,14 @@ pub fn set_uid(uid: u32) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
 }
 
+/// For files and signals alike; the real and the saved id stay. Away from 0 the effective capabilities go, back to 0
+/// they are what is permitted (capabilities(7)).
+pub fn set_effective_uid(uid: u32) -> io::Result<()> {
+    const SAME: u32 = u32::MAX;
+    // SAFETY: takes numbers only.
+    checked(unsafe { libc::syscall(libc::SYS_setresuid, SAME, uid, SAME) })
+}
+
 /// A new anonymous session keyring, so that the caller's keys stay with the caller.
 pub fn join_new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;

@@ -92,6 +92,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0563", "a liveness probe with successes in a row"),
     ("P0564", "a path or a header of a request"),
     ("P0565", "a probe of an init container"),
+    ("P0580", "ids beyond a mapping"),
     ("P0900", "what this version does not do yet"),
 ];
 

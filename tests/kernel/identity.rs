@@ -348,3 +348,25 @@ fn what_is_no_such_namespace_is_refused_before_anything_is_touched() {
     assert!(said.contains("is no namespace"), "{said}");
     host.assert_clean();
 }
+
+/// Those of an ipc namespace are for its own root alone (since Linux 6.11), those of a network for the machine's.
+#[test]
+fn sysctls_are_set_where_the_pod_has_ids_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let own = json!({ "namespaces": { "net": "private", "ipc": "private" } });
+    host.up(&json!({
+        "name": "tuned",
+        "share": ["+user"],
+        "sysctls": {
+            "kernel.shmmax": "1000000", "fs.mqueue.msg_max": "7", "net.ipv4.ip_forward": "1",
+        },
+        "containers": { "a": sleeper(&json!({})), "b": sleeper(&own) },
+    }));
+    let read = "cd /proc/sys && cat kernel/shmmax fs/mqueue/msg_max net/ipv4/ip_forward";
+    assert_eq!(exec(&host, "tuned/a", read), "1000000\n7\n1\n");
+    // Nobody lost rights on the way.
+    let made = exec(&host, "tuned/b", "touch /x /tmp/x && stat -c %u /x && id -u");
+    assert_eq!(made, "0\n0\n");
+    host.down("tuned");
+    host.assert_clean();
+}

@@ -393,3 +393,34 @@ fn a_containers_output_cannot_drive_the_terminal() {
     host.down("p");
     host.assert_clean();
 }
+
+/// As an old kernel, or a filter around podspec, has it; the same for everything that it starts.
+const WITHOUT_OPENAT2: &str = r#"
+my $filter = pack("SCCL" x 4, 0x20,0,0,0, 0x15,0,1,437, 0x06,0,0,0x50026, 0x06,0,0,0x7fff0000);
+my $program = pack("S x6 P", 4, $filter);
+syscall(SYS_prctl, 38, 1, 0, 0, 0) == 0 or die "no_new_privs: $!";
+syscall(SYS_seccomp, 1, 0, $program) == 0 or die "seccomp: $!";
+exec @ARGV or die "exec: $!";
+"#;
+
+/// openat2 is what keeps paths inside a root. Nothing else is tried in its place.
+#[test]
+fn without_openat2_nothing_starts() {
+    let Some(host) = Host::new() else { return };
+    let Victim { root, .. } = victim(&host);
+    let script = WITHOUT_OPENAT2
+        .replace("SYS_prctl", &libc::SYS_prctl.to_string())
+        .replace("SYS_seccomp", &libc::SYS_seccomp.to_string());
+    let podspec = host.command([] as [&str; 0]);
+    for root in [json!(root), json!("host")] {
+        let mut pod = pod(Path::new("/"), "sleep 1000", &json!({}));
+        pod["containers"]["c"]["rootfs"] = root;
+        let mut command = std::process::Command::new("perl");
+        command.args(["-e", &script]).arg(podspec.get_program()).args(podspec.get_args());
+        let outcome = host.finish(host.start(command.args(["up", "-d", &host.pod(&pod)])));
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stderr.contains("without leaving it"), "{outcome}");
+        assert!(outcome.stderr.contains("openat2"), "{outcome}");
+        host.assert_clean();
+    }
+}
