@@ -145,6 +145,11 @@ impl Cgroup {
         }
     }
 
+    /// Allocates what it keeps anew.
+    pub fn relocate(&mut self) {
+        self.path = self.path.clone();
+    }
+
     /// `cgroup.events`, which reports POLLPRI (EPOLLPRI) whenever it changes.
     pub fn events(&self) -> Result<OwnedFd, CgroupError> {
         self.open_file("cgroup.events", OFlags::RDONLY)

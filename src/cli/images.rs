@@ -75,11 +75,12 @@ pub(super) fn usage(store: &Store) -> Result<Usage, CliError> {
     for pod in store.pods().map_err(|error| failed(&error))? {
         let journal = store.pod(&pod).read_journal().map_err(|error| failed(&error))?;
         for planned in journal.into_iter().flat_map(|found| found.header.plan.steps) {
-            let Step::CreateContainer(launch) = planned.step else { continue };
-            let Some(image) = launch.image else { continue };
-            usage.trees.extend(launch.root.overlays.into_iter().flat_map(|overlay| overlay.lower));
+            let Step::CreateContainer(launch) = &planned.step else { continue };
+            let Some(image) = &launch.image else { continue };
+            let overlays = launch.root.overlays.iter();
+            usage.trees.extend(overlays.flat_map(|overlay| overlay.lower.iter().cloned()));
             let user = format!("{pod}/{}", launch.container);
-            usage.by.entry(image.reference).or_default().insert(user);
+            usage.by.entry(image.reference.clone()).or_default().insert(user);
         }
     }
     Ok(usage)

@@ -611,7 +611,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
             .map(|(name, container)| ContainerRecord {
                 name: name.clone(),
                 role: launches.get(name).map(|launch| launch.role).unwrap_or_default(),
-                resources: limits_of(container, launches.get(name)),
+                resources: limits_of(container, launches.get(name)).into(),
                 status: ContainerStatus::Waiting,
                 pid: None,
                 start_time: None,
@@ -623,7 +623,7 @@ fn first_record(spec: &PodSpec, plan: &Plan, boot: &str) -> PodRecord {
                 finished_at: None,
                 ipv4: own(Some(name)).map(|connection| connection.address),
                 reason: None,
-                image: launches.get(name).and_then(|launch| launch.image.clone()),
+                image: launches.get(name).and_then(|launch| launch.image.clone().map(Into::into)),
             })
             .collect(),
     }

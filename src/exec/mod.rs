@@ -55,6 +55,8 @@ pub enum ExecError {
     DiedInSetUp { code: i32 },
     #[error("it was killed while it was set up (out of memory, {limit})")]
     TooLittleMemory { limit: String },
+    #[error("the plan creates no such container")]
+    NotCreated,
     #[error("infra is not running")]
     NoInfra,
 }

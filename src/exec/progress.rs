@@ -2,42 +2,90 @@
 
 use crate::plan::step::{Edge, Plan, Step, StepId, Until};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// How far a plan has been carried out.
 #[derive(Debug, Clone)]
 pub struct Progress {
     /// What each step waits for.
-    after: Vec<Vec<Edge>>,
+    after: Edges,
     /// Who waits for a step, and for what of it.
-    waiting: Vec<Vec<(StepId, Until)>>,
+    waiting: Edges,
     /// Edges that each step still waits for.
-    open: Vec<usize>,
+    open: Vec<u32>,
     ready: BTreeSet<(bool, StepId)>,
     /// Steps that run on beside others once begun, and what these wait for: begun first.
     slow: Vec<bool>,
     begun: Vec<bool>,
     done: Vec<bool>,
     /// Steps whose container is ready.
-    ready_now: BTreeSet<StepId>,
+    ready_now: Vec<bool>,
     /// Steps whose container has ended with 0.
-    completed: BTreeSet<StepId>,
+    completed: Vec<bool>,
     /// Steps that wait for the end of what they did before.
     held: BTreeSet<StepId>,
+}
+
+/// Edges from each step to others, in one piece: a supervisor keeps them as long as its pod lives.
+#[derive(Debug, Clone)]
+struct Edges {
+    /// Where each step's begin; behind the last, where they end.
+    begin: Vec<u32>,
+    to: Vec<(u32, Until)>,
+}
+
+impl Edges {
+    /// From (from, to, until).
+    fn new(count: usize, edges: impl Iterator<Item = (StepId, StepId, Until)> + Clone) -> Self {
+        let mut begin = vec![0; count + 1];
+        edges.clone().for_each(|(from, ..)| begin[from + 1] += 1);
+        for id in 0..count {
+            begin[id + 1] += begin[id];
+        }
+        let mut next = begin.clone();
+        let mut to = vec![(0, Until::Done); begin[count] as usize];
+        for (from, step, until) in edges {
+            to[next[from] as usize] = (number(step), until);
+            next[from] += 1;
+        }
+        Self { begin, to }
+    }
+
+    /// Places of a step's edges.
+    fn of(&self, id: StepId) -> Range<usize> {
+        self.begin[id] as usize..self.begin[id + 1] as usize
+    }
+
+    fn get(&self, at: usize) -> Edge {
+        let (step, until) = self.to[at];
+        Edge { step: step as StepId, until }
+    }
+}
+
+/// Steps are counted in 32 bits: a plan of more would not fit into any memory.
+fn number(id: usize) -> u32 {
+    u32::try_from(id).unwrap_or(u32::MAX)
 }
 
 impl Progress {
     pub fn new(plan: &Plan) -> Self {
         let count = plan.steps.len();
+        let edges = || {
+            plan.steps
+                .iter()
+                .enumerate()
+                .flat_map(|(id, planned)| planned.after.iter().map(move |edge| (id, *edge)))
+        };
         let mut progress = Self {
-            after: plan.steps.iter().map(|planned| planned.after.clone()).collect(),
-            waiting: vec![Vec::new(); count],
-            open: plan.steps.iter().map(|planned| planned.after.len()).collect(),
+            after: Edges::new(count, edges().map(|(id, edge)| (id, edge.step, edge.until))),
+            waiting: Edges::new(count, edges().map(|(id, edge)| (edge.step, id, edge.until))),
+            open: plan.steps.iter().map(|planned| number(planned.after.len())).collect(),
             ready: BTreeSet::new(),
             slow: plan.steps.iter().map(|planned| runs_beside(&planned.step)).collect(),
             begun: vec![false; count],
             done: vec![false; count],
-            ready_now: BTreeSet::new(),
-            completed: BTreeSet::new(),
+            ready_now: vec![false; count],
+            completed: vec![false; count],
             held: BTreeSet::new(),
         };
         // Edges point backwards: from the last step on, whatever a slow step waits for is as urgent.
@@ -46,12 +94,7 @@ impl Progress {
                 planned.after.iter().for_each(|edge| progress.slow[edge.step] = true);
             }
         }
-        for (id, planned) in plan.steps.iter().enumerate() {
-            for edge in &planned.after {
-                progress.waiting[edge.step].push((id, edge.until));
-            }
-            progress.note_if_ready(id);
-        }
+        (0..count).for_each(|id| progress.note_if_ready(id));
         progress
     }
 
@@ -75,28 +118,28 @@ impl Progress {
 
     /// The container that this step started has ended with 0.
     pub fn completed(&mut self, start: StepId) {
-        if self.completed.insert(start) {
+        if !std::mem::replace(&mut self.completed[start], true) {
             self.release(start, Until::Completed);
         }
     }
 
     /// The container that this step started is ready.
     pub fn became_ready(&mut self, start: StepId) {
-        if self.ready_now.insert(start) {
+        if !std::mem::replace(&mut self.ready_now[start], true) {
             self.release(start, Until::Ready);
         }
     }
 
     /// It is not any more: what waits for that, and has not begun, waits again.
     pub fn lost_readiness(&mut self, start: StepId) {
-        if self.ready_now.remove(&start) {
+        if std::mem::replace(&mut self.ready_now[start], false) {
             self.withdraw(start, Until::Ready);
         }
     }
 
     /// What this step still waits for.
     pub fn open_edges(&self, id: StepId) -> impl Iterator<Item = Edge> {
-        self.after[id].iter().copied().filter(|edge| !self.is_satisfied(*edge))
+        self.after.of(id).map(|at| self.after.get(at)).filter(|edge| !self.is_satisfied(*edge))
     }
 
     /// Whether it waits for the end of a container, and not only for what comes before that.
@@ -107,8 +150,8 @@ impl Progress {
     fn is_satisfied(&self, edge: Edge) -> bool {
         match edge.until {
             Until::Done => self.done[edge.step],
-            Until::Ready => self.ready_now.contains(&edge.step),
-            Until::Completed => self.completed.contains(&edge.step),
+            Until::Ready => self.ready_now[edge.step],
+            Until::Completed => self.completed[edge.step],
         }
     }
 
@@ -118,7 +161,7 @@ impl Progress {
         if std::mem::replace(&mut self.done[id], false) {
             self.withdraw(id, Until::Done);
         }
-        if self.completed.remove(&id) {
+        if std::mem::replace(&mut self.completed[id], false) {
             self.withdraw(id, Until::Completed);
         }
         self.lost_readiness(id);
@@ -162,20 +205,21 @@ impl Progress {
     }
 
     fn release(&mut self, id: StepId, what: Until) {
-        for at in 0..self.waiting[id].len() {
-            let (waiter, until) = self.waiting[id][at];
-            if until == what {
-                self.open[waiter] -= 1;
-                self.note_if_ready(waiter);
+        for at in self.waiting.of(id) {
+            let waiter = self.waiting.get(at);
+            if waiter.until == what {
+                self.open[waiter.step] -= 1;
+                self.note_if_ready(waiter.step);
             }
         }
     }
 
     fn withdraw(&mut self, id: StepId, what: Until) {
-        for (waiter, until) in &self.waiting[id] {
-            if *until == what {
-                self.open[*waiter] += 1;
-                self.ready.remove(&(!self.slow[*waiter], *waiter));
+        for at in self.waiting.of(id) {
+            let waiter = self.waiting.get(at);
+            if waiter.until == what {
+                self.open[waiter.step] += 1;
+                self.ready.remove(&(!self.slow[waiter.step], waiter.step));
             }
         }
     }

@@ -21,8 +21,8 @@ use std::time::Duration;
 const LINKS_GO_WITHIN: Duration = Duration::from_millis(100);
 
 /// What steps have left on the machine.
-#[derive(Debug, Default)]
-pub(super) struct Remains {
+#[derive(Debug, Default, PartialEq)]
+pub struct Remains {
     pub(super) cgroups: Vec<PathBuf>,
     /// Mounts of v1 hierarchies where the cgroups may be, too.
     pub(super) legacy: Vec<PathBuf>,
@@ -37,16 +37,24 @@ pub(super) struct Remains {
 
 /// Undoes the steps that were begun, and returns what could not be undone.
 pub fn undo(hierarchy: &Hierarchy, plan: &Plan, begun: &[StepId]) -> Vec<ExecError> {
+    let steps = begun.iter().rev().filter_map(|id| plan.steps.get(*id));
+    remains(steps.map(|planned| &planned.step)).clear(hierarchy, plan.id.as_str())
+}
+
+/// What steps have left, newest first.
+pub fn remains<'a>(steps: impl Iterator<Item = &'a Step>) -> Remains {
     let mut remains = Remains::default();
-    for planned in begun.iter().rev().filter_map(|id| plan.steps.get(*id)) {
-        remains.of(&planned.step);
-    }
-    remains.clear(hierarchy, plan.id.as_str())
+    steps.for_each(|step| remains.of(step));
+    remains
 }
 
 impl Remains {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// What is left of a step, newest first.
-    fn of(&mut self, step: &Step) {
+    pub fn of(&mut self, step: &Step) {
         match step {
             // The machine's, and other pods' too.
             Step::MakeNetwork(_) => {}
@@ -87,7 +95,7 @@ impl Remains {
     /// Nothing may reach the pod any more, then its processes end, then what they held goes; while the
     /// kernel takes the dead namespaces apart, the files go. A lease is given back last: until the link
     /// is gone, somebody may still answer on the address.
-    pub(super) fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
+    pub fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
         let mut errors = Vec::new();
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
         let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };

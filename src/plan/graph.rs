@@ -25,6 +25,7 @@ use crate::seccomp::Filter;
 use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 /// So many ports of a pod are held by a bound socket each; a longer range is held by its element alone.
 const RESERVED_MOST: u32 = 64;
@@ -378,7 +379,7 @@ impl Graph<'_> {
                 why.push(format!("once {needed} has ended with 0"));
             }
         }
-        let create = Step::CreateContainer(Box::new(launch));
+        let create = Step::CreateContainer(Rc::new(launch));
         let create = self.made.add_edges(create, after, why.join(", "));
         let network = match network::side(self.spec, container) {
             Side::Pod => self.made.pod_network.clone(),

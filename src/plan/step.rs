@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A step's place in its plan.
@@ -134,7 +135,7 @@ pub enum Step {
     /// lies under it.
     MakeLayers { container: ContainerName, overlays: Vec<Overlay> },
     /// A process in its namespaces, cgroup and root, waiting right before its program. OCI's `create`.
-    CreateContainer(Box<Launch>),
+    CreateContainer(Rc<Launch>),
     /// Lets the program begin. OCI's `start`.
     StartContainer { container: ContainerName },
 }

@@ -4,13 +4,15 @@
 //! along with the next of these writes, for `podspec analyze`: it may be lost.
 
 use super::StateError;
-use crate::plan::step::{Plan, StepId};
+use crate::plan::step::{Plan, Planned, StepId};
 use crate::plan::timing::{Phase, Times};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What was handed over: enough to carry it out, and to undo it.
@@ -24,6 +26,42 @@ pub struct Header {
     /// What the client did before, and when.
     #[serde(default)]
     pub phases: Vec<Phase>,
+}
+
+/// Where a step of the plan is in the journal, and a digest that tells whether it is still the same.
+#[derive(Debug)]
+pub struct Excerpt {
+    at: u32,
+    length: u32,
+    digest: [u8; 32],
+}
+
+/// The steps of a header, in their order.
+pub fn excerpts(header: &[u8]) -> Result<Vec<Excerpt>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Outline<'a> {
+        #[serde(borrow)]
+        plan: Steps<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Steps<'a> {
+        #[serde(borrow)]
+        steps: Vec<&'a RawValue>,
+    }
+    let outline: Outline<'_> = serde_json::from_slice(header)?;
+    let excerpt = |raw: &&RawValue| {
+        let text = raw.get().as_bytes();
+        let at = text.as_ptr() as usize - header.as_ptr() as usize;
+        let (at, length) = (u32::try_from(at).ok()?, u32::try_from(text.len()).ok()?);
+        Some(Excerpt { at, length, digest: Sha256::digest(text).into() })
+    };
+    outline
+        .plan
+        .steps
+        .iter()
+        .map(excerpt)
+        .collect::<Option<_>>()
+        .ok_or_else(|| serde::de::Error::custom("a journal of more than 4 GiB"))
 }
 
 /// An open journal.
@@ -51,6 +89,7 @@ impl Journal {
         let path = path.to_owned();
         let write = |source| StateError::Write { path: path.clone(), source };
         let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create_new(true)
             .mode(0o600)
@@ -86,6 +125,19 @@ impl Journal {
     /// Steps that were begun, in that order.
     pub fn begun(&self) -> &[StepId] {
         &self.begun
+    }
+
+    /// A step of the plan, from the file: as it was written, or an error.
+    pub fn read_back(&self, excerpt: &Excerpt) -> Result<Planned, StateError> {
+        let path = || self.path.clone();
+        let mut text = vec![0; excerpt.length as usize];
+        self.file
+            .read_exact_at(&mut text, excerpt.at.into())
+            .map_err(|source| StateError::Read { path: path(), source })?;
+        if Sha256::digest(&text)[..] != excerpt.digest {
+            return Err(StateError::Altered { path: path() });
+        }
+        serde_json::from_slice(&text).map_err(|source| StateError::Damaged { path: path(), source })
     }
 
     fn append(&mut self) -> Result<(), StateError> {

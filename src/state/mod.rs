@@ -38,6 +38,8 @@ pub enum StateError {
     Remove { path: PathBuf, source: io::Error },
     #[error("{} is damaged", path.display())]
     Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("{} is not what podspec wrote: somebody has changed it since the pod was started", path.display())]
+    Altered { path: PathBuf },
     #[error("cannot lock {}", path.display())]
     Lock { path: PathBuf, source: io::Error },
     #[error("cannot tell which boot this is")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 /// One pod, as of the last change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,14 +154,44 @@ pub struct ContainerRecord {
     /// Its own address, where it does not share the pod's network.
     pub ipv4: Option<Ipv4Addr>,
     /// Its limits, in the words of the file.
-    #[serde(skip_serializing_if = "Value::is_null", default)]
-    pub resources: Value,
+    #[serde(skip_serializing_if = "is_null", default)]
+    pub resources: Rc<Value>,
     /// What it waits for, or why it failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     /// What its root is of, where that is an image.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub image: Option<ImageUsed>,
+    pub image: Option<Rc<ImageUsed>>,
+}
+
+impl PodRecord {
+    /// Makes it small: containers are often of one kind, and what they have in common is kept once.
+    pub fn compact(&mut self) {
+        self.containers.shrink_to_fit();
+        let mut kinds: Vec<Rc<Value>> = Vec::new();
+        let mut images: Vec<Rc<ImageUsed>> = Vec::new();
+        for container in &mut self.containers {
+            share(&mut kinds, &mut container.resources);
+            if let Some(image) = &mut container.image {
+                share(&mut images, image);
+            }
+        }
+    }
+}
+
+/// Makes `one` the same as what is known and equal to it.
+fn share<T: PartialEq>(known: &mut Vec<Rc<T>>, one: &mut Rc<T>) {
+    // To look through more would cost more than they are worth.
+    const KINDS: usize = 16;
+    match known.iter().find(|known| *known == one) {
+        Some(known) => *one = known.clone(),
+        None if known.len() < KINDS => known.push(one.clone()),
+        None => {}
+    }
+}
+
+fn is_null(value: &Rc<Value>) -> bool {
+    value.is_null()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,20 +10,17 @@ use super::protocol::{Event, Output};
 use crate::exec::ExecError;
 use crate::exec::launch;
 use crate::names::ContainerName;
-use crate::plan::step::Step;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Pod<'_> {
     /// A container has made its terminal.
     pub(super) fn take_terminal(&mut self, index: usize, master: OwnedFd) {
-        let plan = self.plan.clone();
-        let Step::CreateContainer(launch) = &plan.steps[self.life.container(index).create].step
-        else {
-            return;
-        };
         let kept = rustix::io::ioctl_fionbio(&master, true)
             .map_err(|errno| ExecError::Terminal { source: errno.into() })
-            .and_then(|()| launch::keep_terminal(&self.machine.hierarchy, launch, master));
+            .and_then(|()| {
+                let launch = self.launch(index)?;
+                launch::keep_terminal(&self.machine.hierarchy, &launch, master)
+            });
         match kept {
             Ok(terminal) => {
                 let number = u32::try_from(index).unwrap_or(u32::MAX);

@@ -25,10 +25,16 @@ const KEPT: usize = 4 * 1024;
 /// Of that so much is told.
 const TOLD: usize = 160;
 
-/// Slots of a container, by [`Task`].
+/// Slots of a container, by [`Task`]; none before the first is needed.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    slots: [Slot; Task::ALL.len()],
+    slots: Option<Box<[Slot; Task::ALL.len()]>>,
+}
+
+impl Checks {
+    fn slot(&mut self, task: Task) -> &mut Slot {
+        &mut self.slots.get_or_insert_default()[task as usize]
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,18 +69,22 @@ fn place(number: u32) -> Option<(usize, Task)> {
 impl Pod<'_> {
     /// Begins a check or a hook, and tells what is known of it at once.
     pub(super) fn begin_task(&mut self, index: usize, task: Task) -> Vec<life::Event> {
-        let plan = self.plan.clone();
-        let Some(launch) = super::end::launch_of(&plan, self.life.container(index).create) else {
-            return Vec::new();
+        let launch = match self.launch(index) {
+            Ok(launch) => launch,
+            Err(error) => {
+                let answer = Answer::Absent(chain(&error).join(": "));
+                return vec![life::Event::Told(index, task, answer)];
+            }
         };
         let Some(check) = task.check(&launch.health) else { return Vec::new() };
         let begun = match check {
             Check::Tcp { port } => self.dial(index, task, *port),
             Check::Http(request) => self.dial(index, task, request.port),
-            Check::Exec { argv } => self.run_beside(index, task, launch, argv),
-            Check::File { path } => self.look_for(index, task, launch, path),
+            Check::Exec { argv } => self.run_beside(index, task, &launch, argv),
+            Check::File { path } => self.look_for(index, task, &launch, path),
             Check::Log { .. } | Check::Notify => {
-                let came = self.units[index].senses.arm(task);
+                let senses = self.units[index].senses.as_mut();
+                let came = senses.is_some_and(|senses| senses.arm(task));
                 return came
                     .then_some(life::Event::Told(index, task, Answer::Good))
                     .into_iter()
@@ -88,8 +98,10 @@ impl Pod<'_> {
     /// Ends what is under way; nobody waits for its answer any more.
     pub(super) fn cancel_task(&mut self, index: usize, task: Task) {
         let unit = &mut self.units[index];
-        unit.senses.disarm(task);
-        let slot = &mut unit.checks.slots[task as usize];
+        if let Some(senses) = &mut unit.senses {
+            senses.disarm(task);
+        }
+        let slot = unit.checks.slot(task);
         match std::mem::take(&mut slot.running) {
             Running::Program(beside, _) => {
                 slot.end_program(&beside.pidfd);
@@ -103,7 +115,8 @@ impl Pod<'_> {
 
     /// The container's run is over, and its cgroups are gone: what died with it is yet to be reaped.
     pub(super) fn forget_checks(&mut self, index: usize) {
-        for slot in &mut self.units[index].checks.slots {
+        let slots = self.units[index].checks.slots.iter_mut();
+        for slot in slots.flat_map(|slots| slots.iter_mut()) {
             let running = match std::mem::take(&mut slot.running) {
                 Running::Program(Beside { pidfd, .. }, _) | Running::Dying(pidfd) => {
                     Running::Dying(pidfd)
@@ -117,7 +130,7 @@ impl Pod<'_> {
     fn dial(&mut self, index: usize, task: Task, port: u16) -> Result<Option<Answer>, ExecError> {
         let unit = &mut self.units[index];
         let Some(created) = &unit.created else { return Ok(None) };
-        let slot = &mut unit.checks.slots[task as usize];
+        let slot = unit.checks.slot(task);
         let dialler = slot.dialler.get_or_insert_with(|| Dialler::new(port));
         let dialled = dialler.dial(created.child.pidfd.as_fd())?;
         Ok(self.dialled(index, task, dialled, false))
@@ -141,8 +154,7 @@ impl Pod<'_> {
                 None
             }
             Dialled::Connected(socket) => {
-                let plan = self.plan.clone();
-                let launch = super::end::launch_of(&plan, self.life.container(index).create)?;
+                let launch = self.launch(index).ok()?;
                 let Some(Check::Http(request)) = task.check(&launch.health) else {
                     return Some(Answer::Good);
                 };
@@ -162,7 +174,7 @@ impl Pod<'_> {
     }
 
     fn slot(&mut self, index: usize, task: Task) -> &mut Slot {
-        &mut self.units[index].checks.slots[task as usize]
+        self.units[index].checks.slot(task)
     }
 
     /// Goes on with a request.
@@ -188,7 +200,7 @@ impl Pod<'_> {
         launch: &Launch,
     ) -> Result<Option<Answer>, ExecError> {
         let hierarchy = &self.machine.hierarchy;
-        let slot = &mut self.units[index].checks.slots[task as usize];
+        let slot = self.units[index].checks.slot(task);
         let place = slot.place.get_or_insert_with(|| Place::new(launch, slot_name(task)));
         if matches!(slot.running, Running::Dying(_)) || slot.spoilt && !place.is_empty() {
             return Ok(Some(Answer::Absent("its last run is still ending".to_owned())));
@@ -212,10 +224,10 @@ impl Pod<'_> {
         let hierarchy = &self.machine.hierarchy;
         let unit = &mut self.units[index];
         let Some(created) = &unit.created else { return Ok(None) };
-        let slot = &mut unit.checks.slots[task as usize];
+        let slot = unit.checks.slot(task);
         let Some(place) = &mut slot.place else { return Ok(None) };
         let target = created.child.pidfd.as_fd();
-        let whose = Whose { launch, target, filter: self.plan.filter(launch) };
+        let whose = Whose { launch, target, filter: self.script.plan.filter(launch) };
         let beside = place.run(hierarchy, &whose, argv)?;
         self.watch_program(index, task, beside);
         Ok(None)
@@ -242,7 +254,7 @@ impl Pod<'_> {
         }
         let waits = self.life.waits(index, task);
         let hierarchy = &self.machine.hierarchy;
-        let slot = &mut self.units[index].checks.slots[task as usize];
+        let slot = self.units[index].checks.slot(task);
         let Some(place) = &mut slot.place else { return Ok(None) };
         let beside = place.look_for(hierarchy, root.as_fd(), path, waits)?;
         self.watch_program(index, task, beside);
@@ -272,10 +284,8 @@ impl Pod<'_> {
                 self.dialled(index, task, dial::settle(socket), true)
             }
             Running::Asking(..) => {
-                let plan = self.plan.clone();
-                let launch = super::end::launch_of(&plan, self.life.container(index).create);
-                let check = launch.and_then(|launch| task.check(&launch.health));
-                let Some(Check::Http(request)) = check else { return };
+                let Ok(launch) = self.launch(index) else { return };
+                let Some(Check::Http(request)) = task.check(&launch.health) else { return };
                 self.converse(index, task, request)
             }
             Running::Program(..) => self.program_ended(index, task),
@@ -297,7 +307,7 @@ impl Pod<'_> {
         else {
             return;
         };
-        let slot = &mut self.units[index].checks.slots[task as usize];
+        let slot = self.units[index].checks.slot(task);
         let Running::Program(beside, text) = &mut slot.running else { return };
         let Some(output) = &beside.output else { return };
         if !take_output(output, text) {

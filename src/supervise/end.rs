@@ -8,8 +8,7 @@ use super::protocol::{Event, chain};
 use crate::cgroup::Cgroup;
 use crate::exec::ExecError;
 use crate::exec::launch;
-use crate::exec::undo::undo;
-use crate::plan::step::{Launch, Plan, Step, StepId};
+use crate::plan::step::Step;
 use crate::sandbox::{self, Report};
 use crate::state::lock::Range;
 use crate::sys::process;
@@ -50,12 +49,12 @@ impl Pod<'_> {
 
     /// Whose limit it was, where the kernel killed a process of a container that has failed because memory was out.
     fn ran_out_of_memory(&self, index: usize, code: i32) -> Option<String> {
-        let (launch, created) = (self.launch(index)?, self.units[index].created.as_ref()?);
         if code == 0 {
             return None;
         }
-        let found = launch::out_of_memory(launch, created);
-        let of_pod = self.plan.steps.iter().find_map(|planned| match &planned.step {
+        let (launch, created) = (self.launch(index).ok()?, self.units[index].created.as_ref()?);
+        let found = launch::out_of_memory(&launch, created);
+        let of_pod = self.script.here().find_map(|(_, step)| match step {
             Step::MakeCgroup { limits, .. } => limits.memory(),
             _ => None,
         });
@@ -169,9 +168,7 @@ impl Pod<'_> {
     /// cannot heed it at once: the kernel drops signals to PID 1 that it has no handler for
     /// (pid_namespaces(7)).
     pub(super) fn ask_to_stop(&mut self, index: usize) -> Vec<life::Event> {
-        let Some(signal) = self.launch(index).map(|launch| launch.stop_signal) else {
-            return Vec::new();
-        };
+        let signal = self.life.container(index).stop_signal;
         let Some(created) = &self.units[index].created else { return Vec::new() };
         let deaf = process::is_deaf_init(created.child.pid, signal);
         let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
@@ -186,10 +183,6 @@ impl Pod<'_> {
             let _ = process::pidfd_send_signal(created.child.pidfd.as_fd(), libc::SIGKILL);
             self.note_event(index, "killed", Some(why.to_owned()));
         }
-    }
-
-    fn launch(&self, index: usize) -> Option<&Launch> {
-        launch_of(&self.plan, self.life.container(index).create)
     }
 
     /// Whether this pod's life is over, once all that can be undone is undone.
@@ -221,7 +214,9 @@ impl Pod<'_> {
         self.machine.forget();
         let begun = self.journal.begun().iter().copied();
         let ours: Vec<_> = begun.filter(|id| Some(*id) != self.not_ours).collect();
-        let left = undo(&self.machine.hierarchy, &self.plan, &ours);
+        let (remains, unknown) = self.script.remains(&ours, &self.journal);
+        let left = remains.clear(&self.machine.hierarchy, self.script.plan.id.as_str());
+        let left: Vec<_> = unknown.into_iter().map(ExecError::from).chain(left).collect();
         // Who was moved out of a cgroup of ours, by somebody else, has outlived it.
         let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
         for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
@@ -246,14 +241,6 @@ impl Pod<'_> {
         for connection in self.client.iter_mut().chain(self.connections.values_mut()) {
             connection.tell_last(event);
         }
-    }
-}
-
-/// How this step creates a container.
-pub(super) fn launch_of(plan: &Plan, create: StepId) -> Option<&Launch> {
-    match &plan.steps.get(create)?.step {
-        Step::CreateContainer(launch) => Some(launch),
-        _ => None,
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) struct Firewall {
 
 impl Firewall {
     pub(super) fn new(plan: &Plan) -> Self {
-        let due = connection(plan).map(|_| Instant::now() + BEGINS_AFTER);
+        let steps = plan.steps.iter().map(|planned| &planned.step).enumerate();
+        let due = connection(steps).map(|_| Instant::now() + BEGINS_AFTER);
         Self { due, ..Self::default() }
     }
 
@@ -42,8 +43,10 @@ impl Firewall {
 }
 
 /// How the pod is on the bridge, if it is.
-fn connection(plan: &Plan) -> Option<(StepId, &Connection)> {
-    plan.steps.iter().enumerate().find_map(|(id, planned)| match &planned.step {
+fn connection<'a>(
+    mut steps: impl Iterator<Item = (StepId, &'a Step)>,
+) -> Option<(StepId, &'a Connection)> {
+    steps.find_map(|(id, step)| match step {
         Step::Connect(connection) => Some((id, connection)),
         _ => None,
     })
@@ -62,7 +65,7 @@ impl Pod<'_> {
 
     fn firewall_lost(&mut self) {
         self.firewall.lost = true;
-        if let Some((_, connection)) = connection(&self.plan) {
+        if let Some((_, connection)) = connection(self.script.here()) {
             // Fails where the bridge is gone too, and then nothing is open.
             let _ = restore::close_loopback(&connection.bridge);
         }
@@ -83,16 +86,18 @@ impl Pod<'_> {
                 Some(Instant::now() + FAILED_AGAIN)
             }
         };
-        // At rest, not each time that it is tried again.
+        // Not each time that it is tried again.
         if self.firewall.due.is_none() {
-            crate::sys::memory::let_go();
+            self.rest_soon();
         }
     }
 
     /// Begins the watch, and puts back what is lost; returns after how long to look again.
     fn tend_firewall(&mut self) -> Result<Option<Duration>, ExecError> {
-        let plan = self.plan.clone();
-        let Some((step, connection)) = connection(&plan) else { return Ok(None) };
+        let connected = connection(self.script.here());
+        let Some((step, connection)) = connected.map(|(step, it)| (step, it.clone())) else {
+            return Ok(None);
+        };
         if !self.life.is_done(step) {
             return Ok(Some(BEGINS_AFTER));
         }
@@ -120,7 +125,7 @@ impl Pod<'_> {
             return Ok(Some(LOCKED_AGAIN));
         }
         let guarded = self.store.forwarding_record().exists();
-        restore::restore(connection, guarded, plan.id.as_str(), &forwards)?;
+        restore::restore(&connection, guarded, self.script.plan.id.as_str(), &forwards)?;
         (self.firewall.lost, self.firewall.told) = (false, false);
         let text = "somebody emptied the firewall: its table `inet podspec` is back".to_owned();
         self.tell(&Event::Note { text });
@@ -129,9 +134,8 @@ impl Pod<'_> {
 
     /// The ports that are published by now.
     fn published(&self) -> Vec<Forward> {
-        let steps = self.plan.steps.iter().enumerate();
-        let done = steps.filter(|(id, _)| self.life.is_done(*id));
-        let forwards = done.filter_map(|(_, planned)| match &planned.step {
+        let done = self.script.here().filter(|(id, _)| self.life.is_done(*id));
+        let forwards = done.filter_map(|(_, step)| match step {
             Step::Publish { forwards } => Some(forwards),
             _ => None,
         });

@@ -95,6 +95,11 @@ impl History {
         }
         self.unwritten.clear();
     }
+
+    /// A start notes more at once than anything that follows.
+    pub fn rest(&mut self) {
+        self.unwritten.shrink_to_fit();
+    }
 }
 
 fn open(path: &Path) -> Option<File> {

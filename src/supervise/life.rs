@@ -20,6 +20,7 @@ use crate::names::ContainerName;
 use crate::plan::step::{ExitPolicy, Plan, Step, StepId};
 use crate::state::record::{ContainerStatus, PodStatus};
 use container::{Asked, Due};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Where the pod is in its life.
@@ -122,17 +123,17 @@ pub enum Goal {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Life {
     pub stage: Stage,
     containers: Vec<Container>,
     progress: Progress,
     order: Order,
     exit_policy: ExitPolicy,
-    /// Whom the restart of each container restarts.
-    followers: Vec<Vec<usize>>,
+    /// Whom the restart of a container restarts.
+    followers: BTreeMap<usize, Vec<usize>>,
     /// The container that each step is of, if any.
-    owners: Vec<Option<usize>>,
+    owners: Vec<Option<u32>>,
     /// The end of the pod's work was told.
     told_over: bool,
     told_ready: bool,
@@ -147,8 +148,9 @@ impl Life {
     pub fn new(plan: &Plan, names: &[ContainerName], now: Instant) -> Self {
         let mut owners = vec![None; plan.steps.len()];
         let mut containers: Vec<Option<Container>> = vec![None; names.len()];
+        let places: BTreeMap<_, _> = names.iter().zip(0..).collect();
+        let place = |name: &ContainerName| places.get(name).copied();
         for (id, planned) in plan.steps.iter().enumerate() {
-            let place = |name: &ContainerName| names.iter().position(|known| known == name);
             match &planned.step {
                 Step::CreateContainer(launch) => {
                     let Some(index) = place(&launch.container) else { continue };
@@ -171,8 +173,11 @@ impl Life {
             progress: Progress::new(plan),
             order: Order::new(plan, &owners),
             exit_policy: plan.exit_policy,
-            owners,
-            followers: followers(plan, names),
+            owners: owners
+                .iter()
+                .map(|owner| owner.and_then(|owner| u32::try_from(owner).ok()))
+                .collect(),
+            followers: followers(plan, place),
             told_over: false,
             told_ready: false,
             ended: None,
@@ -194,6 +199,11 @@ impl Life {
         self.containers.iter().position(|container| container.name == *name)
     }
 
+    /// The container that the step creates or starts.
+    pub fn owner(&self, step: StepId) -> Option<usize> {
+        self.owners.get(step).copied().flatten().map(|owner| owner as usize)
+    }
+
     /// Whether a step could be begun now.
     pub fn has_step(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Up) && self.progress.has_ready()
@@ -203,7 +213,7 @@ impl Life {
     pub fn next_step(&mut self) -> Option<StepId> {
         while self.has_step() {
             let id = self.progress.take_next()?;
-            let Some(index) = self.owners[id] else { return Some(id) };
+            let Some(index) = self.owner(id) else { return Some(id) };
             let container = &mut self.containers[index];
             // One that was stopped meanwhile has steps that nobody wants.
             let (from, to) = if id == container.create {
@@ -441,13 +451,15 @@ impl Life {
 }
 
 /// Whom the restart of each container restarts.
-fn followers(plan: &Plan, names: &[ContainerName]) -> Vec<Vec<usize>> {
-    let place = |name: &ContainerName| names.iter().position(|known| known == name);
-    let mut followers = vec![Vec::new(); names.len()];
+fn followers(
+    plan: &Plan,
+    place: impl Fn(&ContainerName) -> Option<usize>,
+) -> BTreeMap<usize, Vec<usize>> {
+    let mut followers: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for planned in &plan.steps {
         let Step::CreateContainer(launch) = &planned.step else { continue };
-        for needed in launch.health.restarts_with.iter().filter_map(place) {
-            followers[needed].extend(place(&launch.container));
+        for needed in launch.health.restarts_with.iter().filter_map(&place) {
+            followers.entry(needed).or_default().extend(place(&launch.container));
         }
     }
     followers

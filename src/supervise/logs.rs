@@ -72,6 +72,15 @@ impl Log {
         Ok(Self { path, file: Some(file), size, max_size, max_files, partial, lost: 0 })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Allocates what it keeps anew.
+    pub fn relocate(&mut self) {
+        self.path = self.path.clone();
+    }
+
     /// Takes what the container wrote.
     pub fn write(&mut self, stream: Stream, bytes: &[u8], now: jiff::Timestamp) {
         let mut records = Vec::with_capacity(bytes.len() + 128);
@@ -85,6 +94,10 @@ impl Log {
         partial.extend_from_slice(rest);
         if partial.len() >= LONGEST_RECORD {
             push_line(&mut records, stream, partial, now, false);
+        }
+        if partial.is_empty() {
+            // What a long line took is not kept for the next.
+            *partial = Vec::new();
         }
         self.append(&records);
     }

@@ -11,6 +11,7 @@
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
 //! checks.rs     probes and hooks             senses.rs    lines and messages they wait for
 //! notify.rs     sd_notify of a container
+//! script.rs     the plan's steps, and where they are while nobody needs them
 //! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
 //! attach.rs     who sees a container's output as it comes, and types
 //! ```
@@ -30,6 +31,7 @@ pub mod protocol;
 mod record;
 mod requests;
 pub mod restart;
+mod script;
 mod senses;
 pub mod shutdown;
 pub mod spawn;
@@ -82,6 +84,7 @@ pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
     while let Some((json, lock)) = channel.receive_with().map_err(client)? {
         let handover: Handover =
             serde_json::from_slice(&json).map_err(|error| client(error.into()))?;
+        drop(json);
         let Some((header, _)) = channel.receive_with().map_err(client)? else { return Ok(()) };
         let locks = Locks::adopt(lock.ok_or(SuperviseError::NoLock)?);
         let stream = channel.stream().try_clone().map_err(client)?;

@@ -94,10 +94,7 @@ impl Pod<'_> {
 
     /// A container has something to say.
     pub(super) fn notified(&mut self, index: usize) {
-        let plan = self.plan.clone();
-        let Some(launch) = super::end::launch_of(&plan, self.life.container(index).create) else {
-            return;
-        };
+        let Ok(launch) = self.launch(index) else { return };
         for _ in 0..AT_ONCE {
             let Some(message) = self.units[index].notify.as_ref().and_then(receive) else { return };
             if is_of(&launch.cgroup, message.sender) {
@@ -110,14 +107,11 @@ impl Pod<'_> {
         for line in text.lines() {
             match line.split_once('=') {
                 Some(("READY", "1")) => {
-                    let is_for = |task| matches!(task, Task::Startup | Task::Readiness);
-                    self.units[index].senses.message(is_for);
                     // Before what the next line may take back.
-                    self.sensed(index);
+                    self.message(index, |task| matches!(task, Task::Startup | Task::Readiness));
                 }
                 Some(("WATCHDOG", "1")) => {
-                    self.units[index].senses.message(|task| task == Task::Liveness);
-                    self.sensed(index);
+                    self.message(index, |task| task == Task::Liveness);
                 }
                 Some(("STOPPING", "1")) => {
                     self.tell_life(life::Event::Revoked(index, "it said STOPPING=1"));
@@ -136,9 +130,17 @@ impl Pod<'_> {
         }
     }
 
+    fn message(&mut self, index: usize, is_for: impl Fn(Task) -> bool) {
+        if let Some(senses) = &mut self.units[index].senses {
+            senses.message(is_for);
+        }
+        self.sensed(index);
+    }
+
     /// What a probe waited for may have come.
     pub(super) fn sensed(&mut self, index: usize) {
-        for task in self.units[index].senses.take() {
+        let senses = self.units[index].senses.as_mut();
+        for task in senses.map(|senses| senses.take()).unwrap_or_default() {
             self.tell_life(life::Event::Told(index, task, Answer::Good));
         }
     }

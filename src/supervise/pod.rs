@@ -6,15 +6,17 @@ use super::control::{Connection, listen};
 use super::events::{Events, Token};
 use super::firewall::Firewall;
 use super::history::History;
-use super::life::{self, Act, Goal, Life};
+use super::life::{self, Act, Goal, Life, Stage};
 use super::logs::Stream;
 use super::protocol::{Event, Failure, Handover, Request};
+use super::script::Script;
 use super::steps::Steps;
 use super::unit::Unit;
 use super::wire;
+use crate::exec::ExecError;
 use crate::exec::apply::Machine;
 use crate::names::ContainerName;
-use crate::plan::step::{Plan, StepId};
+use crate::plan::step::{Launch, Plan, Step, StepId};
 use crate::plan::timing::Mark;
 use crate::sandbox::Child;
 use crate::state::StateError;
@@ -22,6 +24,7 @@ use crate::state::journal::{Header, Journal};
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{PodRecord, PodStatus};
 use crate::state::store::{PodDir, Store};
+use crate::sys::memory;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::{BTreeMap, VecDeque};
@@ -29,7 +32,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long after a start nothing of it is left to be done.
+const REST_AFTER: Duration = Duration::from_millis(200);
 
 /// How a pod's life under this supervisor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +74,7 @@ pub(super) struct Pod<'a> {
     pub(super) store: Store,
     pub(super) dir: PodDir,
     pub(super) detach: bool,
-    pub(super) plan: Rc<Plan>,
+    pub(super) script: Script,
     pub(super) journal: Journal,
     pub(super) life: Life,
     pub(super) steps: Steps,
@@ -93,6 +99,8 @@ pub(super) struct Pod<'a> {
     pub(super) record: PodRecord,
     /// When what changed is written down at the latest.
     pub(super) record_due: Option<Instant>,
+    /// When to give back what a start needed.
+    pub(super) rest_due: Option<Instant>,
     /// The step that failed for what somebody else has made.
     pub(super) not_ours: Option<StepId>,
     pub(super) firewall: Firewall,
@@ -119,6 +127,7 @@ impl<'a> Pod<'a> {
     ) -> Result<Self, SuperviseError> {
         let Received { handover, header, locks, client } = received;
         let Handover { store, detach, steps, mut record } = handover;
+        record.compact();
         let dir = store.pod(&record.name);
         let plan: Plan = serde_json::from_slice::<Header>(&header)
             .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
@@ -141,7 +150,7 @@ impl<'a> Pod<'a> {
             history: History::new(&store.logs(&record.name)),
             noted: None,
             steps: Steps::new(plan.steps.len(), steps),
-            plan: Rc::new(plan),
+            script: Script::new(plan, header),
             store,
             dir,
             detach,
@@ -160,6 +169,7 @@ impl<'a> Pod<'a> {
             fall: None,
             record,
             record_due: None,
+            rest_due: None,
             not_ours: None,
             firewall,
         };
@@ -202,7 +212,7 @@ impl<'a> Pod<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let life = self.life.next_deadline().into_iter();
-        life.chain(self.record_due).chain(self.firewall.due()).min()
+        life.chain(self.record_due).chain(self.firewall.due()).chain(self.rest_due).min()
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
@@ -339,9 +349,50 @@ impl<'a> Pod<'a> {
 
     fn meet_deadlines(&mut self) {
         self.tend_firewall_if_due();
+        if self.rest_due.is_some_and(|due| due <= Instant::now()) {
+            self.rest();
+        }
         if self.life.next_deadline().is_some_and(|at| at <= Instant::now()) {
             self.tell_life(life::Event::Tick);
         }
+    }
+
+    pub(super) fn step(&self, id: StepId) -> Result<Rc<Step>, StateError> {
+        self.script.step(id, &self.journal)
+    }
+
+    /// What a container is started with.
+    pub(super) fn launch(&self, index: usize) -> Result<Rc<Launch>, ExecError> {
+        match &*self.step(self.life.container(index).create)? {
+            Step::CreateContainer(launch) => Ok(launch.clone()),
+            _ => Err(ExecError::NotCreated),
+        }
+    }
+
+    /// Something was started. What follows it at once is to be over before memory is given back.
+    pub(super) fn rest_soon(&mut self) {
+        self.rest_due = Some(Instant::now() + REST_AFTER);
+    }
+
+    /// Nobody waits for anything: what only a start needs is given back.
+    fn rest(&mut self) {
+        self.rest_due = None;
+        if self.life.stage == Stage::Up && self.script.put_away(|id| self.life.is_done(id)) {
+            memory::gather(|| self.relocate());
+        }
+        self.history.rest();
+        memory::let_go();
+    }
+
+    /// Allocates anew what stays for as long as the pod.
+    fn relocate(&mut self) {
+        self.script.relocate();
+        self.life = self.life.clone();
+        self.record = self.record.clone();
+        let mut units = Vec::with_capacity(self.units.len());
+        units.append(&mut self.units);
+        self.units = units;
+        self.units.iter_mut().for_each(Unit::relocate);
     }
 
     pub(super) fn name(&self, index: usize) -> &ContainerName {

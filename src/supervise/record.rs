@@ -159,7 +159,7 @@ impl Pod<'_> {
             container: Some(container.name.clone()),
             exit_code: container.code.filter(|_| has_ended),
             cause,
-            step: step.map(|id| self.plan.steps[id].step.to_string()),
+            step: step.and_then(|id| Some(self.step(id).ok()?.to_string())),
             ..Entry::new(&self.record.name, event)
         });
     }

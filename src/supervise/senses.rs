@@ -27,7 +27,8 @@ struct Sense {
 }
 
 impl Senses {
-    pub(super) fn new(health: &Health) -> Self {
+    /// None: it has no such probes.
+    pub(super) fn new(health: &Health) -> Option<Self> {
         let sense = |task: Task| {
             let pattern = match task.check(health)? {
                 Check::Log { pattern } => Some(compile(pattern)?),
@@ -36,7 +37,8 @@ impl Senses {
             };
             Some(Sense { task, pattern, armed: false, pending: false })
         };
-        Self { all: Task::PROBES.into_iter().filter_map(sense).collect(), ..Self::default() }
+        let all: Vec<_> = Task::PROBES.into_iter().filter_map(sense).collect();
+        (!all.is_empty()).then(|| Self { all, ..Self::default() })
     }
 
     /// Waits from now on; true: it has come already.
@@ -140,6 +142,7 @@ mod tests {
             liveness: Some(probe(Check::Notify)),
             ..Health::default()
         })
+        .unwrap()
     }
 
     #[test]

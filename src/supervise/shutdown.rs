@@ -2,12 +2,12 @@
 //! depends on it, so all stop side by side unless the plan orders their starts.
 
 use crate::plan::step::{Plan, StepId, Until};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Who depends on whom, by their places in the pod.
-#[derive(Debug, Default)]
+/// Who depends on whom, by their places in the pod; of those on whom somebody does.
+#[derive(Debug, Clone, Default)]
 pub struct Order {
-    dependents: Vec<BTreeSet<usize>>,
+    dependents: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 impl Order {
@@ -30,10 +30,10 @@ impl Order {
                 needs[owner].insert(needed);
             }
         }
-        let mut order = Self { dependents: vec![BTreeSet::new(); count] };
+        let mut order = Self::default();
         for (owner, needs) in needs.into_iter().enumerate() {
             for needed in needs {
-                order.dependents[needed].insert(owner);
+                order.dependents.entry(needed).or_default().insert(owner);
             }
         }
         order
@@ -41,7 +41,8 @@ impl Order {
 
     /// Whether `container` may be stopped while those run for which `is_in_the_way` holds.
     pub fn may_stop(&self, container: usize, is_in_the_way: impl Fn(usize) -> bool) -> bool {
-        self.dependents[container].iter().all(|dependent| !is_in_the_way(*dependent))
+        let mut dependents = self.dependents.get(&container).into_iter().flatten();
+        dependents.all(|dependent| !is_in_the_way(*dependent))
     }
 }
 

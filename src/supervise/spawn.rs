@@ -5,7 +5,7 @@
 
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::sys::{clone, cpus, descriptors, program};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,10 @@ const CHANNEL: i32 = 3;
 /// Where it finds its own program. It holds it as long as it lives: whoever is the last to let go of a
 /// detached mount waits for the kernel's readers (`synchronize_rcu_expedited`), 1 ms in the middle of exec.
 const PROGRAM: i32 = 4;
+
+/// The supervisor's whole environment. Up to seven freed pieces of each size are kept for the next who asks, and
+/// each may keep a page of what was free around it: 0.7 MB after a start of 200 containers.
+const ALLOCATOR: &CStr = c"GLIBC_TUNABLES=glibc.malloc.tcache_count=0";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -63,7 +67,7 @@ fn become_supervisor(binary: &OwnedFd, channel: &OwnedFd) -> ! {
     let _ = std::env::set_current_dir("/");
     if let Ok(kept) = place_descriptors(channel, binary) {
         let argv = [c"podspec".to_owned(), CString::new(ARGUMENT).unwrap_or_default()];
-        let _ = program::exec_fd(kept[1].as_fd(), &argv, &[]);
+        let _ = program::exec_fd(kept[1].as_fd(), &argv, &[ALLOCATOR.to_owned()]);
     }
     clone::exit_now(1)
 }

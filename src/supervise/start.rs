@@ -47,23 +47,22 @@ impl Pod<'_> {
 
     fn begin(&mut self, id: StepId) -> Result<(), ExecError> {
         self.step_begun(id);
-        let plan = self.plan.clone();
-        let step = &plan.steps[id].step;
+        let step = &*self.step(id)?;
         if self.life.stage == Stage::Starting {
             // What is done again later was noted the first time.
             self.journal.begin(id)?;
         }
         if let Step::CreateContainer(launch) = step {
             self.prepare_output(launch)?;
-            if let Some(index) =
-                self.index_of(step).filter(|i| self.life.container(*i).has_finished())
-            {
-                let created = launch::create_again(&self.machine.hierarchy, &plan, launch)?;
+            let owner = self.life.owner(id);
+            if let Some(index) = owner.filter(|index| self.life.container(*index).has_finished()) {
+                let created =
+                    launch::create_again(&self.machine.hierarchy, &self.script.plan, launch)?;
                 self.take_container(index, created);
                 return Ok(());
             }
         }
-        match self.machine.apply(&plan, step)? {
+        match self.machine.apply(&self.script.plan, step)? {
             Begun::Done => self.step_done(id),
             Begun::Infra(child) => {
                 self.watch(&child.channel, Token::InfraReport);
@@ -71,7 +70,7 @@ impl Pod<'_> {
                 self.infra = Some(Infra { child, step: id });
             }
             Begun::Container(created) => {
-                if let Some(index) = self.index_of(step) {
+                if let Some(index) = self.life.owner(id) {
                     self.take_container(index, *created);
                 }
                 if let Step::CreateContainer(launch) = step {
@@ -79,7 +78,7 @@ impl Pod<'_> {
                 }
             }
             Begun::Release(_) => {
-                if let Some(index) = self.index_of(step) {
+                if let Some(index) = self.life.owner(id) {
                     self.release(index)?;
                 }
             }
@@ -89,7 +88,8 @@ impl Pod<'_> {
 
     /// The first time it undoes the whole `up`; a container that ran before counts it as a run that failed.
     fn step_failed(&mut self, id: StepId, error: &ExecError) {
-        match self.index_of(&self.plan.clone().steps[id].step) {
+        let of_step = || self.life.index(&container_of(&*self.step(id).ok()?)?);
+        match self.life.owner(id).or_else(of_step) {
             // Where there is nobody to be released any more, the end of it is yet to be heard.
             Some(index)
                 if id == self.life.container(index).start && !self.life.is_first_start(index) =>
@@ -105,16 +105,12 @@ impl Pod<'_> {
         }
     }
 
-    fn index_of(&self, step: &Step) -> Option<usize> {
-        container_of(step).and_then(|name| self.life.index(&name))
-    }
-
     /// What the network lock protects is done: others may go on.
     fn release_network_lock(&mut self) {
-        let pending = self.plan.steps.iter().enumerate().any(|(id, planned)| {
+        let pending = self.script.here().any(|(id, step)| {
             !self.life.is_done(id)
                 && matches!(
-                    planned.step,
+                    step,
                     Step::MakeNetwork(_)
                         | Step::TakeAddress { .. }
                         | Step::TakeIds { .. }
@@ -154,9 +150,8 @@ impl Pod<'_> {
     }
 
     fn take_container(&mut self, index: usize, created: Created) {
-        let plan = self.plan.clone();
-        if let Some(launch) = super::end::launch_of(&plan, self.life.container(index).create) {
-            self.units[index].senses = Senses::new(&launch.health);
+        if let Ok(launch) = self.launch(index) {
+            self.units[index].senses = Senses::new(&launch.health).map(Box::new);
         }
         let number = token_number(index);
         self.watch(&created.child.channel, Token::Report(number));
@@ -173,10 +168,11 @@ impl Pod<'_> {
     }
 
     pub(super) fn create_again(&mut self, index: usize) -> Vec<life::Event> {
-        let plan = self.plan.clone();
-        let step = &plan.steps[self.life.container(index).create].step;
-        let Step::CreateContainer(launch) = step else { return Vec::new() };
-        match launch::create_again(&self.machine.hierarchy, &plan, launch) {
+        let created = self.launch(index).and_then(|launch| {
+            let plan = &self.script.plan;
+            launch::create_again(&self.machine.hierarchy, plan, &launch)
+        });
+        match created {
             Ok(created) => {
                 self.take_container(index, created);
                 Vec::new()
@@ -223,13 +219,10 @@ impl Pod<'_> {
     }
 
     fn bound_devices(&mut self, index: usize) -> Result<(), ExecError> {
-        let plan = self.plan.clone();
-        let step = &plan.steps[self.life.container(index).create].step;
-        match (step, &self.units[index].created) {
-            (Step::CreateContainer(launch), Some(created)) => {
-                launch::bound_devices(&mut self.machine.devices, launch, created)
-            }
-            _ => Ok(()),
+        let launch = self.launch(index)?;
+        match &self.units[index].created {
+            Some(created) => launch::bound_devices(&mut self.machine.devices, &launch, created),
+            None => Ok(()),
         }
     }
 
@@ -240,6 +233,9 @@ impl Pod<'_> {
         }
         self.note_step_done(self.life.container(index).start);
         self.tell_life(life::Event::Runs(index));
+        if self.life.stage == Stage::Up {
+            self.rest_soon();
+        }
     }
 
     /// The set-up of a container failed. The first time this undoes the whole `up`.
@@ -266,15 +262,15 @@ impl Pod<'_> {
             self.fall = Some(Fall::Outdated(error.to_string()));
             return self.tell_life(life::Event::StartFailed);
         }
-        let plan = self.plan.clone();
-        let step = &plan.steps[id].step;
-        let container = container_of(step);
+        // Nothing was put away before all was started.
+        let step = self.step(id).ok();
+        let container = step.as_deref().and_then(container_of);
         let log = container.as_ref().and_then(|name| self.life.index(name)).map(|index| {
             self.units[index].close_output();
             self.log_tail(index)
         });
         let failure = Failure {
-            step: step.to_string(),
+            step: step.map(|step| step.to_string()).unwrap_or_default(),
             container,
             causes: chain(error),
             log: log.unwrap_or_default(),
@@ -287,11 +283,8 @@ impl Pod<'_> {
 
     fn log_tail(&self, index: usize) -> Vec<String> {
         const LINES: usize = 10;
-        let plan = &self.plan;
-        match &plan.steps[self.life.container(index).create].step {
-            Step::CreateContainer(launch) => logs::tail(&launch.stdio.log, LINES),
-            _ => Vec::new(),
-        }
+        let log = self.units[index].log.as_ref();
+        log.map(|log| logs::tail(log.path(), LINES)).unwrap_or_default()
     }
 
     /// All is started that can be.
@@ -300,10 +293,7 @@ impl Pod<'_> {
         self.write_record();
         let never = self.life.never();
         self.tell(&Event::Up { never });
-        // Else when the watch of the firewall has begun, which is the last of the start.
-        if self.firewall.due().is_none() {
-            crate::sys::memory::let_go();
-        }
+        self.rest_soon();
     }
 
     fn watch(&self, fd: impl AsFd, token: Token) {

@@ -21,12 +21,22 @@ pub(super) struct Unit {
     pub(super) deaf: bool,
     pub(super) checks: Checks,
     /// Of this run.
-    pub(super) senses: Senses,
+    pub(super) senses: Option<Box<Senses>>,
     /// The socket of sd_notify, where it has one.
     pub(super) notify: Option<OwnedFd>,
 }
 
 impl Unit {
+    /// Allocates what it keeps anew.
+    pub(super) fn relocate(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.relocate();
+        }
+        if let Some(created) = &mut self.created {
+            created.cgroup.relocate();
+        }
+    }
+
     /// Moves what the container wrote to its log. `all`: what is in the FIFO now, else one bite, so that
     /// one container that writes much does not keep the others waiting. Never until it is empty: whoever
     /// still holds the other end could keep it from ever being so.
@@ -42,7 +52,9 @@ impl Unit {
             && let Some(read) = read_some(fd, &mut bite)
         {
             log.write(stream, &bite[..read], jiff::Timestamp::now());
-            self.senses.read(stream, &bite[..read]);
+            if let Some(senses) = &mut self.senses {
+                senses.read(stream, &bite[..read]);
+            }
             if self.watchers > 0 {
                 self.fresh.push((stream, bite[..read].to_vec()));
             }
@@ -65,7 +77,9 @@ impl Unit {
                 Ok(_) | Err(_) => return false,
             };
             log.write(Stream::Stdout, &bite[..read], jiff::Timestamp::now());
-            self.senses.read(Stream::Stdout, &bite[..read]);
+            if let Some(senses) = &mut self.senses {
+                senses.read(Stream::Stdout, &bite[..read]);
+            }
             if self.watchers > 0 {
                 self.fresh.push((Stream::Stdout, bite[..read].to_vec()));
             }

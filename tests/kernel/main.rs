@@ -35,6 +35,8 @@ mod crash;
 mod parallel;
 // Many times, at once, in any order: nothing grows, hangs or is left.
 mod soak;
+// What a supervisor keeps while nothing happens.
+mod rest;
 // What a container can reach of the host is what the file says, and no more.
 mod security;
 // The walls of a container: system calls, capabilities, hidden paths; and what takes them away.

@@ -88,6 +88,8 @@ pub struct Container {
     pub(super) cause: Option<String>,
     /// Starts by its policy since a user started it.
     pub restarts: u32,
+    /// What asks it to end.
+    pub stop_signal: i32,
     pub(super) policy: Restart,
     /// How long a stop waits before it kills: the file's, and what was asked for last.
     pub(super) patience: Duration,
@@ -120,6 +122,7 @@ impl Container {
             problem: None,
             cause: None,
             restarts: 0,
+            stop_signal: launch.stop_signal,
             policy: launch.restart,
             patience: launch.stop_timeout,
             grace: launch.stop_timeout,

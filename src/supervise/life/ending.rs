@@ -89,7 +89,7 @@ impl Life {
         if !matches!(self.stage, Stage::Starting | Stage::Up) {
             return;
         }
-        for follower in self.followers[index].clone() {
+        for follower in self.followers.get(&index).cloned().into_iter().flatten() {
             let container = &mut self.containers[follower];
             if container.asked.is_some() || !is_begun(container) {
                 continue;
@@ -110,7 +110,7 @@ impl Life {
         let mut all: Vec<usize> = Vec::new();
         let mut left = of.to_vec();
         while let Some(next) = left.pop() {
-            for &follower in &self.followers[next] {
+            for &follower in self.followers.get(&next).into_iter().flatten() {
                 if !all.contains(&follower) {
                     all.push(follower);
                     left.push(follower);

@@ -48,9 +48,9 @@ impl Task {
 /// Of one container.
 #[derive(Debug, Clone)]
 pub(super) struct Vitals {
-    /// By [`Task::PROBES`].
-    gauges: [Option<Gauge>; 3],
-    hooks: [Option<String>; 2],
+    /// By [`Task::PROBES`]. Most containers have none, and are many.
+    gauges: [Option<Box<Gauge>>; 3],
+    hooks: [Option<Box<str>>; 2],
     /// The hook that runs now, and since when.
     hook: Option<(Task, Instant)>,
     /// Its program runs and its postStart is over.
@@ -62,14 +62,17 @@ pub(super) struct Vitals {
 
 impl Vitals {
     pub(super) fn new(health: &Health) -> Self {
-        let gauge = |probe: &Option<_>, eager| probe.clone().map(|probe| Gauge::new(probe, eager));
+        let gauge = |probe: &Option<_>, eager| {
+            probe.clone().map(|probe| Box::new(Gauge::new(probe, eager)))
+        };
+        let words = |check: &Option<Check>| check.as_ref().map(|check| check.to_string().into());
         Self {
             gauges: [
                 gauge(&health.startup, true),
                 gauge(&health.readiness, true),
                 gauge(&health.liveness, false),
             ],
-            hooks: [&health.post_start, &health.pre_stop].map(|c| c.as_ref().map(Check::to_string)),
+            hooks: [words(&health.post_start), words(&health.pre_stop)],
             hook: None,
             started: false,
             ready: false,
@@ -96,24 +99,24 @@ impl Vitals {
     }
 
     fn gauge(&mut self, task: Task) -> Option<&mut Gauge> {
-        self.gauges.get_mut(task as usize)?.as_mut()
+        self.gauges.get_mut(task as usize)?.as_deref_mut()
     }
 
     fn passes(&self, task: Task) -> bool {
-        self.gauges[task as usize].as_ref().is_none_or(Gauge::passes)
+        self.gauges[task as usize].as_deref().is_none_or(Gauge::passes)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.gauges.iter().flatten().filter_map(Gauge::deadline).min()
+        self.gauges.iter().flatten().filter_map(|gauge| gauge.deadline()).min()
     }
 
     /// Since when it was well, where it is ended for being ill.
     pub(super) fn last_good(&self) -> Option<Instant> {
-        self.gauges[Task::Liveness as usize].as_ref().and_then(Gauge::good_at)
+        self.gauges[Task::Liveness as usize].as_deref().and_then(Gauge::good_at)
     }
 
     pub(super) fn waits(&self, task: Task) -> bool {
-        self.gauges.get(task as usize).and_then(Option::as_ref).is_some_and(Gauge::waits)
+        self.gauges.get(task as usize).and_then(Option::as_deref).is_some_and(Gauge::waits)
     }
 
     /// What made it ready, in words.

@@ -40,10 +40,10 @@ impl Life {
         {
             return;
         }
-        let owner = |step: StepId| self.owners[step].map(|index| &self.containers[index]);
+        let owner = |step: StepId| self.owner(step).map(|index| &self.containers[index]);
         let lost = self.progress.lost(|step| owner(step).is_some_and(|c| c.phase == Phase::Ended));
         for (step, cause) in lost {
-            let (Some(index), Some(cause)) = (self.owners[step], self.owners[cause]) else {
+            let (Some(index), Some(cause)) = (self.owner(step), self.owner(cause)) else {
                 continue;
             };
             if !waits(&self.containers[index]) {
@@ -90,7 +90,7 @@ impl Life {
     pub(super) fn is_all_started(&self) -> bool {
         let settled = |c: &Container| !c.is_starting() && c.phase != Phase::Waiting;
         self.containers.iter().all(settled)
-            && self.progress.undone().all(|step| self.owners[step].is_some())
+            && self.progress.undone().all(|step| self.owner(step).is_some())
     }
 
     /// Whether all is ready that is to run, and what was to end well has.

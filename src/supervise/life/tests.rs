@@ -273,7 +273,7 @@ impl World {
             let before = self.words();
             let Some(id) = self.life.next_step() else { return };
             self.check(&before, "a step");
-            let Some(index) = self.life.owners[id] else {
+            let Some(index) = self.life.owner(id) else {
                 self.pending.push(id);
                 continue;
             };
@@ -293,7 +293,7 @@ impl World {
     /// What a container depends on has come before it.
     fn check_needs(&self, step: StepId, index: usize) {
         for edge in &self.plan.steps[step].after {
-            let Some(needed) = self.life.owners[edge.step].filter(|other| *other != index) else {
+            let Some(needed) = self.life.owner(edge.step).filter(|other| *other != index) else {
                 continue;
             };
             let it = self.life.container(needed);

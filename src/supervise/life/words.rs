@@ -47,7 +47,7 @@ impl Life {
             .flat_map(|step| self.progress.open_edges(step));
         let mut waits = Vec::new();
         for edge in edges {
-            let Some(needed) = self.owners[edge.step].filter(|needed| *needed != index) else {
+            let Some(needed) = self.owner(edge.step).filter(|needed| *needed != index) else {
                 continue;
             };
             let needed = self.container(needed);
