@@ -4,6 +4,7 @@
 
 use super::target::{self, TargetArg};
 use super::{help, output, unused};
+use crate::image::Store as ImageStore;
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodRecord;
 use crate::state::store::Store;
@@ -32,6 +33,7 @@ trait Names {
     /// The pod of ./pod.yaml.
     fn here(&self) -> Option<PodName>;
     fn volumes(&self) -> Vec<String>;
+    fn images(&self) -> Vec<String>;
 }
 
 impl Names for Store {
@@ -51,6 +53,11 @@ impl Names for Store {
     fn volumes(&self) -> Vec<String> {
         let volumes = unused::volumes(self).unwrap_or_default();
         volumes.iter().map(ToString::to_string).collect()
+    }
+
+    fn images(&self) -> Vec<String> {
+        let images = ImageStore::open(&self.data).images().unwrap_or_default();
+        images.iter().map(|image| image.reference.to_string()).collect()
     }
 }
 
@@ -219,6 +226,8 @@ fn values(arg: &Arg, current: &str, names: &dyn Names) -> Vec<Candidate> {
         "POD" => pods(names),
         "POD[/CONTAINER]" => targets(current, names),
         "POD/VOLUME" => names.volumes().into_iter().map(|name| candidate(name, "volume")).collect(),
+        "IMAGE" => images(names),
+        "IMAGE|FILE" => images(names).into_iter().chain(files(current, is_pod_file)).collect(),
         "FILE|POD" => pods(names).into_iter().chain(files(current, is_pod_file)).collect(),
         "FILE" => files(current, is_pod_file),
         "PATH" => files(current, |_| true),
@@ -236,6 +245,10 @@ fn values(arg: &Arg, current: &str, names: &dyn Names) -> Vec<Candidate> {
 fn pods(names: &dyn Names) -> Vec<Candidate> {
     let status = |pod: &PodName| names.record(pod).map_or("", |record| record.status.word());
     names.pods().iter().map(|pod| candidate(pod.as_str(), format!("pod {}", status(pod)))).collect()
+}
+
+fn images(names: &dyn Names) -> Vec<Candidate> {
+    names.images().into_iter().map(|name| candidate(name, "image")).collect()
 }
 
 /// Pods; and containers where it is clear of which pod.

@@ -3,7 +3,8 @@
 use super::error::{CliError, report_problems};
 use super::output;
 use crate::names::PodName;
-use crate::spec::problem::Problem;
+use crate::spec::lock::{self, Lock};
+use crate::spec::problem::{Problem, Severity};
 use crate::spec::{self, Context, Found, Loaded};
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,6 +24,8 @@ pub(super) struct PodFile {
     default_name: Option<String>,
     /// Whether the paths that it names are looked up on this machine.
     looks: bool,
+    /// Where its lock would be; None where it is not obeyed, or has no place.
+    lock: Option<PathBuf>,
 }
 
 impl PodFile {
@@ -30,6 +33,17 @@ impl PodFile {
     pub(super) fn alone(mut self) -> Self {
         self.looks = false;
         self
+    }
+
+    /// What it names as tags stays so, whatever its lock says.
+    pub(super) fn unlocked(mut self) -> Self {
+        self.lock = None;
+        self
+    }
+
+    /// Where the lock of this pod file is: beside it, `pod.lock` for `pod.yaml`.
+    pub(super) fn lock(path: &Path) -> PathBuf {
+        path.with_extension("lock")
     }
 
     /// Reads `path`, ./pod.yaml where none is given, standard input for `-`.
@@ -56,6 +70,7 @@ impl PodFile {
             base,
             default_name: spec::default_name(&full),
             looks: true,
+            lock: Some(Self::lock(path)),
         })
     }
 
@@ -65,7 +80,14 @@ impl PodFile {
         };
         let text = bounded_text(io::stdin().lock()).map_err(unreadable)?;
         let base = std::env::current_dir().map_err(unreadable)?;
-        Ok(Self { name: "<stdin>".to_owned(), text, base, default_name: None, looks: true })
+        Ok(Self {
+            name: "<stdin>".to_owned(),
+            text,
+            base,
+            default_name: None,
+            looks: true,
+            lock: None,
+        })
     }
 
     /// Every pod of the file, or every problem of it. Warnings are printed.
@@ -80,7 +102,31 @@ impl PodFile {
 
     /// As `load`, and prints nothing.
     pub(super) fn judge(&self) -> Result<Loaded, Vec<Problem>> {
-        self.with_context(|context| spec::load(&self.text, context))
+        let mut loaded = self.with_context(|context| spec::load(&self.text, context))?;
+        loaded.warnings.extend(self.obey(&mut loaded.pods));
+        if loaded.warnings.iter().any(|problem| problem.severity == Severity::Error) {
+            return Err(loaded.warnings);
+        }
+        Ok(loaded)
+    }
+
+    /// Puts the digests of the lock in the place of tags, where there is a lock.
+    fn obey(&self, pods: &mut [spec::Pod]) -> Vec<Problem> {
+        let Some(path) = &self.lock else { return Vec::new() };
+        // No file is looked for where none could say anything.
+        if pods.iter().all(|pod| lock::tags(&pod.spec).is_empty()) {
+            return Vec::new();
+        }
+        let name = output::sanitize(&path.display().to_string());
+        let read = match read_text(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => Err(error.to_string()),
+            Ok(text) => Lock::read(&text),
+        };
+        match read {
+            Ok(lock) => lock.apply(pods, &name, &self.name),
+            Err(why) => vec![lock::unreadable(pods, &name, &self.name, &why)],
+        }
     }
 
     /// The names of its pods, whatever else is wrong with it.
@@ -110,7 +156,7 @@ impl PodFile {
 }
 
 /// A regular file's text, bounded; a FIFO or a device could keep us for ever.
-fn read_text(path: &Path) -> io::Result<String> {
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let file: File =
         std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;

@@ -97,21 +97,29 @@ pub(super) fn diff(name: &str, old: &str, new: &str) -> String {
 /// Puts a new file in the place of the old one in one step; mode and owner stay, a link stays a link.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-    let path = path.canonicalize()?;
-    let old = std::fs::metadata(&path)?;
+    let path = match path.canonicalize() {
+        // Nothing is there yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        path => path?,
+    };
+    let old = std::fs::metadata(&path).ok();
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
     beside.push(format!(".podspec-{}", std::process::id()));
     let beside = path.with_file_name(beside);
     let write = || {
+        // As the umask has it, where there is none to be replaced.
+        let mode = if old.is_some() { 0o600 } else { 0o666 };
         let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
         file.write_all(text.as_bytes())?;
-        if file.metadata()?.uid() != old.uid() || file.metadata()?.gid() != old.gid() {
-            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        if let Some(old) = &old {
+            if file.metadata()?.uid() != old.uid() || file.metadata()?.gid() != old.gid() {
+                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
+            file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
         }
-        file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o7777))?;
         file.sync_all()?;
         std::fs::rename(&beside, &path)
     };

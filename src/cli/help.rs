@@ -17,7 +17,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("Containers", &["logs", "exec", "attach", "cp", "top", "stats"]),
-    ("Files", &["init", "validate", "plan", "graph", "explain", "config", "schema", "docs"]),
+    (
+        "Files",
+        &["init", "validate", "plan", "graph", "lock", "explain", "config", "schema", "docs"],
+    ),
     (
         "The machine",
         &["pull", "images", "image", "rmi", "volume", "prune", "oci", "completions", "man"],

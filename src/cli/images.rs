@@ -4,7 +4,7 @@ use super::error::CliError;
 use super::table::{Cell, Relief, table};
 use super::unused::{Kind, Unused};
 use super::{Format, output};
-use crate::image::{Image, Store as ImageStore};
+use crate::image::{Image, Removed, Store as ImageStore};
 use crate::names::image::{Digest, ImageReference};
 use crate::plan::step::Step;
 use crate::state::store::Store;
@@ -176,6 +176,11 @@ pub(super) fn prune(store: &Store, all: bool, trial: bool) -> Result<Vec<Unused>
     let usage = usage(store)?;
     let unwanted = |image: &Image| all && !usage.by.contains_key(&image.reference);
     let removed = images.remove(unwanted, &usage.trees, trial).map_err(|error| failed(&error))?;
+    Ok(unused(store, &images, &removed))
+}
+
+/// What went, or would go, as commands report it.
+pub(super) fn unused(store: &Store, images: &ImageStore, removed: &Removed) -> Vec<Unused> {
     let directory = store.data.join("images");
     let mut found: Vec<Unused> = Vec::new();
     for name in &removed.images {
@@ -192,5 +197,5 @@ pub(super) fn prune(store: &Store, all: bool, trial: bool) -> Result<Vec<Unused>
         let name = format!("{count} unfinished");
         found.push(Unused { kind: Kind::ImageLayer, name, path: directory, bytes });
     }
-    Ok(found)
+    found
 }

@@ -27,6 +27,7 @@ mod inspect;
 mod kill;
 mod lines;
 mod live;
+mod lock;
 mod logs;
 mod machine;
 mod man;
@@ -134,6 +135,7 @@ enum Command {
     Image(image::Image),
     Volume(volume::Volume),
     Pull(pull::Pull),
+    Lock(lock::Lock),
     Prune(prune::Prune),
     Port(port::Port),
     Plan(plan::Plan),
@@ -193,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Image(command) => command.run(&store),
         Command::Volume(command) => command.run(&store),
         Command::Pull(command) => command.run(&store),
+        Command::Lock(command) => command.run(),
         Command::Prune(command) => command.run(&store),
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
@@ -250,10 +253,17 @@ fn absolute(cli: &Cli) -> Result<Store, CliError> {
 impl Command {
     /// Whether it works with pods, and not with files alone.
     fn uses_state(&self) -> bool {
-        use Command::{Completions, Graph, Man, Oci, Plan, Schema, Validate};
+        use Command::{Completions, Graph, Lock, Man, Oci, Plan, Schema, Validate};
         !matches!(
             self,
-            Plan(_) | Graph(_) | Validate(_) | Schema(_) | Completions(_) | Man(_) | Oci(_)
+            Plan(_)
+                | Graph(_)
+                | Validate(_)
+                | Lock(_)
+                | Schema(_)
+                | Completions(_)
+                | Man(_)
+                | Oci(_)
         )
     }
 }

@@ -93,7 +93,7 @@ fn references(word: &str) -> Result<Vec<ImageReference>, CliError> {
         return Ok(vec![reference(word)?]);
     }
     let loaded = PodFile::read(Some(Path::new(word)))?.load()?;
-    let of_pods = loaded.pods.iter().flat_map(|pod| pulled::wanted(&pod.spec).into_keys());
+    let of_pods = loaded.pods.iter().flat_map(|pod| pulled::wanted([&pod.spec]).into_keys());
     Ok(of_pods.cloned().collect())
 }
 
@@ -117,6 +117,18 @@ pub(super) fn fetch(
     platform: &Platform,
     (client, view): (&Client, &View),
 ) -> Result<Vec<Image>, CliError> {
+    each(wanted, |reference| {
+        view.say(&format!("pulling {reference}"));
+        fetch_one(images, reference, platform, (client, view))
+            .map_err(|error| cannot_pull(reference, &error))
+    })
+}
+
+/// Does the same for each, a few at once; the first error in their order where there is one.
+pub(super) fn each<W: Sync, T: Send>(
+    wanted: &[W],
+    work: impl Fn(&W) -> Result<T, CliError> + Sync,
+) -> Result<Vec<T>, CliError> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -124,9 +136,8 @@ pub(super) fn fetch(
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(reference) = wanted.get(index) else { return };
-                    view.say(&format!("pulling {reference}"));
-                    let result = fetch_one(images, reference, platform, (client, view));
+                    let Some(one) = wanted.get(index) else { return };
+                    let result = work(one);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     results.push((index, result));
                 }
@@ -135,10 +146,7 @@ pub(super) fn fetch(
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
-    let named = wanted.iter().zip(results);
-    named
-        .map(|(reference, (_, result))| result.map_err(|error| cannot_pull(reference, &error)))
-        .collect()
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn fetch_one(

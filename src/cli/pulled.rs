@@ -1,4 +1,4 @@
-//! The images of a pod on their way to `up`: each found in the store, or fetched as its `pullPolicy` says.
+//! The images of pods on their way to `up`: each found in the store, or fetched as its `pullPolicy` says.
 
 use super::error::CliError;
 use super::output;
@@ -7,9 +7,12 @@ use super::pull;
 use super::registry::RegistryOptions;
 use crate::host::images::{Here, Images, present};
 use crate::image::{Error, Hold, Image, Store as ImageStore};
+use crate::names::PodName;
 use crate::names::image::{ImageReference, Platform};
 use crate::spec::model::{PodSpec, PullPolicy, Root};
+use crate::state::record::PodRecord;
 use crate::state::store::Store;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Images that are here, and stay here as long as this is kept.
@@ -19,10 +22,41 @@ pub(super) struct Pulled {
     _hold: Option<Hold>,
 }
 
-/// Every image that the pod names once, with the policy that asks for most.
-pub(super) fn wanted(pod: &PodSpec) -> BTreeMap<&ImageReference, PullPolicy> {
+/// Brings the images of one command's pods here. What a name stands for is asked once, for all of them.
+#[derive(Debug)]
+pub(super) struct Puller<'a> {
+    store: &'a Store,
+    registries: &'a RegistryOptions,
+    /// In the place of what the file says.
+    policy: Option<PullPolicy>,
+    known: RefCell<BTreeMap<ImageReference, Image>>,
+}
+
+/// A `pullPolicy` on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum PullChoice {
+    // Not doc comments: clap would make a page of them.
+    Missing,
+    Always,
+    Never,
+}
+
+impl PullChoice {
+    pub(super) fn policy(self) -> PullPolicy {
+        match self {
+            Self::Missing => PullPolicy::Missing,
+            Self::Always => PullPolicy::Always,
+            Self::Never => PullPolicy::Never,
+        }
+    }
+}
+
+/// Every image that the pods name once, with the policy that asks for most.
+pub(super) fn wanted<'p>(
+    pods: impl IntoIterator<Item = &'p PodSpec>,
+) -> BTreeMap<&'p ImageReference, PullPolicy> {
     let mut wanted = BTreeMap::new();
-    for container in pod.containers.values() {
+    for container in pods.into_iter().flat_map(|pod| pod.containers.values()) {
         let Root::Image(image) = &container.root else { continue };
         let policy = wanted.entry(&image.reference).or_insert(image.pull);
         let rank = |policy: PullPolicy| match policy {
@@ -46,7 +80,7 @@ pub(super) fn here(store: &Store, pod: &PodSpec) -> Result<Images, CliError> {
 /// Says what `up` would fetch; whether some image is not here at all.
 pub(super) fn show_missing(pod: &PodSpec, images: &Images) -> Result<bool, CliError> {
     let mut absent = false;
-    for (reference, policy) in wanted(pod) {
+    for (reference, policy) in wanted([pod]) {
         let is_here = images.contains_key(reference);
         let what = match (is_here, policy) {
             (true, PullPolicy::Always) => "asks again for",
@@ -65,44 +99,77 @@ pub(super) fn show_missing(pod: &PodSpec, images: &Images) -> Result<bool, CliEr
     Ok(absent)
 }
 
-/// All of them, fetched where they must be, several at once. Nobody is asked for what is here.
-pub(super) fn ensure(
-    store: &Store,
-    pod: &PodSpec,
-    registries: &RegistryOptions,
-) -> Result<Pulled, CliError> {
-    let wanted = wanted(pod);
-    if wanted.is_empty() {
-        return Ok(Pulled::default());
+impl<'a> Puller<'a> {
+    pub(super) fn new(
+        store: &'a Store,
+        registries: &'a RegistryOptions,
+        policy: Option<PullPolicy>,
+    ) -> Self {
+        Self { store, registries, policy, known: RefCell::default() }
     }
-    let images = ImageStore::open(&store.data);
-    let platform = Platform::host();
-    let failed = |error: &Error| CliError::host("cannot look at the images", error);
-    let hold = images.hold().map_err(|error| failed(&error))?;
-    let mut pulled = Pulled { images: Images::new(), _hold: Some(hold) };
-    let mut all: Vec<Image> = Vec::new();
-    let mut absent: Vec<ImageReference> = Vec::new();
-    for (reference, policy) in wanted {
-        let found = images.find(reference, &platform).map_err(|error| failed(&error))?;
-        match (found, policy) {
-            (Some(image), PullPolicy::Missing | PullPolicy::Never) => all.push(image),
-            (None, PullPolicy::Never) => {
-                return Err(CliError::refused(
-                    format!("the image {reference} is not here, and its `pullPolicy` is `never`"),
-                    "`podspec images` lists what is here",
-                ));
-            }
-            (_, PullPolicy::Always) | (None, PullPolicy::Missing) => absent.push(reference.clone()),
+
+    pub(super) fn has_pod(&self, name: &PodName) -> bool {
+        self.store.pod(name).exists()
+    }
+
+    /// All of them, fetched where they must be, several at once. Nobody is asked for what is here.
+    pub(super) fn ensure<'p>(
+        &self,
+        pods: impl IntoIterator<Item = &'p PodSpec>,
+    ) -> Result<Pulled, CliError> {
+        let wanted = wanted(pods);
+        if wanted.is_empty() {
+            return Ok(Pulled::default());
         }
+        let images = ImageStore::open(&self.store.data);
+        let platform = Platform::host();
+        let failed = |error: &Error| CliError::host("cannot look at the images", error);
+        let hold = images.hold().map_err(|error| failed(&error))?;
+        let mut known = self.known.borrow_mut();
+        let mut absent: Vec<ImageReference> = Vec::new();
+        for (reference, policy) in &wanted {
+            if known.contains_key(*reference) {
+                continue;
+            }
+            let found = images.find(reference, &platform).map_err(|error| failed(&error))?;
+            match (found, self.policy.unwrap_or(*policy)) {
+                (Some(image), PullPolicy::Missing | PullPolicy::Never) => {
+                    known.insert(image.reference.clone(), image);
+                }
+                (None, PullPolicy::Never) => return Err(not_here(reference)),
+                (_, PullPolicy::Always) | (None, PullPolicy::Missing) => {
+                    absent.push((*reference).clone());
+                }
+            }
+        }
+        if !absent.is_empty() {
+            let view = View::new();
+            let client = self.registries.client(view.notice());
+            let fetched = pull::fetch(&images, &absent, &platform, (&client, &view))?;
+            known.extend(fetched.into_iter().map(|image| (image.reference.clone(), image)));
+        }
+        let here = |image: &Image| Here { image: image.clone(), trees: images.trees(image) };
+        let all = wanted.into_keys().filter_map(|reference| known.get(reference));
+        let images = all.map(|image| (image.reference.clone(), here(image))).collect();
+        Ok(Pulled { images, _hold: Some(hold) })
     }
-    if !absent.is_empty() {
-        let view = View::new();
-        let client = registries.client(view.notice());
-        all.extend(pull::fetch(&images, &absent, &platform, (&client, &view))?);
-    }
-    for image in all {
-        let trees = images.trees(&image);
-        pulled.images.insert(image.reference.clone(), Here { image, trees });
-    }
-    Ok(pulled)
+}
+
+fn not_here(reference: &ImageReference) -> CliError {
+    CliError::refused(
+        format!("the image {reference} is not here, and its pull policy is `never`"),
+        format!("`podspec pull {reference}` fetches it, `podspec images` lists what is here"),
+    )
+}
+
+/// Containers of a pod that runs whose images were others when it started.
+pub(super) fn moved(record: &PodRecord, images: &Images) -> Vec<String> {
+    let runs = record.containers.iter().filter_map(|container| {
+        let runs = container.image.as_ref()?;
+        let now = &images.get(&runs.reference)?.image.digest;
+        (*now != runs.digest).then(|| {
+            format!("containers.{}.image: {} is another image now", container.name, runs.reference)
+        })
+    });
+    runs.collect()
 }

@@ -1,10 +1,10 @@
 //! `podspec rmi`: removes images, and the layers that no other image has.
 
 use super::error::CliError;
-use super::images::{failed, find, usage};
-use super::output;
-use super::prune::refuse_shared;
+use super::images::{failed, find, unused, usage};
+use super::prune::{self, refuse_shared};
 use super::unused::Sweep;
+use super::{Format, output};
 use crate::image::{Image, Store as ImageStore};
 use crate::state::store::Store;
 use std::process::ExitCode;
@@ -19,6 +19,9 @@ Examples:
   podspec rmi ghcr.io/x/y:1 1f3b2c5d6e7f   names, or the beginnings of ids
   podspec prune --all                     every image that no pod uses")]
 pub(super) struct Rmi {
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
     /// Names of images, or beginnings of their ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -44,6 +47,10 @@ impl Rmi {
         let unwanted = |image: &Image| wanted.contains(image);
         let removed =
             images.remove(unwanted, &usage.trees, false).map_err(|error| failed(&error))?;
+        if self.format == Format::Json {
+            prune::show(&unused(store, &images, &removed), false, self.format)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         for name in &removed.images {
             output::done(&format!("{name} is removed"))?;
         }

@@ -7,11 +7,11 @@ use super::error::CliError;
 use super::explain::explain;
 use super::file::PodFile;
 use super::live::{Ending, Live, Wants};
-use super::output;
 use super::phases::Phases;
-use super::pulled;
+use super::pulled::{self, PullChoice, Pulled, Puller};
 use super::registry::RegistryOptions;
-use super::target::{is_supervised, read};
+use super::target::{self, is_supervised, read};
+use super::{Format, output};
 use crate::host::{self, Images};
 use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::facts::{Directories, ForeignChain, HostFacts};
@@ -53,6 +53,7 @@ Examples:
   podspec up -d examples/hello.yaml   return when the pod is up
   podspec up --wait --timeout 1m      return when it is ready, or say why it is not
   podspec up -d --recreate shop.yaml  the file has changed
+  podspec up -d --pull shop.yaml      images whose tags have moved are fetched
   generate | podspec up -d -          a file on standard input
 
 Exit code: 0; 1 the machine refused; 2 the file is wrong, and nothing was touched; in front, that of the
@@ -75,6 +76,13 @@ pub(super) struct Up {
     /// Take a running pod down first where the file has changed
     #[arg(long)]
     recreate: bool,
+    /// When images are fetched, whatever the file says; --pull alone is --pull=always
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "always")]
+    pull: Option<PullChoice>,
+    /// How to report; JSON is that of `inspect`, with -d or --wait
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
     #[command(flatten)]
     registries: RegistryOptions,
     /// Pod file, `-` for standard input; ./pod.yaml where none is named
@@ -91,8 +99,13 @@ impl Up {
                 "run it as root",
             ));
         }
+        if self.format == Format::Json && !self.detach {
+            return Err(CliError::usage(
+                "in front the output is that of the containers: JSON comes with -d or --wait",
+            ));
+        }
         let mut phases = Phases::new();
-        let mut supervisor = Some(start_supervisor()?);
+        let supervisor = start_supervisor()?;
         phases.end("start a supervisor");
         output::verbose(|| "started a supervisor".to_owned());
         let file = PodFile::read(self.file.as_deref())?;
@@ -105,20 +118,50 @@ impl Up {
                 hint: Some("bring several pods up with -d".to_owned()),
             });
         }
+        let puller = Puller::new(store, &self.registries, self.pull.map(PullChoice::policy));
+        let mut supervisors = vec![supervisor];
+        let _pulled = self.prepare_several(&puller, &loaded.pods, &mut supervisors)?;
         let mut code = ExitCode::SUCCESS;
+        let mut records = Vec::new();
         for pod in &loaded.pods {
-            let fresh = match supervisor.take() {
+            let fresh = match supervisors.pop() {
                 Some(fresh) => fresh,
                 None => start_supervisor()?,
             };
-            let start = Start { store, file: &file, pod, command: &self };
+            let start = Start { store, file: &file, pod, command: &self, puller: &puller };
             match start.run(fresh, &mut phases)? {
                 Ending::Well => {}
                 Ending::Code(other) => code = ExitCode::from(other),
             }
             phases.anew();
+            if self.format == Format::Json {
+                records.push(target::find(store, &pod.spec.name)?);
+            }
+        }
+        match (self.format, records.as_slice()) {
+            (Format::Human, _) => {}
+            (Format::Json, [one]) => output::json(one)?,
+            (Format::Json, many) => output::json(&many)?,
         }
         Ok(code)
+    }
+
+    /// Where several pods have images: all supervisors, for a fetch starts threads, and none may be started after
+    /// those; then the images of all pods that are not up yet, at once and before any of them starts.
+    fn prepare_several(
+        &self,
+        puller: &Puller<'_>,
+        pods: &[spec::Pod],
+        supervisors: &mut Vec<Supervisor>,
+    ) -> Result<Pulled, CliError> {
+        if pods.len() < 2 || pulled::wanted(pods.iter().map(|pod| &pod.spec)).is_empty() {
+            return Ok(Pulled::default());
+        }
+        for _ in 1..pods.len() {
+            supervisors.push(start_supervisor()?);
+        }
+        let specs = pods.iter().map(|pod| &pod.spec);
+        puller.ensure(specs.filter(|spec| !puller.has_pod(&spec.name)))
     }
 }
 
@@ -132,6 +175,7 @@ struct Start<'a> {
     file: &'a PodFile,
     pod: &'a spec::Pod,
     command: &'a Up,
+    puller: &'a Puller<'a>,
 }
 
 impl Start<'_> {
@@ -197,12 +241,24 @@ impl Start<'_> {
             self.make_way(locks)?;
             return Ok(None);
         }
-        let images = pulled::here(self.store, &self.pod.spec)?;
+        // Nobody is asked for an image, unless the command line says so.
+        let images = match self.command.pull {
+            Some(PullChoice::Always) => self.puller.ensure([&self.pod.spec])?.images,
+            _ => pulled::here(self.store, &self.pod.spec)?,
+        };
+        let moved = match self.command.pull {
+            Some(PullChoice::Always) => pulled::moved(&record, &images),
+            _ => Vec::new(),
+        };
         let facts = facts(self.store, &self.pod.spec, &images)?;
         match plan::plan(Goal::Up(&self.pod.spec), Some(&observed), &facts) {
             Ok(_) if record.status == PodStatus::Starting => {
                 self.await_start(&observed.plan, locks)
             }
+            Ok(_) if !moved.is_empty() && self.command.recreate => {
+                self.make_way(locks).map(|()| None)
+            }
+            Ok(_) if !moved.is_empty() => Err(changed(name, &self.file.name, &moved)),
             Ok(plan) => self.complete(&plan, locks).map(Some),
             Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
                 Err(changed(name, &self.file.name, &differences))
@@ -253,7 +309,11 @@ impl Start<'_> {
             };
         }
         if containers.is_empty() {
-            output::done(&format!("{name} is up and unchanged: nothing to do"))?;
+            let text = format!("{name} is up and unchanged: nothing to do");
+            match self.command.format {
+                Format::Human => output::done(&text)?,
+                Format::Json => output::progress(&text),
+            }
             return Ok(Ending::Well);
         }
         match self.ask_supervisor(&Request::Start { containers }, plan, locks)? {
@@ -325,7 +385,7 @@ impl Start<'_> {
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
         };
-        let pulled = pulled::ensure(self.store, &self.pod.spec, &self.command.registries)?;
+        let pulled = self.puller.ensure([&self.pod.spec])?;
         phases.end("images");
         let mut wire = Wire::new(supervisor.channel);
         let mut locks = Some(locks);
@@ -637,8 +697,12 @@ fn limits_of(container: &Container, launch: Option<&&Launch>) -> Value {
     write::limits(&Resources { pids, ..container.resources.clone() })
 }
 
-/// The ports that the file leaves open, host port 0. Both lists are in the order of the file.
+/// The ports that the file leaves open: with host port 0, or all to the images. Both lists are in the order of
+/// the file.
 fn chosen(spec: &PodSpec, published: &[PortRecord]) -> Vec<String> {
+    if spec.auto_ports {
+        return published.iter().map(ToString::to_string).collect();
+    }
     let of_containers = spec.containers.values().flat_map(|container| &container.ports);
     let wanted = spec.ports.iter().chain(of_containers);
     let open = wanted.zip(published).filter(|(wanted, _)| wanted.host == 0);

@@ -152,6 +152,9 @@ pub fn some_containers(spec: &PodSpec, wanted: &dyn Fn(&ContainerName) -> bool) 
         _ => format!("holds {}", shared.join(", ")),
     }];
     infra.extend(spec.ports.iter().map(port_words));
+    if spec.auto_ports {
+        infra.push("the ports that images expose".to_owned());
+    }
     let mut picture = Picture {
         name: spec.name.to_string(),
         about: String::new(),

@@ -4,10 +4,11 @@
 use super::{HostError, read_text, unreadable};
 use crate::image::{Found, Image, Merged, Store};
 use crate::names::image::{ImageReference, Platform};
-use crate::plan::facts::{ContainerFacts, ImageFacts};
+use crate::plan::facts::{ContainerFacts, ImageFacts, ImageHealth};
 use crate::spec::model::{PodSpec, Root};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// An image of the store with the trees of its layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,13 @@ pub(super) fn facts(here: &Here) -> ImageFacts {
             .filter(|path| !is_directory(path))
             .cloned()
             .collect(),
+        exposed_ports: config.exposed_ports.clone(),
+        healthcheck: config.healthcheck.as_ref().map(|check| ImageHealth {
+            test: check.test.clone(),
+            interval: Duration::from_nanos(check.interval),
+            timeout: Duration::from_nanos(check.timeout),
+            retries: check.retries,
+        }),
     }
 }
 

@@ -94,6 +94,11 @@ impl Store {
     ) -> Result<Image, Error> {
         let _hold = self.hold()?;
         let resolved = resolve(source, reference, platform, Some(self))?;
+        if let Some(image) = self.find(reference, platform)?
+            && (&image.digest, &image.manifest) == (&resolved.digest, &resolved.manifest_digest)
+        {
+            return Ok(tell_present(image, &resolved.manifest, progress));
+        }
         let config = self.config(source, &resolved.manifest)?;
         let whole = read_config(&config, resolved.manifest.layers.len())?;
         check_platform(&whole, platform)?;
@@ -176,6 +181,19 @@ impl Store {
         };
         diff_ids.iter().map(read).collect()
     }
+}
+
+/// The name stands for what it stood for, and all of that is here.
+fn tell_present(image: Image, manifest: &Manifest, progress: &dyn Progress) -> Image {
+    let mut layers: Vec<&Descriptor> = Vec::new();
+    for (layer, _) in &manifest.layers {
+        if !layers.iter().any(|other| other.digest == layer.digest) {
+            layers.push(layer);
+            progress.blob(&layer.digest, layer.size);
+        }
+    }
+    layers.iter().for_each(|layer| progress.done(&layer.digest, Outcome::Present));
+    image
 }
 
 fn check_platform(whole: &ConfigFile, wanted: &Platform) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use super::{Error, OPAQUE};
 use crate::names::image::Digest;
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -53,7 +53,8 @@ struct Stack {
     /// Of layers, the topmost first.
     merged: Merged,
     implied: Vec<BTreeSet<PathBuf>>,
-    root: Parts,
+    /// Directories that were looked for, the root first of all; None where there is none.
+    known: HashMap<PathBuf, Option<Parts>>,
 }
 
 impl Store {
@@ -77,7 +78,9 @@ impl Store {
         let all: Vec<usize> = (0..trees.len()).collect();
         let last = ordered.iter().position(|layer| layer.opaque).unwrap_or(trees.len());
         let visible = all.iter().copied().take_while(|index| *index <= last).collect();
-        let stack = Stack { merged: Merged::open(&trees), implied, root: Parts { visible, all } };
+        // The root is one directory in all of them: overlayfs asks nothing of it.
+        let known = HashMap::from([(PathBuf::new(), Some(Parts { visible, all }))]);
+        let mut stack = Stack { merged: Merged::open(&trees), implied, known };
         let failed = |errno: Errno| Error::File {
             what: "compare the directories of",
             path: self.path("layers"),
@@ -113,11 +116,11 @@ impl Store {
 
 impl Stack {
     /// Every directory that is not as its topmost layer has it, with those on the way to it.
-    fn wanted(&self) -> Result<BTreeMap<PathBuf, Entry>, Errno> {
-        let implied: BTreeSet<&PathBuf> = self.implied.iter().flatten().collect();
+    fn wanted(&mut self) -> Result<BTreeMap<PathBuf, Entry>, Errno> {
+        let implied: BTreeSet<PathBuf> = self.implied.iter().flatten().cloned().collect();
         let mut wanted = BTreeMap::new();
         for path in implied {
-            let Some((own, topmost)) = self.both(path)? else { continue };
+            let Some((own, topmost)) = self.both(&path)? else { continue };
             let differs = own.mode != topmost.mode
                 || (own.uid, own.gid) != (topmost.uid, topmost.gid)
                 || own.xattrs != topmost.xattrs;
@@ -127,6 +130,9 @@ impl Stack {
             }
             // An ancestor would be seen as it is in the new tree.
             for path in path.ancestors() {
+                if wanted.contains_key(path) {
+                    break;
+                }
                 if let Some((own, _)) = self.both(path)? {
                     wanted.insert(path.to_owned(), own);
                 }
@@ -136,12 +142,27 @@ impl Stack {
     }
 
     /// What the directory is like, and what its topmost layer says; None where it cannot be seen.
-    fn both(&self, path: &Path) -> Result<Option<(Entry, Entry)>, Errno> {
-        let Some(parts) = self.merged.directory(&self.root, path)? else { return Ok(None) };
+    fn both(&mut self, path: &Path) -> Result<Option<(Entry, Entry)>, Errno> {
+        let Some(parts) = self.parts(path)? else { return Ok(None) };
         let Some(topmost) = parts.visible.first() else { return Ok(None) };
         let described = parts.all.iter().find(|layer| !self.implied[**layer].contains(path));
         let read = |layer: usize| read(self.merged.open_in(layer, path, DIRECTORY)?.as_fd());
         Ok(Some((read(*described.unwrap_or(topmost))?, read(*topmost)?)))
+    }
+
+    /// From the nearest parent that is known to one after the other, so that none is looked for twice.
+    fn parts(&mut self, path: &Path) -> Result<Option<Parts>, Errno> {
+        let unknown: Vec<&Path> =
+            path.ancestors().take_while(|path| !self.known.contains_key(*path)).collect();
+        for path in unknown.into_iter().rev() {
+            let parent = path.parent().and_then(|parent| self.known.get(parent)?.as_ref());
+            let parts = match parent {
+                Some(parent) => self.merged.below(parent, path)?,
+                None => None,
+            };
+            self.known.insert(path.to_owned(), parts);
+        }
+        Ok(self.known.get(path).cloned().flatten())
     }
 }
 

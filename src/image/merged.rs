@@ -94,19 +94,12 @@ impl Merged {
         Ok(Some(Found::Directory))
     }
 
-    /// The parts of the directory at a path without links; None where there is no directory to be seen. `root`
-    /// are those of the root: overlayfs asks nothing of that.
-    pub(super) fn directory(&self, root: &Parts, path: &Path) -> Result<Option<Parts>, Errno> {
-        let mut parts = root.clone();
-        let mut at = PathBuf::new();
-        for name in path {
-            at.push(name);
-            match self.look(&parts.visible, &at)? {
-                Seen::Directory(found) => parts = found,
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(parts))
+    /// The parts of the directory of this name in another; None where there is no directory to be seen.
+    pub(super) fn below(&self, parent: &Parts, path: &Path) -> Result<Option<Parts>, Errno> {
+        Ok(match self.look(&parent.visible, path)? {
+            Seen::Directory(parts) => Some(parts),
+            _ => None,
+        })
     }
 
     /// A directory or file of one layer; no link on the way is followed.

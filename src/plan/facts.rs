@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -231,6 +232,19 @@ pub struct ImageFacts {
     pub stop_signal: String,
     /// Of its volumes those that are no directory in it.
     pub missing_volumes: Vec<String>,
+    /// `80/tcp`, `80`, `8000-8010/udp`.
+    pub exposed_ports: Vec<String>,
+    pub healthcheck: Option<ImageHealth>,
+}
+
+/// What an image says of how its program is asked whether it is well; zero: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageHealth {
+    /// `[NONE]`, `[CMD, program, …]` or `[CMD-SHELL, line]`.
+    pub test: Vec<String>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub retries: u32,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

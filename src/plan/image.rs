@@ -2,12 +2,15 @@
 //! the entrypoint and the command, `args` the command alone, and every other field of the file its own. The
 //! image is hostile: what it says is judged here as the file's own words were when it was loaded.
 
+use super::declared;
+use super::network::{self, Side};
 use crate::names::{ContainerName, VolumeName, digest};
 use crate::plan::error::PlanError;
 use crate::plan::facts::{HostFacts, ImageFacts};
 use crate::plan::step::ImageUsed;
 use crate::spec::model::{
-    Container, Image, Mount, MountSource, NameOrId, PodSpec, Root, Signal, User, Volume,
+    Container, Image, Mount, MountSource, NameOrId, PodSpec, Probes, Role, Root, Signal, User,
+    Volume,
 };
 use crate::spec::signal;
 use std::path::{Component, Path, PathBuf};
@@ -17,6 +20,7 @@ const ID_END: u32 = 1 << 31;
 
 /// The pod with every container as it will run.
 pub(super) fn complete(spec: &PodSpec, facts: &HostFacts) -> Result<PodSpec, PlanError> {
+    let shape = spec;
     let mut spec = spec.clone();
     for (name, container) in &mut spec.containers {
         let Root::Image(image) = &container.root else { continue };
@@ -31,6 +35,16 @@ pub(super) fn complete(spec: &PodSpec, facts: &HostFacts) -> Result<PodSpec, Pla
             what,
         };
         fill(container, &image, known).map_err(&bad)?;
+        if let Some(health) = known.healthcheck.as_ref().filter(|_| takes_health(container)) {
+            container.probes = declared::probes(health).map_err(&bad)?.unwrap_or_default();
+        }
+        if spec.auto_ports && network::side(shape, container) == Side::Own {
+            let more = declared::ports(&known.exposed_ports, &container.ports).map_err(&bad)?;
+            container.ports.extend(more);
+        } else if spec.auto_ports && network::side(shape, container) == Side::Pod {
+            let more = declared::ports(&known.exposed_ports, &spec.ports).map_err(&bad)?;
+            spec.ports.extend(more);
+        }
         for path in &known.missing_volumes {
             let target = volume_target(path).map_err(&bad)?;
             // The file's own mount is the better one.
@@ -51,6 +65,11 @@ pub(super) fn used(container: &Container, facts: &HostFacts) -> Option<ImageUsed
     let Root::Image(image) = &container.root else { return None };
     let known = facts.images.get(&image.reference)?;
     Some(ImageUsed { reference: image.reference.clone(), digest: known.digest.clone() })
+}
+
+/// Where the file says nothing of how it is; an init container ends before it could be asked.
+fn takes_health(container: &Container) -> bool {
+    container.probes == Probes::default() && container.role != Role::Init
 }
 
 fn fill(container: &mut Container, image: &Image, known: &ImageFacts) -> Result<(), String> {
@@ -97,7 +116,7 @@ fn argv(image: &Image, known: &ImageFacts) -> Result<Vec<String>, String> {
 }
 
 /// "has `x` as ..., which is none": words of the image are shown without control characters.
-fn wrong(what: &str, word: &str) -> String {
+pub(super) fn wrong(what: &str, word: &str) -> String {
     let shown: String = word.chars().filter(|c| !c.is_control()).take(80).collect();
     format!("has `{shown}` as {what}, and that is none")
 }
@@ -171,6 +190,8 @@ mod tests {
             user: "33:44".into(),
             stop_signal: "SIGWINCH".into(),
             missing_volumes: Vec::new(),
+            exposed_ports: vec!["80/tcp".into()],
+            healthcheck: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod error;
 pub mod places;
 
 mod accounts;
+mod declared;
 mod files;
 mod ids;
 mod image;

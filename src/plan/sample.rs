@@ -54,6 +54,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         dns: Dns::default(),
         hosts: [].into(),
         ports: Vec::new(),
+        auto_ports: false,
         sysctls: [].into(),
         shm_size: 64 << 20,
         resources: Resources::default(),

@@ -12,6 +12,7 @@ mod image;
 pub mod init;
 pub mod interpolate;
 mod limits;
+pub mod lock;
 pub mod model;
 mod namespaces;
 pub mod order;

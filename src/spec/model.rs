@@ -30,6 +30,9 @@ pub struct PodSpec {
     pub hosts: IndexMap<String, IpAddr>,
     /// Forwards to the pod's own network namespace: its `ports`, and those of containers that share it.
     pub ports: Vec<Port>,
+    /// What the images expose is published, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_ports: bool,
     /// By their names as sysctl(8) has them, dots between the parts; each of a namespace that the containers share.
     pub sysctls: IndexMap<String, String>,
     /// Bytes of the shared /dev/shm.

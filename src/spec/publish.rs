@@ -1,11 +1,13 @@
 //! Published ports: the long and the short form to the model's, and which of them want the same door.
 
-use super::model::{NetworkMode, Port, Protocol, Shared};
+use super::model::{Container, NetworkMode, Port, Protocol, Root, Shared};
 use super::port::{self, PortWord, WordProtocol};
 use super::problem::{Problem, Problems};
 use super::raw::{self, Either, RawPod};
-use super::tree::Node;
+use super::tree::{Entry, Node};
 use super::validate::Checks;
+use crate::names::ContainerName;
+use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -22,7 +24,7 @@ pub(super) fn ports(
     let (Some(raw), Some(entry)) = (raw, node.entry("ports")) else { return Vec::new() };
     let list = match raw {
         Either::Short(word) if word == "auto" => {
-            checks.not_yet("`ports: auto`".to_owned(), entry.value.span.clone());
+            network_for_ports(entry, checks);
             return Vec::new();
         }
         Either::Short(word) => {
@@ -34,7 +36,50 @@ pub(super) fn ports(
         }
         Either::Long(list) => list,
     };
-    if !list.is_empty() && checks.network != NetworkMode::Bridge {
+    if !list.is_empty() {
+        network_for_ports(entry, checks);
+    }
+    let mut ports = Vec::new();
+    for (index, item) in list.iter().enumerate() {
+        let Some(place) = entry.value.item(index) else { continue };
+        let Some((word, name)) = port_word(item, place, checks) else { continue };
+        if let Some(port) = supported(word, name, place, checks) {
+            checks.ports.push((port.clone(), place.span.clone()));
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+/// Whether the pod's ports are what its images expose.
+pub(super) fn is_auto(raw: &RawPod) -> bool {
+    matches!(&raw.ports, Some(Either::Short(word)) if word == "auto")
+}
+
+/// Without an image nobody says what is to be published.
+pub(super) fn refuse_auto_of_nothing(
+    raw: &RawPod,
+    containers: &IndexMap<ContainerName, Container>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) {
+    let has_image = containers.values().any(|one| matches!(one.root, Root::Image(_)));
+    // One that was not understood may have one.
+    let is_whole = raw.containers.as_ref().map_or(0, IndexMap::len)
+        == containers.values().filter(|c| c.role.is_main()).count();
+    let Some(entry) = node.entry("ports").filter(|_| is_auto(raw) && !has_image && is_whole) else {
+        return;
+    };
+    let message = "`ports: auto` publishes what images expose, and no container has an image";
+    let place = entry.value.span.clone();
+    let problem = Problem::error("P0643", message, place, "of no image");
+    checks
+        .report(problem.help("write the ports that programs listen on, as `ports: [\"8080:80\"]`"));
+}
+
+/// Ports need a network of podspec's.
+fn network_for_ports(entry: &Entry, checks: &mut Checks<'_>) {
+    if checks.network != NetworkMode::Bridge {
         let (message, help) = match checks.network {
             NetworkMode::Host => (
                 "with `network: host` there is nothing to publish",
@@ -52,16 +97,6 @@ pub(super) fn ports(
         checks
             .report(Problem::error("P0511", message, entry.key.clone(), "these ports").help(help));
     }
-    let mut ports = Vec::new();
-    for (index, item) in list.iter().enumerate() {
-        let Some(place) = entry.value.item(index) else { continue };
-        let Some((word, name)) = port_word(item, place, checks) else { continue };
-        if let Some(port) = supported(word, name, place, checks) {
-            checks.ports.push((port.clone(), place.span.clone()));
-            ports.push(port);
-        }
-    }
-    ports
 }
 
 fn port_word(

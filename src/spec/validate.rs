@@ -206,6 +206,7 @@ pub(super) fn pod(
     let containers = container::containers(raw, node, &mut checks, &mut ports);
     userns::maps_all(&userns, &containers, node, &mut checks);
     publish::warn_of_refused_ports(raw, node, &mut checks);
+    publish::refuse_auto_of_nothing(raw, &containers, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
     publish::listeners(&mut checks);
@@ -221,6 +222,7 @@ pub(super) fn pod(
         dns,
         hosts,
         ports,
+        auto_ports: publish::is_auto(raw),
         sysctls,
         shm_size,
         resources,

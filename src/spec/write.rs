@@ -24,6 +24,7 @@ pub fn document(spec: &PodSpec) -> Value {
         dns,
         hosts,
         ports,
+        auto_ports,
         sysctls,
         shm_size,
         resources: limits,
@@ -53,7 +54,8 @@ pub fn document(spec: &PodSpec) -> Value {
     }
     put(&mut pod, "dns", dns_words(dns));
     put(&mut pod, "hosts", json!(hosts));
-    put(&mut pod, "ports", ports.iter().map(port).collect());
+    let list = ports.iter().map(port).collect();
+    put(&mut pod, "ports", if *auto_ports { json!("auto") } else { list });
     put(&mut pod, "sysctls", texts(sysctls));
     if share.contains(&Shared::Ipc) {
         pod.insert("shmSize".to_owned(), size(*shm_size));
@@ -83,6 +85,13 @@ fn put(map: &mut Map<String, Value>, key: &str, value: Value) {
     }
 }
 
+/// Beside `ports: auto` there is no list of the pod for those of containers that joined it: the first has them.
+fn ports_of<'s>(spec: &'s PodSpec, container: &'s Container) -> impl Iterator<Item = &'s Port> {
+    let first = spec.containers.values().find(|of| spec.shares(of, Shared::Net));
+    let has_them = spec.auto_ports && first.is_some_and(|first| std::ptr::eq(first, container));
+    container.ports.iter().chain(spec.ports.iter().filter(move |_| has_them))
+}
+
 fn container(spec: &PodSpec, container: &Container) -> Value {
     let Container {
         // Said by the list that it is in, and by its `restart`.
@@ -102,7 +111,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         oom_score_adj,
         resources: bounds,
         hostname,
-        ports,
+        ports: _,
         depends_on,
         restart,
         stop_signal,
@@ -134,7 +143,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     put(&mut map, "resources", resources(bounds));
     let own_name = (!spec.shares(container, Shared::Uts)).then(|| text(hostname));
     put(&mut map, "hostname", json!(own_name));
-    put(&mut map, "ports", ports.iter().map(port).collect());
+    put(&mut map, "ports", ports_of(spec, container).map(port).collect());
     put(&mut map, "dependsOn", dependencies(depends_on));
     map.insert("restart".to_owned(), json!(restart_word(*restart)));
     if image.is_none_or(|image| image.stop_signal) {

@@ -6,6 +6,7 @@
 //! `floor host` prepares a machine once; `floor up CONTAINERS ROOTFS DATA` and `floor down` are measured by
 //! tests/bench/run in a fake host of its own, and `floor time` is its stop watch, for all competitors.
 
+use nix::sys::resource::{UsageWho, getrusage};
 use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilitiesBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, Mount,
     MountBuilder, Process, ProcessBuilder, Spec, UserBuilder,
@@ -67,8 +68,10 @@ fn time(results: &str, label: &str, command: &str, rest: &[&str]) -> Outcome {
     if !status.success() {
         return Err(format!("{command} {}: {status}", rest.join(" ")).into());
     }
+    // This process has had no other child.
+    let most = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
     let mut file = File::options().append(true).create(true).open(results)?;
-    Ok(writeln!(file, "{label} {took}")?)
+    Ok(writeln!(file, "{label} {took} {most}")?)
 }
 
 /// What the first pod of a machine makes and every later one finds.

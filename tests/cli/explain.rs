@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 
 /// Codes that no text of a file alone can have: a page without examples.
-const WITHOUT: [&str; 8] = ["P0001", "P0100", "P0101", "P0111", "P0112", "P0304", "P0800", "P0000"];
+const WITHOUT: [&str; 11] = [
+    "P0001", "P0100", "P0101", "P0111", "P0112", "P0304", "P0640", "P0641", "P0642", "P0800",
+    "P0000",
+];
 
 fn codes(text: &str) -> BTreeSet<&'static str> {
     let context = Context {

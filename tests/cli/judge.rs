@@ -93,6 +93,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0564", "a path or a header of a request"),
     ("P0565", "a probe of an init container"),
     ("P0580", "ids beyond a mapping"),
+    ("P0643", "ports of no image"),
     ("P0900", "what this version does not do yet"),
 ];
 

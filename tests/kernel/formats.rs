@@ -147,6 +147,12 @@ fn images(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
     compare("images", &described("images"), &both)
 }
 
+/// What goes, and says so in one form.
+fn removals(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
+    let both = [get(&["rmi", "--format", "json", image]), get(&["prune", "--format", "json"])];
+    compare("prune", &described("prune"), &both)
+}
+
 /// A pod that has lost its infra.
 fn up_and_break(host: &Host) {
     host.up(&json!({ "name": "broken", "containers": { "c": sh("sleep infinity") } }));
@@ -214,9 +220,11 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];
     wrong.extend(compare("validate", &described("validate"), &problems));
 
+    let up = get(&["up", "-d", "--format", "json", &file]);
+    wrong.extend(compare("up", &pod, &[&inspected[..], &[up]].concat()));
     host.down("broken");
     host.down("shop");
-    wrong.extend(compare("prune", &described("prune"), &[get(&["prune", "--format", "json"])]));
+    wrong.extend(removals(&get, &image));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     host.assert_clean();
 }

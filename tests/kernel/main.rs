@@ -59,3 +59,5 @@ mod formats;
 mod registry;
 // `podspec oci`: bundles and their lives, as other runtimes have them.
 mod oci;
+// Which image a pod gets, and when a registry is asked.
+mod locked;

@@ -8,17 +8,17 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-const ADDRESS: &str = "127.0.0.1:5000";
-const IMAGE: &str = "127.0.0.1:5000/test/busybox:1";
+pub const ADDRESS: &str = "127.0.0.1:5000";
+pub const IMAGE: &str = "127.0.0.1:5000/test/busybox:1";
 
 /// A registry that ends with the test.
-struct Registry {
+pub struct Registry {
     process: Child,
 }
 
 impl Registry {
     /// `more` is what its configuration has beside the storage; `http` what `http:` has beside the address.
-    fn start(host: &Host, http: &Value, more: &Value) -> Self {
+    pub fn start(host: &Host, http: &Value, more: &Value) -> Self {
         let mut config = json!({
             "version": 0.1,
             "log": { "level": "error" },
@@ -38,10 +38,10 @@ impl Registry {
     }
 
     /// Before the test looks at what is left.
-    fn stop(self) {}
+    pub fn stop(self) {}
 
     /// Paths and codes of what it was asked for so far.
-    fn log(host: &Host) -> String {
+    pub fn log(host: &Host) -> String {
         std::fs::read_to_string(host.dir.join("registry.log")).unwrap()
     }
 }
@@ -61,7 +61,7 @@ fn merge(into: &mut Value, from: &Value) {
 }
 
 /// An image of two layers with Debian's static busybox, pushed with these options of skopeo.
-fn push(host: &Host, options: &str) {
+pub fn push(host: &Host, options: &str) {
     host.sh(&format!(
         "set -e; cd '{dir}'
          umoci init --layout image; umoci new --image image:1
@@ -78,7 +78,7 @@ fn push(host: &Host, options: &str) {
 }
 
 /// The digest of what the registry has under the name.
-fn pushed(host: &Host) -> String {
+pub fn pushed(host: &Host) -> String {
     let index = std::fs::read(host.dir.join("image/index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     index["manifests"][0]["digest"].as_str().unwrap().to_owned()

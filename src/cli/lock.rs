@@ -1,0 +1,110 @@
+//! `podspec lock`: what the tags of a pod file stand for today, written beside it.
+
+use super::error::CliError;
+use super::file::PodFile;
+use super::output;
+use super::progress::View;
+use super::pull;
+use super::registry::{RegistryOptions, cannot_pull};
+use crate::image::resolve;
+use crate::names::image::{ImageReference, Platform, RegistryReference};
+use crate::spec::lock::{self, Locked};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Lock the images of a pod file to what their tags stand for now
+///
+/// Writes pod.lock beside pod.yaml: each tag with its digest, for version control. From then on `up`, `pull` and
+/// `plan` take exactly those images, on every machine, and refuse a tag that the lock does not know. Tags that
+/// are locked stay as they are; --update looks all of them up anew.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  podspec lock                       ./pod.yaml: writes ./pod.lock
+  podspec lock shop.yaml             tags that are new are looked up, those that are gone are taken out
+  podspec lock --update shop.yaml    what the tags stand for today; `git diff shop.lock` shows it
+  podspec lock --platform linux/arm64 shop.yaml
+
+Images that the file names by digest, and those of this machine (oci:, oci-archive:, docker-archive:), need none.
+
+Exit code: 0; 1 a registry could not tell; 2 the file is wrong.")]
+pub(super) struct Lock {
+    /// Look every tag up anew
+    #[arg(long)]
+    update: bool,
+    /// The platform to look up, as linux/arm64; that of this machine where it is not given
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    registries: RegistryOptions,
+    /// Pod file; ./pod.yaml where none is named
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Lock {
+    pub(super) fn run(self) -> Result<ExitCode, CliError> {
+        let path = self.file.as_deref().unwrap_or(Path::new("pod.yaml"));
+        if path == Path::new("-") {
+            return Err(CliError::Usage {
+                message: "standard input has no place for a lock beside it".to_owned(),
+                hint: Some("name a file".to_owned()),
+            });
+        }
+        let loaded = PodFile::read(Some(path))?.unlocked().load()?;
+        let tags: BTreeSet<&RegistryReference> =
+            loaded.pods.iter().flat_map(|pod| lock::tags(&pod.spec)).collect();
+        let beside = PodFile::lock(path);
+        let name = output::sanitize(&beside.display().to_string());
+        let old = if self.update { None } else { existing(&beside, &name)? };
+        let known = |tag: &RegistryReference| old.as_ref().and_then(|old| old.find(tag)).cloned();
+        let wanted: Vec<&RegistryReference> =
+            tags.iter().copied().filter(|tag| known(tag).is_none()).collect();
+        let mut images: BTreeMap<String, Locked> =
+            tags.iter().filter_map(|tag| Some((tag.to_string(), known(tag)?))).collect();
+        images.extend(self.look_up(&wanted)?);
+        let new = lock::Lock::new(images);
+        if old.as_ref() == Some(&new) {
+            output::done(&format!("{name} is as it should be: {}", count(tags.len())))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        super::fix::replace(&beside, &new.text())
+            .map_err(|error| CliError::host(format!("cannot write {name}"), &error))?;
+        output::done(&format!("{name} is written: {}", count(tags.len())))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn look_up(&self, wanted: &[&RegistryReference]) -> Result<Vec<(String, Locked)>, CliError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let view = View::new();
+        let client = self.registries.client(view.notice());
+        let platform = self.platform.clone().unwrap_or_else(Platform::host);
+        pull::each(wanted, |tag| {
+            let reference = ImageReference::Registry((*tag).clone());
+            let found = resolve(&client.image(tag), &reference, &platform, None)
+                .map_err(|error| cannot_pull(&reference, &error))?;
+            view.say(&format!("{tag} is {}", found.digest));
+            let (digest, manifest) = (found.digest, found.manifest_digest);
+            Ok((tag.to_string(), Locked { digest, platform: platform.clone(), manifest }))
+        })
+    }
+}
+
+fn count(tags: usize) -> String {
+    if tags == 1 { "1 image".to_owned() } else { format!("{tags} images") }
+}
+
+/// The lock that is there; one that cannot be read is not thrown away unasked.
+fn existing(path: &Path, name: &str) -> Result<Option<lock::Lock>, CliError> {
+    let text = match super::file::read_text(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| error.to_string()),
+    };
+    text.and_then(|text| lock::Lock::read(&text)).map(Some).map_err(|why| CliError::Usage {
+        message: format!("{name} cannot be read: {why}"),
+        hint: Some("`podspec lock --update` writes it anew".to_owned()),
+    })
+}
