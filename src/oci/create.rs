@@ -7,7 +7,7 @@ use super::store::{self, Record, Status, Store};
 use super::{OciError, devices};
 use crate::cgroup::DevicePrograms;
 use crate::sandbox::{self, Child, Extras, Order, Report};
-use crate::seccomp::Filter;
+use crate::seccomp::{Filter, Machine, calls};
 use crate::state::store::boot_id;
 use crate::sys::filter::Program;
 use crate::sys::process::pidfd_send_signal;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::termios::Winsize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -225,7 +225,22 @@ fn finish(
 /// What the document's `linux.seccomp` comes to.
 pub(super) fn filter(spec: &Spec) -> Result<Option<Program>, OciError> {
     let linux = spec.linux().as_ref();
-    let Some(seccomp) = linux.and_then(|linux| linux.seccomp().clone()) else { return Ok(None) };
+    let Some(mut seccomp) = linux.and_then(|linux| linux.seccomp().clone()) else {
+        return Ok(None);
+    };
+    // Documents name calls of every machine there is, and of kernels to come: what has no number here cannot be made,
+    // and every runtime passes over it.
+    let here = [Machine::own(), Machine::X86];
+    let known: BTreeSet<&str> =
+        here.into_iter().flat_map(|machine| calls(machine).map(|(name, _)| name)).collect();
+    let mut rules = seccomp.syscalls().clone().unwrap_or_default();
+    for rule in &mut rules {
+        let names = rule.names().iter().filter(|name| known.contains(name.as_str()));
+        let names = names.cloned().collect::<Vec<_>>();
+        rule.set_names(names);
+    }
+    rules.retain(|rule| !rule.names().is_empty());
+    seccomp.set_syscalls(Some(rules));
     Ok(Some(Filter::of(seccomp)?.program))
 }
 

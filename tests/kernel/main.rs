@@ -61,3 +61,5 @@ mod registry;
 mod oci;
 // Which image a pod gets, and when a registry is asked.
 mod locked;
+// podman with it as its runtime.
+mod oci_podman;
