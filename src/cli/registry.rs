@@ -6,6 +6,7 @@ use super::output;
 use crate::image::Error;
 use crate::image::registry::{Client, Notice, RegistryError, Settings, Trouble};
 use crate::names::image::ImageReference;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Options of every command that may pull.
@@ -75,9 +76,32 @@ pub(super) fn cannot_pull(reference: &ImageReference, error: &Error) -> CliError
     let mut refused = CliError::host(format!("cannot pull {reference}"), error);
     if let CliError::Host { causes, hint, .. } = &mut refused {
         causes.iter_mut().for_each(|cause| *cause = output::sanitize(cause));
-        *hint = registry_error(error).and_then(|error| what_to_do(reference, error));
+        *hint = registry_error(error)
+            .and_then(|error| what_to_do(reference, error))
+            .or_else(|| machine_error(reference, error).map(str::to_owned));
     }
     refused
+}
+
+/// What this machine lacks.
+fn machine_error(reference: &ImageReference, error: &Error) -> Option<&'static str> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                return Some(
+                    "make room: `podspec prune --all` removes images that no pod uses; `--root` names another disk",
+                );
+            }
+            Some(ErrorKind::NotFound) if reference.is_local() => {
+                return Some(
+                    "is the path right? A relative one begins at the pod file, or at the current directory",
+                );
+            }
+            _ => next = cause.source(),
+        }
+    }
+    None
 }
 
 /// The registry's own error among the causes; one of a blob has passed through `Read`.
@@ -116,6 +140,10 @@ fn what_to_do(reference: &ImageReference, error: &RegistryError) -> Option<Strin
         | RegistryError::Downgrade { .. }
         | RegistryError::PlainRealm { .. } => {
             "who is trusted without TLS is named with `--insecure-registry HOST[:PORT]`".to_owned()
+        }
+        RegistryError::Connection { kind: Trouble::Network, .. } => {
+            "is the name of the registry right, and is this machine online? HTTPS_PROXY names a proxy"
+                .to_owned()
         }
         RegistryError::Status { status: 429, .. } | RegistryError::TooBusy { .. } => {
             format!("it limits how much is pulled: log in to {host}, or try later")

@@ -103,6 +103,8 @@ pub trait Progress: Sync {
 impl Progress for () {}
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod rig;
 #[cfg(test)]
 mod tests;

@@ -232,14 +232,19 @@ impl Place {
     ) -> Result<Image, Error> {
         let reference: ImageReference = name.parse().unwrap();
         let fetched = self.store.fetch(source, &reference, &Platform::host(), progress);
-        assert_eq!(list(&self.dir.join("canary")), self.before, "something outside was touched");
-        assert!(!self.dir.join("data/x").exists() && !Path::new("/podspec-escaped").exists());
+        self.assert_untouched();
         if fetched.is_err() {
             let found = self.store.find(&reference, &Platform::host()).unwrap();
             assert_eq!(found, None, "a failed fetch has a name");
             assert_eq!(fs::read_dir(self.store.path("tmp")).unwrap().count(), 0, "left in tmp");
         }
         fetched
+    }
+
+    /// Whatever was unpacked, nothing beside the store is another.
+    pub(super) fn assert_untouched(&self) {
+        assert_eq!(list(&self.dir.join("canary")), self.before, "something outside was touched");
+        assert!(!self.dir.join("data/x").exists() && !Path::new("/podspec-escaped").exists());
     }
 
     /// What is in the tree of the topmost layer.

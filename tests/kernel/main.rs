@@ -63,3 +63,7 @@ mod oci;
 mod locked;
 // podman with it as its runtime.
 mod oci_podman;
+// Pulls that are killed, at once, led through a proxy, without room.
+mod pulls;
+// Apache and Redis from pulled images, and what podman makes of the same.
+mod real;
