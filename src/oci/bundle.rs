@@ -2,7 +2,7 @@
 //! process or kernel does not have.
 
 use super::OciError;
-use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Capabilities, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -114,9 +114,40 @@ fn judge(path: &Path, spec: &Spec) -> Result<(), OciError> {
     if let Some(twice) = kinds.iter().enumerate().find(|(at, kind)| kinds[..*at].contains(kind)) {
         return wrong(format!("namespace `{}` is listed twice", twice.1));
     }
+    judge_ids(path, spec, kinds.contains(&LinuxNamespaceType::User))?;
     let named = spec.hostname().is_some() || spec.domainname().is_some();
     if named && !kinds.contains(&LinuxNamespaceType::Uts) {
         return wrong("`hostname` needs a uts namespace, or it would be the host's".to_owned());
+    }
+    Ok(())
+}
+
+/// A mapping as numbers, in its order.
+type Ids = Vec<(u32, u32, u32)>;
+
+fn ids_of(listed: &Option<Vec<LinuxIdMapping>>) -> Ids {
+    let numbers = |ids: &LinuxIdMapping| (ids.container_id(), ids.host_id(), ids.size());
+    listed.iter().flatten().map(numbers).collect()
+}
+
+/// Mappings are of the container's user namespace, and mounts have these or none.
+fn judge_ids(path: &Path, spec: &Spec, has_users: bool) -> Result<(), OciError> {
+    let wrong = |message: String| Err(OciError::document(path, message));
+    let own = match spec.linux() {
+        Some(linux) => [linux.uid_mappings(), linux.gid_mappings()].map(ids_of),
+        None => [Vec::new(), Vec::new()],
+    };
+    if own.iter().any(|ids| !ids.is_empty()) && !has_users {
+        return wrong("`uidMappings` and `gidMappings` need a user namespace".to_owned());
+    }
+    for mount in spec.mounts().iter().flatten() {
+        let ids = [mount.uid_mappings(), mount.gid_mappings()].map(ids_of);
+        if ids.iter().any(|ids| !ids.is_empty()) && ids != own {
+            let at = mount.destination().display();
+            return wrong(format!(
+                "the mount at {at} has mappings of its own; only the container's are supported"
+            ));
+        }
     }
     Ok(())
 }
@@ -156,6 +187,12 @@ fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<(), OciError>
         let bind = |word: &String| word == "bind" || word == "rbind";
         let is_bind =
             mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind);
+        if is_bind && mount.uid_mappings().as_ref().is_some_and(|ids| !ids.is_empty()) {
+            // By now they are the container's: the option says so.
+            let mut options = mount.options().clone().unwrap_or_default();
+            options.push("idmap".to_owned());
+            mount.set_options(Some(options));
+        }
         if let Some(source) =
             mount.source().clone().filter(|source| is_bind && source.is_relative())
         {
@@ -220,6 +257,11 @@ mod tests {
         refused(|v| v["process"]["cwd"] = "work".into(), "absolute");
         refused(|v| v["process"]["args"] = Value::Array(Vec::new()), "args");
         refused(|v| v["linux"]["namespaces"] = Value::Array(Vec::new()), "uts");
+        let ids = || serde_json::json!([{ "containerID": 0, "hostID": 9, "size": 1 }]);
+        let error = judged(|v| v["linux"]["uidMappings"] = ids()).unwrap_err();
+        assert!(error.contains("need a user namespace"), "{error}");
+        let error = judged(|v| v["mounts"][0]["gidMappings"] = ids()).unwrap_err();
+        assert!(error.contains("mappings of its own"), "{error}");
         refused(|v| v["process"] = Value::Null, "`process` is missing");
     }
 

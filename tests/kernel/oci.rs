@@ -529,6 +529,46 @@ fn a_link_in_the_root_leads_nowhere_outside() {
 }
 
 #[test]
+fn ids_and_clocks_are_the_documents() {
+    let Some(host) = Host::new() else { return };
+    let data = host.dir.join("data");
+    fs::create_dir_all(&data).unwrap();
+    let script = "id -u; cat /proc/self/uid_map /proc/self/timens_offsets; \
+                  echo x > /mapped/file; stat -c %u /mapped/file; exec sleep 1000";
+    let bundle = Bundle::new(&host, script, |config| {
+        let ids = json!([{ "containerID": 0, "hostID": 200_000, "size": 1000 }]);
+        let linux = &mut config["linux"];
+        linux["uidMappings"] = ids.clone();
+        linux["gidMappings"] = ids.clone();
+        linux["timeOffsets"] = json!({ "boottime": { "secs": 5000, "nanosecs": 0 } });
+        let kinds = linux["namespaces"].as_array_mut().unwrap();
+        kinds.extend([json!({ "type": "user" }), json!({ "type": "time" })]);
+        config["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/mapped", "type": "bind", "source": data, "options": ["bind", "rw"],
+            "uidMappings": ids, "gidMappings": ids
+        }));
+    });
+    // As whoever makes such a bundle gives it to the container's root.
+    host.sh(&format!("chown -R 200000:200000 {}", bundle.path.join("rootfs").display())).success();
+    let output = host.dir.join("output");
+    bundle.create(&["c"], &output).success();
+    bundle.oci(&["start", "c"]).success();
+    let text = || fs::read_to_string(&output).unwrap();
+    wait_for("the owner", || text().lines().count() >= 5);
+    let words: Vec<String> = text().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words[..4], ["0", "0", "200000", "1000"], "{}", text());
+    assert!(text().contains("boottime") && text().contains("5000"), "{}", text());
+    assert!(text().ends_with("\n0\n"), "{}", text());
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(data.join("file")).unwrap());
+    assert_eq!(owner, 0, "on the host the file is root's");
+    let status = fs::read_to_string(format!("/proc/{}/status", bundle.state()["pid"])).unwrap();
+    assert!(status.contains("Uid:\t200000\t"), "{status}");
+    assert_eq!(bundle.oci(&["exec", "c", "id", "-u"]).success(), "0\n");
+    bundle.oci(&["delete", "-f", "c"]).success();
+    bundle.assert_clean();
+}
+
+#[test]
 fn limits_and_devices_hold() {
     let Some(host) = Host::new() else { return };
     let script = "cat /proc/self/cgroup; cat /dev/zero | true; \

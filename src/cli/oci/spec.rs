@@ -40,6 +40,7 @@ pub(super) struct Features {}
 
 impl Features {
     pub(super) fn run(self) -> Result<ExitCode, OciError> {
+        let has = |path: &str| std::path::Path::new(path).exists();
         let features = json!({
             "ociVersionMin": "1.0.0",
             "ociVersionMax": oci::VERSION,
@@ -49,13 +50,25 @@ impl Features {
             ],
             "mountOptions": oci::MOUNT_OPTIONS,
             "linux": {
-                "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+                "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
                 "capabilities": oci::capabilities(),
                 "cgroup": {
                     "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true
                 },
-                "apparmor": { "enabled": false },
-                "selinux": { "enabled": false },
+                "seccomp": {
+                    "enabled": true,
+                    "actions": [
+                        "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+                        "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"
+                    ],
+                    "operators": [
+                        "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
+                        "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"
+                    ]
+                },
+                "mountExtensions": { "idmap": { "enabled": true } },
+                "apparmor": { "enabled": has("/sys/kernel/security/apparmor") },
+                "selinux": { "enabled": has("/sys/fs/selinux/enforce") },
                 "intelRdt": { "enabled": false }
             },
             "annotations": { "podspec.version": env!("CARGO_PKG_VERSION") }
