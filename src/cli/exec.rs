@@ -57,6 +57,9 @@ impl Exec {
     }
 
     fn enter(&self, store: &Store) -> Result<ExitCode, CliError> {
+        super::oci::seal().map_err(|error| {
+            CliError::host("cannot start from a read-only copy of podspec", &error)
+        })?;
         let wanted = target::one(Some(&self.target))?;
         let record = target::find(store, &wanted.pod)?;
         let container = target::container(&record, wanted.container.as_ref())?;

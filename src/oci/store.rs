@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 const RECORD: &str = "state.json";
@@ -92,7 +93,11 @@ impl Store {
         let failed = |path: &Path, errno: Errno| OciError::file("make", path, errno);
         let made = match make(&directory) {
             Err(Errno::NOENT) => {
-                std::fs::create_dir_all(self.root.parent().unwrap_or(Path::new("/")))
+                let parent = self.root.parent().unwrap_or(Path::new("/"));
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(parent)
                     .map_err(|source| OciError::file("make", &self.root, source))?;
                 match make(&self.root) {
                     Ok(()) | Err(Errno::EXIST) => make(&directory),

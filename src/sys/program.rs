@@ -34,6 +34,21 @@ pub fn sealed_copy() -> io::Result<OwnedFd> {
     }
 }
 
+/// Starts this program again from a clone of itself that nobody can write, unless it runs from such a one. Its
+/// arguments and environment stay; returns only where nothing is to be done, or to say why it could not.
+pub fn seal(argv: &[CString], env: &[CString]) -> io::Result<()> {
+    let own = rustix::fs::open(OWN, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let read_only = rustix::fs::StatVfsMountFlags::RDONLY;
+    let is_memfd = || {
+        let name = rustix::fs::readlinkat(CWD, OWN, Vec::new());
+        name.is_ok_and(|name| name.to_bytes().starts_with(b"/memfd:"))
+    };
+    if rustix::fs::fstatvfs(&own)?.f_flag.contains(read_only) || is_memfd() {
+        return Ok(());
+    }
+    Err(exec_fd(sealed_copy()?.as_fd(), argv, env))
+}
+
 /// An executable memfd that nobody can change any more.
 pub fn sealed_memfd(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

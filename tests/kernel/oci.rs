@@ -569,6 +569,29 @@ fn ids_and_clocks_are_the_documents() {
 }
 
 #[test]
+fn the_runtime_cannot_be_overwritten_from_inside() {
+    use nix::sys::statvfs::{FsFlags, fstatvfs};
+    let Some(host) = Host::new() else { return };
+    let bundle = Bundle::new(&host, "exec sleep 1000", |_| {});
+    let before = fs::read(env!("CARGO_BIN_EXE_podspec")).unwrap();
+    bundle.create(&["c"], &host.dir.join("output")).success();
+    // It waits in the container, and what it runs is on a mount that is read-only and nowhere.
+    let exe = fs::File::open(format!("/proc/{}/exe", bundle.state()["pid"])).unwrap();
+    assert!(fstatvfs(&exe).unwrap().flags().contains(FsFlags::ST_RDONLY));
+    bundle.oci(&["start", "c"]).success();
+    let grab =
+        "for n in 1 2 3 4 5 6 7 8 9; do for p in /proc/[0-9]*; do echo x >> $p/exe; done; done";
+    let grabber = host.start(&mut bundle.command(&["exec", "c", "sh", "-c", grab]));
+    for _ in 0..20 {
+        bundle.oci(&["exec", "c", "/proc/self/exe", "--version"]);
+    }
+    host.finish(grabber);
+    assert!(fs::read(env!("CARGO_BIN_EXE_podspec")).unwrap() == before, "it has been changed");
+    bundle.oci(&["delete", "-f", "c"]).success();
+    bundle.assert_clean();
+}
+
+#[test]
 fn limits_and_devices_hold() {
     let Some(host) = Host::new() else { return };
     let script = "cat /proc/self/cgroup; cat /dev/zero | true; \

@@ -9,8 +9,9 @@ mod run;
 mod spec;
 
 use crate::oci::{OciError, Store};
+use crate::sys::program;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ Examples:
 pub(super) struct Oci {
     /// Directory for the state of containers
     // The name of podspec's own option, which it replaces here.
-    #[arg(long, value_name = "DIR", default_value = "/run/podspec/oci")]
+    #[arg(long, value_name = "DIR", default_value = "/run/podspec-oci")]
     root: PathBuf,
     /// Also write errors and warnings to this file
     #[arg(long, value_name = "FILE")]
@@ -101,12 +102,31 @@ pub(super) fn words() -> Option<Vec<OsString>> {
 
 /// The whole program, with these arguments.
 pub(super) fn alone(words: Vec<OsString>) -> ExitCode {
+    // What these make stands in a container before its program runs there.
+    let enters = ["create", "run", "exec"];
+    if words.iter().any(|word| enters.iter().any(|name| word == name)) {
+        // Before the arguments are read twice; why it could not be is said after that.
+        let _ = seal();
+    }
     let words = std::iter::once(OsString::from("podspec oci")).chain(words);
     let matches = Alone::command().get_matches_from(words);
     match Alone::from_arg_matches(&matches) {
         Ok(alone) => alone.oci.run(),
         Err(error) => error.exit(),
     }
+}
+
+/// In a container /proc/self/exe is this program until the container's own runs, and for good where that is an
+/// interpreter of scripts: it must be one that nobody there can write (CVE-2019-5736).
+pub(super) fn seal() -> std::io::Result<()> {
+    let c_string = |word: OsString| Ok(CString::new(word.into_encoded_bytes())?);
+    let argv = std::env::args_os().map(c_string).collect::<std::io::Result<Vec<_>>>()?;
+    let env = std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        c_string(name)
+    });
+    program::seal(&argv, &env.collect::<std::io::Result<Vec<_>>>()?)
 }
 
 impl Oci {
@@ -118,6 +138,11 @@ impl Oci {
             log.error(&OciError::Usage { message });
             ExitCode::from(failure)
         };
+        let enters =
+            matches!(self.command, Command::Create(_) | Command::Run(_) | Command::Exec(_));
+        if enters && let Err(error) = seal() {
+            return refused(format!("cannot start from a read-only copy of podspec: {error}"));
+        }
         if self.systemd_cgroup || self.cgroup_manager == "systemd" {
             return refused(
                 "cgroups by systemd are not supported: use the cgroup manager `cgroupfs` \
