@@ -101,6 +101,11 @@ label!(
     VolumeName
 );
 
+label!(
+    /// The name of a secret, unique in its pod.
+    SecretName
+);
+
 /// A network interface name that the kernel accepts: 1 to 15 bytes, no `/`, `:` or space.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -80,6 +80,7 @@ impl Exec {
             )
         })?;
         process.set_args(Some(self.command.clone()));
+        sandbox::within_own_limits(&mut process);
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let entered = sandbox::enter(&Entry {
             target: target.as_fd(),

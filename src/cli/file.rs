@@ -146,7 +146,7 @@ impl PodFile {
             read: &|path| read_text(path),
             look: &|path| {
                 if !self.looks {
-                    return Some(Found::Directory);
+                    return Some(Found::Unseen);
                 }
                 let found = std::fs::metadata(path).ok()?;
                 Some(if found.is_dir() { Found::Directory } else { Found::File })

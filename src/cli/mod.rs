@@ -49,6 +49,7 @@ mod rmi;
 mod running;
 mod schema;
 mod screen;
+mod secrets;
 mod service;
 mod signals;
 mod start;

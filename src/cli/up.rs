@@ -10,6 +10,7 @@ use super::live::{Ending, Live, Wants};
 use super::phases::Phases;
 use super::pulled::{self, PullChoice, Pulled, Puller};
 use super::registry::RegistryOptions;
+use super::secrets;
 use super::target::{self, is_supervised, read};
 use super::{Format, output};
 use crate::host::{self, Images};
@@ -456,7 +457,8 @@ impl Start<'_> {
             board.steps = plan.steps.iter().map(|planned| planned.step.to_string()).collect();
         }
         let (store, detach) = (self.store.clone(), self.command.detach);
-        let handover = Handover { store, detach, steps, record };
+        let secrets = secrets::read(self.file, self.pod)?;
+        let handover = Handover { store, detach, steps, record, secrets };
         let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant, phases: phases.list() })
             .map_err(|error| failed(&error))?;

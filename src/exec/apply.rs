@@ -1,7 +1,8 @@
 //! Carries out one step: one `match`, an arm a kind of step, each a call or two of a mechanism.
 
-use super::ExecError;
 use super::launch::{self, Created};
+use super::secrets::Secrets;
+use super::{ExecError, secrets};
 use crate::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy};
 use crate::names::{ContainerName, IfName};
 use crate::net::{conntrack, firewall, link, netns, sockets};
@@ -41,6 +42,8 @@ pub struct Machine {
     /// Sockets that keep host ports from others as long as we live.
     reserved: Vec<OwnedFd>,
     infra: Option<i32>,
+    /// Until they are written.
+    pub secrets: Secrets,
 }
 
 impl Machine {
@@ -50,6 +53,7 @@ impl Machine {
             devices: DevicePrograms::default(),
             reserved: Vec::new(),
             infra: None,
+            secrets: Secrets::default(),
         })
     }
 
@@ -57,6 +61,7 @@ impl Machine {
     pub fn forget(&mut self) {
         self.reserved.clear();
         self.infra = None;
+        self.secrets = Secrets::default();
     }
 
     /// Carries out a step of the plan.
@@ -88,6 +93,7 @@ impl Machine {
             Step::MountShm { at, size } => mount_shm(at, *size)?,
             Step::MakeVolume(volume) => make_volume(volume)?,
             Step::WriteFiles { files } => write_files(files)?,
+            Step::MakeSecrets { at, files, .. } => secrets::make(at, files, &self.secrets)?,
             Step::MakeLayers { overlays, .. } => overlays.iter().try_for_each(make_layers)?,
             Step::CreateContainer(launch) => {
                 let created = launch::create(&self.hierarchy, plan, launch)?;
@@ -289,7 +295,7 @@ fn mount_shm(at: &Path, size: u64) -> Result<(), ExecError> {
     mount_tmpfs(at, &format!("mode=1777,size={size}"))
 }
 
-fn mount_tmpfs(at: &Path, options: &str) -> Result<(), ExecError> {
+pub(super) fn mount_tmpfs(at: &Path, options: &str) -> Result<(), ExecError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("podspec"), at, Some("tmpfs"), flags, Some(options))
         .map_err(|errno| ExecError::MountTmpfs { at: at.to_owned(), source: errno.into() })

@@ -7,6 +7,7 @@ pub mod beside;
 pub mod launch;
 pub mod progress;
 pub mod restore;
+pub mod secrets;
 pub mod traces;
 pub mod undo;
 
@@ -57,6 +58,8 @@ pub enum ExecError {
     TooLittleMemory { limit: String },
     #[error("the plan creates no such container")]
     NotCreated,
+    #[error("the secret `{name}` was not handed over")]
+    NoSecret { name: crate::names::SecretName },
     #[error("infra is not running")]
     NoInfra,
 }

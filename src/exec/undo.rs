@@ -80,6 +80,7 @@ impl Remains {
             Step::TakeAddress { lease, address, .. } => self.leases.push((lease.clone(), *address)),
             Step::Connect(connection) => self.links.push(connection.host.clone()),
             Step::Publish { forwards } => self.forwards.extend(firewall_forwards(forwards)),
+            Step::MakeSecrets { at, .. } => self.mounts.push(at.clone()),
             Step::MakeVolume(volume) => match volume.content {
                 VolumeContent::EmptyDir => self.directories.push(volume.path.clone()),
                 VolumeContent::Tmpfs { .. } => self.mounts.push(volume.path.clone()),

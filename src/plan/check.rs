@@ -62,6 +62,7 @@ fn needs_infra(step: &Step) -> bool {
         | Step::MountShm { .. }
         | Step::MakeVolume(_)
         | Step::WriteFiles { .. }
+        | Step::MakeSecrets { .. }
         | Step::MakeLayers { .. } => false,
     }
 }

@@ -19,10 +19,12 @@ use crate::plan::rootfs::{self, Mounts};
 use crate::plan::security;
 use crate::plan::step::{
     Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, Role,
-    RootLayers, Stdio, Step, StepId, Until,
+    RootLayers, SecretFile, Stdio, Step, StepId, Until,
 };
 use crate::seccomp::Filter;
-use crate::spec::model::{self, Condition, Container, MountSource, NetworkMode, PodSpec, Shared};
+use crate::spec::model::{
+    self, Condition, Container, MountSource, NetworkMode, PodSpec, SecretMount, Shared,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -368,6 +370,9 @@ impl Graph<'_> {
         let container = &self.spec.containers[name];
         let launch = self.launch(name, container)?;
         let mut after = self.needs(name, container);
+        if let Some(secrets) = self.secrets(&launch, container) {
+            after.insert(Edge { step: secrets, until: Until::Done });
+        }
         let mut why = vec![root_reason(container)];
         if let Some(init) = &self.made.last_init {
             after.insert(Edge { step: self.made.started[init], until: Until::Completed });
@@ -438,6 +443,28 @@ impl Graph<'_> {
         (needed.iter().map(edge).collect(), (!why.is_empty()).then(|| why.join(", ")))
     }
 
+    /// Its own copies of its secrets: they belong to its user.
+    fn secrets(&mut self, launch: &Launch, container: &Container) -> Option<StepId> {
+        let name = &launch.container;
+        let at = self.places.secrets(name);
+        let user = launch.oci.process().as_ref().map(oci_spec::runtime::Process::user);
+        let (uid, gid) = user.map_or((0, 0), |user| (user.uid(), user.gid()));
+        let file = |(n, secret): (usize, &SecretMount)| SecretFile {
+            secret: secret.name.clone(),
+            path: at.join(n.to_string()),
+            uid,
+            gid,
+            mode: secret.mode,
+        };
+        let files: Vec<_> = container.secrets.iter().enumerate().map(file).collect();
+        if files.is_empty() {
+            return None;
+        }
+        let why = "in memory alone, and its user's".to_owned();
+        let step = Step::MakeSecrets { container: name.clone(), at, files };
+        Some(self.made.add(step, [self.made.tmpfs], why))
+    }
+
     /// What must be there for a container's process to be made; its network may come later.
     fn needs(&self, name: &ContainerName, container: &Container) -> BTreeSet<Edge> {
         let shm = oci::entry(self.spec, name, container, Shared::Ipc, self.places);
@@ -487,7 +514,7 @@ impl Graph<'_> {
         let health = probes::health(name, container, places);
         let notify = health.notify.as_deref().and_then(Path::parent);
         let sources = self.files.of(name);
-        let mounts = Mounts { spec, container, facts, places, sources, notify };
+        let mounts = Mounts { spec, name, container, facts, places, sources, notify };
         let root = self.root(name);
         let (resources, limits) = self.bounds.containers.get(name).cloned().unwrap_or_default();
         let merged = root.merged.clone();

@@ -54,6 +54,11 @@ impl<'a> Places<'a> {
         self.run(&format!("mnt/etc/{container}/{file}"))
     }
 
+    /// The tmpfs of a container's secrets.
+    pub(super) fn secrets(&self, container: &ContainerName) -> PathBuf {
+        self.run(&format!("mnt/secrets/{container}"))
+    }
+
     pub(super) fn merged(&self, container: &ContainerName) -> PathBuf {
         self.run(&format!("mnt/root/{container}"))
     }

@@ -294,6 +294,11 @@ impl fmt::Display for Step {
             Self::WriteFiles { files } => {
                 write!(f, "write {} generated files", files.len())
             }
+            Self::MakeSecrets { container, files, .. } => {
+                let named = files.iter().map(|file| file.secret.as_str()).collect::<Vec<_>>();
+                let what = if named.len() == 1 { "secret" } else { "secrets" };
+                write!(f, "write {container}'s {what} {}", named.join(", "))
+            }
             Self::MakeLayers { container, .. } => write!(f, "make {container}'s layers"),
             Self::CreateContainer(launch) => write!(f, "create {}", launch.container),
             Self::StartContainer { container } => write!(f, "start {container}"),

@@ -81,6 +81,7 @@ pub(super) fn volume(
 /// What the mounts of a container are made from.
 pub(super) struct Mounts<'a> {
     pub(super) spec: &'a PodSpec,
+    pub(super) name: &'a ContainerName,
     pub(super) container: &'a Container,
     pub(super) facts: &'a HostFacts,
     pub(super) places: &'a Places<'a>,
@@ -103,6 +104,7 @@ impl Mounts<'_> {
         options.extend(self.idmap("idmap"));
         mounts.extend(etc.map(|(from, to)| mount("bind", from, to, &options)));
         mounts.extend(self.users());
+        mounts.extend(self.secrets(&options));
         mounts.extend(self.notify.map(|from| {
             let to = Path::new(health::NOTIFY_SOCKET).parent().unwrap_or(Path::new("/"));
             mount("bind", from, to, &["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"])
@@ -151,6 +153,15 @@ impl Mounts<'_> {
             covers_made.push(mount("tmpfs", "tmpfs", at, &options));
         }
         covers_made
+    }
+
+    /// Read-only even for who may write by the mode: what is written there would be nobody's to keep.
+    fn secrets(&self, options: &[&str]) -> impl Iterator<Item = Mount> {
+        let (name, places) = (self.name, self.places);
+        let numbered = self.container.secrets.iter().enumerate();
+        numbered.map(move |(n, secret)| {
+            mount("bind", places.secrets(name).join(n.to_string()), &secret.target, options)
+        })
     }
 
     /// The file's own mounts, outer before inner.
@@ -271,7 +282,9 @@ mod tests {
         change(&mut spec, &mut container, &mut facts);
         let places = Places::new(&facts.directories, &spec.name);
         let (container, spec, facts) = (&container, &spec, &facts);
-        Mounts { spec, container, facts, places: &places, sources: None, notify: None }.list()
+        let name = &"web".parse().unwrap();
+        let places = &places;
+        Mounts { spec, name, container, facts, places, sources: None, notify: None }.list()
     }
 
     fn at<'a>(mounts: &'a [Mount], target: &str) -> &'a Mount {
@@ -351,6 +364,7 @@ mod tests {
         let places = Places::new(&facts.directories, &spec.name);
         let mounts = Mounts {
             spec: &spec,
+            name: &"web".parse().unwrap(),
             container: &container,
             facts: &facts,
             places: &places,

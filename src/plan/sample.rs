@@ -18,6 +18,7 @@ pub(super) fn container() -> Container {
         user: User { user: NameOrId::Id(0), group: None },
         groups: Vec::new(),
         env: [].into(),
+        secrets: Vec::new(),
         mounts: Vec::new(),
         devices: Vec::new(),
         ulimits: [].into(),
@@ -58,6 +59,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         sysctls: [].into(),
         shm_size: 64 << 20,
         resources: Resources::default(),
+        secrets: [].into(),
         volumes: [].into(),
         containers: containers
             .iter()

@@ -2,7 +2,7 @@
 //! `exec/apply.rs` has the one `match` that does them, `exec/undo.rs` the one that undoes them.
 
 use crate::names::image::{Digest, ImageReference};
-use crate::names::{ContainerName, IfName, PodId, PodName};
+use crate::names::{ContainerName, IfName, PodId, PodName, SecretName};
 use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
 use crate::seccomp::Filter;
@@ -49,6 +49,16 @@ impl Plan {
         }
         document
     }
+}
+
+/// A secret's file, as its container's user sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFile {
+    pub secret: SecretName,
+    pub path: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +141,9 @@ pub enum Step {
     MakeVolume(VolumeStep),
     /// Files that podspec generates for containers (hosts, hostname, resolv.conf): path -> text.
     WriteFiles { files: BTreeMap<PathBuf, String> },
+    /// Files of a container's secrets, on a tmpfs of their own. What is in them goes from the client to the
+    /// supervisor beside the plan, and is kept nowhere else.
+    MakeSecrets { container: ContainerName, at: PathBuf, files: Vec<SecretFile> },
     /// Upper and work directory of a container's overlays, each upper with the owner and mode of what
     /// lies under it.
     MakeLayers { container: ContainerName, overlays: Vec<Overlay> },

@@ -6,7 +6,7 @@ use super::sysctl;
 use crate::sys::identity::{set_effective_uid, set_gid, set_groups, set_uid};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
-use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use oci_spec::runtime::{Capabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
@@ -199,6 +199,20 @@ pub(super) fn score(process: &Process) -> Result<(), SandboxError> {
     let Some(score) = process.oom_score_adj() else { return Ok(()) };
     let file = "/proc/self/oom_score_adj";
     std::fs::write(file, score.to_string()).at(Stage::Limit, &format!("{file} to {score}"))
+}
+
+/// A process that joins a container later is its caller's, who may have less than the one who started the
+/// container: without CAP_SYS_RESOURCE nobody raises a hard limit (setrlimit(2)).
+pub fn within_own_limits(process: &mut Process) {
+    let may_raise = rustix::thread::capabilities(None)
+        .is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let Some(limits) = process.rlimits().as_ref().filter(|_| !may_raise) else { return };
+    let mine = |limit: &PosixRlimit| {
+        let own = rustix::process::getrlimit(resource(limit.typ())).maximum.unwrap_or(u64::MAX);
+        let builder = PosixRlimitBuilder::default().typ(limit.typ());
+        builder.soft(limit.soft().min(own)).hard(limit.hard().min(own)).build().ok()
+    };
+    process.set_rlimits(Some(limits.iter().filter_map(mine).collect()));
 }
 
 fn limits(process: &Process) -> Result<(), SandboxError> {

@@ -10,7 +10,7 @@ use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
     depends, device, health, image, init, limits, namespaces, publish, quantity, resources, rights,
-    signal, volume,
+    secret, signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -114,6 +114,7 @@ impl One<'_> {
         let groups = self.groups(checks);
         let env = self.env(checks);
         let mounts = volume::mounts(raw.volumes.as_ref(), self.node, checks);
+        let secrets = secret::mounts(raw.secrets.as_ref(), &mounts, self.node, checks);
         let devices = device::devices(raw.devices.as_ref(), self.node, checks);
         let ulimits = limits::ulimits(raw.ulimits.as_ref(), self.node, checks);
         let resources = resources::resources(raw.resources.as_deref(), self.node, checks);
@@ -143,6 +144,7 @@ impl One<'_> {
             groups,
             env,
             mounts,
+            secrets,
             devices,
             ulimits,
             oom_score_adj: raw.oom_score_adj,
@@ -166,7 +168,6 @@ impl One<'_> {
 
     /// Fields of the language whose mechanism is a later version's; their values are judged already.
     fn refuse_later(&self, checks: &mut Checks<'_>) {
-        checks.later(self.node, &["secrets"]);
         if self.raw.runtime.as_deref().is_some_and(|runtime| runtime != "embedded") {
             checks.not_yet("a `runtime` other than `embedded`".to_owned(), self.at("runtime"));
         }

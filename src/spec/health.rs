@@ -128,7 +128,7 @@ fn http(raw: &HttpProbe, node: &Node, checks: &mut Checks<'_>) -> Option<Check> 
     let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
     if !path.starts_with('/') {
         let message = format!("`{path}` is not the path of a request");
-        let problem = Problem::error("P0481", message, at("path"), "no `/` at its head");
+        let problem = Problem::error("P0481", message, at("path"), "begins with no `/`");
         checks.report(problem.help(format!("write `/{path}`")));
     } else if path.bytes().any(|b| b <= b' ' || b == 0x7f) {
         let help = "write what is special as in a URL: `%20` is a space";
@@ -252,11 +252,12 @@ fn one_of(key: &str, kinds: &[&str], node: &Node, checks: &mut Checks<'_>) -> bo
         Some(value) => *kind != "notify" || value.boolean() != Some(false),
         None => false,
     };
-    let found: Vec<_> = kinds
+    let mut found: Vec<_> = kinds
         .iter()
         .filter(|kind| is_there(kind))
         .filter_map(|kind| Some((kind, node.entry(kind)?)))
         .collect();
+    found.sort_by_key(|(_, entry)| entry.key.start);
     match found.as_slice() {
         [_] => return true,
         [] => {
@@ -266,9 +267,10 @@ fn one_of(key: &str, kinds: &[&str], node: &Node, checks: &mut Checks<'_>) -> bo
             checks.report(problem.help(format!("one of: {}", kinds.join(", "))));
         }
         [(one, first), (two, second), ..] => {
-            let message = format!("`{key}` is of one kind, and this is `{one}` and `{two}`");
-            let problem = Problem::error("P0480", message, second.key.clone(), "this or");
-            checks.report(problem.also(first.key.clone(), "that").help("remove one of them"));
+            let message = format!("`{key}` has both `{one}` and `{two}`, and does one thing");
+            let problem = Problem::error("P0480", message, second.key.clone(), "a second thing");
+            let help = format!("remove `{two}`, or remove `{one}`");
+            checks.report(problem.also(first.key.clone(), "the first").help(help));
         }
     }
     false

@@ -26,6 +26,7 @@ mod reference;
 mod resources;
 pub mod rights;
 pub mod schema;
+mod secret;
 pub mod share;
 pub mod signal;
 mod snippets;
@@ -67,6 +68,8 @@ pub enum Found {
     Directory,
     /// Whatever is no directory.
     File,
+    /// Nobody looks: the file is read for another machine, or for what it means.
+    Unseen,
 }
 
 #[derive(Debug)]
@@ -135,15 +138,26 @@ pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
         problems,
         ports: Vec::new(),
     };
-    let mut pods = Vec::new();
+    let (mut pods, mut names) = (Vec::new(), Vec::new());
     for (index, document) in documents.into_iter().enumerate() {
-        match document.broken {
-            Some(at) => reader.broken(document.root, at),
-            None => pods.extend(reader.pod(document.root, index)),
+        let pod = match document.broken {
+            Some(at) => {
+                reader.broken(document.root, at);
+                None
+            }
+            None => reader.pod(document.root, index),
+        };
+        let Some(pod) = pod else { continue };
+        names.push((pod.spec.name.clone(), pod.places.find("name").unwrap_or(0..0)));
+        // Of a file that is wrong nobody gets a pod, and a hostile one has very many.
+        if reader.problems.has_errors() {
+            pods = Vec::new();
+        } else {
+            pods.push(pod);
         }
     }
     let Reader { mut problems, ports, .. } = reader;
-    validate::across(&pods, ports, &mut problems);
+    validate::across(&names, ports, &mut problems);
     let problems = problems.in_order();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);

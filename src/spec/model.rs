@@ -2,9 +2,10 @@
 //! file. A `PodSpec` is always valid; `validate.rs` is the only road to it. It knows nothing of a machine.
 
 use crate::names::image::ImageReference;
-use crate::names::{ContainerName, PodName, VolumeName};
+use crate::names::{ContainerName, PodName, SecretName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub struct PodSpec {
     /// Of all containers together.
     pub resources: Resources,
     pub volumes: IndexMap<VolumeName, Volume>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<SecretName, SecretSource>,
     /// `initContainers` first, then `containers`, each in the order of the file.
     pub containers: IndexMap<ContainerName, Container>,
     pub exit_policy: ExitPolicy,
@@ -238,6 +241,9 @@ pub struct Container {
     /// `env` over the files of `envFile`, in order; complete.
     pub env: IndexMap<String, String>,
     pub mounts: Vec<Mount>,
+    /// No two at one target, and none where a volume is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretMount>,
     /// No two at one target.
     pub devices: Vec<Device>,
     pub ulimits: IndexMap<Rlimit, Ulimit>,
@@ -265,6 +271,25 @@ pub struct Container {
     pub probes: Probes,
     pub lifecycle: Lifecycle,
     pub security: Security,
+}
+
+/// Where a secret comes from. Its text is read at `up`, and is nowhere in the model or the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretSource {
+    File(PathBuf),
+    /// A variable of podspec's environment.
+    Env(String),
+}
+
+/// A secret as a container sees it: a file of its user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretMount {
+    pub name: SecretName,
+    pub target: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
 }
 
 /// What a container may do beyond the defaults, and what of them it may not.

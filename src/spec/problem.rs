@@ -131,6 +131,11 @@ impl Problems {
         self.list.push(problem);
     }
 
+    /// Whether there is one that is more than a warning.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
     pub fn len(&self) -> usize {
         self.list.len() + self.more
     }

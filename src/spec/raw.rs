@@ -146,7 +146,8 @@ pub struct RawPod {
     #[schemars(extend("propertyNames" = (words::names("volume name"))))]
     #[schemars(extend("examples" = [{"data": {}, "cache": {"tmpfs": "64Mi"}, "site": {"host": "./site"}}]))]
     pub volumes: Option<IndexMap<String, VolumeEntry>>,
-    /// Secrets, mounted at /run/secrets/NAME with mode 0400.
+    /// Secrets: texts that are read at `up` and kept in memory alone. A container that names one in its own
+    /// `secrets` sees it as a file, by default /run/secrets/NAME with mode 0400, which belongs to its user.
     #[schemars(extend("propertyNames" = (words::names("secret name"))))]
     #[schemars(extend("examples" = [{"password": {"file": "./password.txt"}}]))]
     pub secrets: Option<IndexMap<String, Secret>>,
@@ -226,7 +227,8 @@ pub struct RawContainer {
     #[schemars(with = "Option<Vec<Either<words::Bind, Mount>>>")]
     #[schemars(extend("examples" = [["data:/var/lib/data", "./site:/srv:ro"]]))]
     pub volumes: Option<Vec<Either<String, Mount>>>,
-    /// Secrets of the pod that it sees, at /run/secrets/NAME.
+    /// Secrets of the pod that it sees as files of its user, read-only, at /run/secrets/NAME where nothing else
+    /// is said.
     #[schemars(extend("examples" = [["password"]]))]
     pub secrets: Option<Vec<Either<String, SecretMount>>>,
     /// Devices of the host, as they are there; below /dev in the container. Each can be read and written.
@@ -463,7 +465,7 @@ pub struct SecretMount {
     /// Where the container sees it. Default: /run/secrets/NAME.
     #[schemars(extend("examples" = ["/etc/db/password"]))]
     pub target: Option<String>,
-    /// Its mode, octal.
+    /// Its mode: a 0 and three octal digits.
     #[schemars(extend("default" = "0400", "examples" = ["0440"]))]
     pub mode: Option<NameOrNumber>,
 }

@@ -7,7 +7,9 @@ use super::publish::{self, Ports};
 use super::quantity::Mistake;
 use super::raw::{Either, RawPod};
 use super::tree::{Kind, Node};
-use super::{Context, Pod, container, init, limits, namespaces, resources, share, userns, volume};
+use super::{
+    Context, container, init, limits, namespaces, resources, secret, share, userns, volume,
+};
 use crate::names::{ContainerName, PodName, VolumeName};
 use indexmap::{IndexMap, IndexSet};
 use std::collections::{HashMap, HashSet};
@@ -30,6 +32,9 @@ pub(super) struct Checks<'a> {
     /// Volumes that a container mounts, and whether some mount was not understood.
     pub used: HashSet<String>,
     pub lost_mounts: bool,
+    pub secrets: IndexSet<&'a str>,
+    /// Secrets that a container sees.
+    pub used_secrets: HashSet<String>,
     /// Ports that containers of the pod's `net` listen on, each with its place and its container.
     pub listeners: Vec<(Port, Range<usize>, String)>,
     /// Every published port of the pod with its place.
@@ -175,22 +180,20 @@ pub(super) fn pod(
 ) -> (Option<PodSpec>, Ports) {
     let name = name(raw.name.as_deref(), node, default, problems);
     let share = share::share(raw, node, text, problems);
-    let declared = raw.volumes.iter().flat_map(|volumes| volumes.keys()).map(String::as_str);
     let mut checks = Checks {
         text,
         context,
         problems,
         share: share.clone(),
         network: NetworkMode::Bridge,
-        volumes: declared.collect(),
+        volumes: declared(raw.volumes.as_ref(), "volumes", node),
         used: HashSet::new(),
         lost_mounts: false,
+        secrets: declared(raw.secrets.as_ref(), "secrets", node),
+        used_secrets: HashSet::new(),
         listeners: Vec::new(),
         ports: Vec::new(),
     };
-    let lost = node.get("volumes").map_or(&[][..], |volumes| &volumes.lost[..]);
-    checks.volumes.extend(lost.iter().map(String::as_str));
-    checks.later(node, &["secrets"]);
     checks.network = network(raw, node, &mut checks);
     namespaces::network(node, &mut checks);
     let userns = userns::userns(raw, node, &mut checks);
@@ -203,12 +206,14 @@ pub(super) fn pod(
     let sysctls = limits::sysctls(raw, node, &mut checks);
     let shm_size = limits::shm_size(raw, node, &mut checks);
     let volumes = volumes(raw, node, &mut checks);
+    let secrets = secret::declared(raw, node, &mut checks);
     let containers = container::containers(raw, node, &mut checks, &mut ports);
     userns::maps_all(&userns, &containers, node, &mut checks);
     publish::warn_of_refused_ports(raw, node, &mut checks);
     publish::refuse_auto_of_nothing(raw, &containers, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
+    secret::unused(raw, node, &mut checks);
     publish::listeners(&mut checks);
     let (network, published) = (checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
@@ -227,10 +232,21 @@ pub(super) fn pod(
         shm_size,
         resources,
         volumes,
+        secrets,
         containers,
         exit_policy: init::exit_policy(raw),
     });
     (spec, published)
+}
+
+/// What the file calls the things of this map, those that were not understood among them.
+fn declared<'a, T>(
+    map: Option<&'a IndexMap<String, T>>,
+    key: &str,
+    node: &'a Node,
+) -> IndexSet<&'a str> {
+    let lost = node.get(key).into_iter().flat_map(|map| &map.lost);
+    map.into_iter().flat_map(IndexMap::keys).chain(lost).map(String::as_str).collect()
 }
 
 /// Warns of volumes that no container sees, where every mount was understood.
@@ -431,17 +447,17 @@ fn volumes(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> IndexMap<Volum
 }
 
 /// What the pods of one file cannot have in common.
-pub(super) fn across(pods: &[Pod], ports: Ports, problems: &mut Problems) {
-    let mut seen: HashMap<&PodName, &Pod> = HashMap::new();
-    for pod in pods {
-        let at = |pod: &Pod| pod.places.find("name").unwrap_or(0..0);
-        if let Some(first) = seen.get(&pod.spec.name) {
-            let message = format!("two pods of this file are named `{}`", pod.spec.name);
-            let problem = Problem::error("P0502", message, at(pod), "again");
-            problems.push(problem.also(at(first), "first").help("give one of them another name"));
+pub(super) fn across(names: &[(PodName, Range<usize>)], ports: Ports, problems: &mut Problems) {
+    let mut seen: HashMap<&PodName, &Range<usize>> = HashMap::new();
+    for (name, at) in names {
+        if let Some(first) = seen.get(name) {
+            let message = format!("two pods of this file are named `{name}`");
+            let problem = Problem::error("P0502", message, at.clone(), "again");
+            let first = (*first).clone();
+            problems.push(problem.also(first, "first").help("give one of them another name"));
             continue;
         }
-        seen.insert(&pod.spec.name, pod);
+        seen.insert(name, at);
     }
     publish::conflicts(ports, problems);
 }

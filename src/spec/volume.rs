@@ -21,14 +21,16 @@ pub(super) fn declared(
     checks: &mut Checks<'_>,
 ) -> Option<Volume> {
     let Some(raw) = raw else { return Some(Volume::Persistent) };
-    let kinds: Vec<(&str, &Entry)> = ["tmpfs", "emptyDir", "files", "host"]
+    let mut kinds: Vec<(&str, &Entry)> = ["tmpfs", "emptyDir", "files", "host"]
         .into_iter()
         .filter_map(|kind| node.entry(kind).map(|entry| (kind, entry)))
         .collect();
+    kinds.sort_by_key(|(_, entry)| entry.key.start);
     if let [(one, first), (two, second), ..] = kinds.as_slice() {
-        let message = format!("a volume is of one kind, and this is `{one}` and `{two}`");
-        let problem = Problem::error("P0440", message, second.key.clone(), "one kind");
-        checks.report(problem.also(first.key.clone(), "another").help("keep one of the two"));
+        let message = format!("a volume is of one kind, and this has both `{one}` and `{two}`");
+        let problem = Problem::error("P0440", message, second.key.clone(), "a second kind");
+        let help = format!("remove `{two}`, or remove `{one}`");
+        checks.report(problem.also(first.key.clone(), "the first").help(help));
         return None;
     }
     if let (None, Some(create)) = (node.entry("host"), node.entry("create")) {
@@ -344,7 +346,7 @@ fn source_of(
 }
 
 /// Where a container may see a volume.
-fn target(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {
+pub(super) fn target(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {
     let refuse = |message: String, help: Option<String>, checks: &mut Checks<'_>| {
         let problem = Problem::error("P0452", message, place.clone(), "this target")
             .help("write an absolute path, such as `/data`");

@@ -4,7 +4,7 @@
 use super::model::*;
 use super::quantity;
 use super::signal;
-use crate::names::ContainerName;
+use crate::names::{ContainerName, SecretName};
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -29,6 +29,7 @@ pub fn document(spec: &PodSpec) -> Value {
         shm_size,
         resources: limits,
         volumes,
+        secrets,
         containers,
         exit_policy,
     } = spec;
@@ -63,6 +64,7 @@ pub fn document(spec: &PodSpec) -> Value {
     put(&mut pod, "resources", resources(limits));
     let named = volumes.iter().map(|(name, of)| (name.to_string(), volume(of)));
     put(&mut pod, "volumes", Value::Object(named.collect()));
+    put(&mut pod, "secrets", secrets.iter().map(secret).collect());
     let list = |of_main| {
         let list = containers.iter().filter(|(_, of)| (of.role == Role::Main) == of_main);
         Value::Object(list.map(|(name, of)| (name.to_string(), container(spec, of))).collect())
@@ -106,6 +108,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         stdin,
         env,
         mounts,
+        secrets,
         devices,
         ulimits,
         oom_score_adj,
@@ -132,11 +135,10 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         map.insert("user".to_owned(), user_word(user));
     }
     put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
-    map.insert("tty".to_owned(), json!(tty));
-    map.insert("init".to_owned(), json!(init));
-    map.insert("stdin".to_owned(), json!(stdin));
+    switches(&mut map, [("tty", *tty), ("init", *init), ("stdin", *stdin)]);
     put(&mut map, "env", texts(env));
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
+    put(&mut map, "secrets", secrets.iter().map(secret_mount).collect());
     put(&mut map, "devices", devices.iter().map(device).collect());
     put(&mut map, "ulimits", rlimits(ulimits));
     put(&mut map, "oomScoreAdj", json!(oom_score_adj));
@@ -155,6 +157,10 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     health(probes, lifecycle, &mut map);
     put(&mut map, "security", rights(security));
     Value::Object(map)
+}
+
+fn switches(map: &mut Map<String, Value>, of: [(&str, bool); 3]) {
+    map.extend(of.map(|(key, is_on)| (key.to_owned(), json!(is_on))));
 }
 
 fn rlimits(ulimits: &IndexMap<Rlimit, Ulimit>) -> Value {
@@ -366,6 +372,19 @@ fn volume(volume: &Volume) -> Value {
         Volume::Files { files } => json!({ "files": texts(files) }),
         Volume::Host { path: at, create } => json!({ "host": path(at), "create": create }),
     }
+}
+
+fn secret((name, source): (&SecretName, &SecretSource)) -> (String, Value) {
+    let words = match source {
+        SecretSource::File(at) => json!({ "file": path(at) }),
+        SecretSource::Env(variable) => json!({ "env": text(variable) }),
+    };
+    (name.to_string(), words)
+}
+
+fn secret_mount(mount: &SecretMount) -> Value {
+    let SecretMount { name, target, mode } = mount;
+    json!({ "name": name, "target": path(target), "mode": format!("{mode:04o}") })
 }
 
 fn mount(mount: &Mount) -> Value {

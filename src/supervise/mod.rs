@@ -81,9 +81,11 @@ pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
     let Inherited { channel, program: _program } = inherited;
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;
-    while let Some((json, lock)) = channel.receive_with().map_err(client)? {
+    while let Some((mut json, lock)) = channel.receive_with().map_err(client)? {
         let handover: Handover =
             serde_json::from_slice(&json).map_err(|error| client(error.into()))?;
+        // Secrets were in it.
+        json.fill(0);
         drop(json);
         let Some((header, _)) = channel.receive_with().map_err(client)? else { return Ok(()) };
         let locks = Locks::adopt(lock.ok_or(SuperviseError::NoLock)?);

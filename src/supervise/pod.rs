@@ -126,7 +126,8 @@ impl<'a> Pod<'a> {
         signals: &'a SignalFd,
     ) -> Result<Self, SuperviseError> {
         let Received { handover, header, locks, client } = received;
-        let Handover { store, detach, steps, mut record } = handover;
+        let Handover { store, detach, steps, mut record, secrets } = handover;
+        machine.secrets = secrets;
         record.compact();
         let dir = store.pod(&record.name);
         let plan: Plan = serde_json::from_slice::<Header>(&header)

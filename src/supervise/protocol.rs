@@ -1,11 +1,13 @@
 //! What a pod's supervisor and its clients say to each other. Every message is one frame (`wire.rs`).
 
+use crate::exec::secrets::Secrets;
 use crate::names::ContainerName;
 use crate::plan::step::StepId;
 use crate::state::record::ContainerStatus;
 use crate::state::store::Store;
 use crate::supervise::logs::Stream;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// From `up` to a fresh supervisor; the locks come as a descriptor beside it, the journal's header (the
@@ -19,6 +21,9 @@ pub struct Handover {
     pub steps: bool,
     /// Containers and labels as the file has them, for the record.
     pub record: crate::state::record::PodRecord,
+    /// Texts of the pod's secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: Secrets,
 }
 
 /// From a client to a running supervisor.

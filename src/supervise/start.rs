@@ -291,6 +291,8 @@ impl Pod<'_> {
     pub(super) fn is_up(&mut self) {
         self.changed();
         self.write_record();
+        // Written before any container was made.
+        self.machine.secrets.clear();
         let never = self.life.never();
         self.tell(&Event::Up { never });
         self.rest_soon();

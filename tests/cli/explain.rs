@@ -7,9 +7,9 @@ use std::fs;
 use std::path::Path;
 
 /// Codes that no text of a file alone can have: a page without examples.
-const WITHOUT: [&str; 11] = [
-    "P0001", "P0100", "P0101", "P0111", "P0112", "P0304", "P0640", "P0641", "P0642", "P0800",
-    "P0000",
+const WITHOUT: [&str; 12] = [
+    "P0001", "P0100", "P0101", "P0111", "P0112", "P0304", "P0640", "P0641", "P0642", "P0667",
+    "P0800", "P0000",
 ];
 
 fn codes(text: &str) -> BTreeSet<&'static str> {
@@ -18,7 +18,11 @@ fn codes(text: &str) -> BTreeSet<&'static str> {
         default_name: Some("shop".to_owned()),
         env: &|_| None,
         read: &|_| Err(std::io::ErrorKind::NotFound.into()),
-        look: &|path| (!path.to_string_lossy().contains("missing")).then_some(Found::Directory),
+        look: &|path| {
+            let is_file = path.extension().is_some();
+            let found = if is_file { Found::File } else { Found::Directory };
+            (!path.to_string_lossy().contains("missing")).then_some(found)
+        },
     };
     let problems = spec::load(text, &context).map_or_else(|all| all, |loaded| loaded.warnings);
     problems.iter().map(|problem| problem.code).collect()

@@ -63,6 +63,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0449", "a volume without a source"),
     ("P0450", "`subPath` leaves the volume"),
     ("P0451", "`subPath` of a path of the host"),
+    ("P0452", "a target that is no place for a volume"),
     ("P0453", "`workingDir` is not absolute"),
     ("P0457", "no signal"),
     ("P0461", "not a limit"),
@@ -94,6 +95,12 @@ const MEANING: &[(&str, &str)] = &[
     ("P0565", "a probe of an init container"),
     ("P0580", "ids beyond a mapping"),
     ("P0643", "ports of no image"),
+    ("P0660", "a secret of no source, or of two"),
+    ("P0661", "a secret that is a directory"),
+    ("P0662", "a secret's variable that is not set"),
+    ("P0663", "no mode of a secret"),
+    ("P0664", "a secret where something else is"),
+    ("P0665", "a secret that is not declared"),
     ("P0900", "what this version does not do yet"),
 ];
 

@@ -291,3 +291,22 @@ fn the_plan_shows_each_limit() {
     );
     host.assert_clean();
 }
+
+#[test]
+fn a_command_has_the_limits_of_its_container_as_far_as_its_caller_may_give_them() {
+    let Some(host) = Host::new() else { return };
+    let program =
+        json!({ "rootfs": "host", "command": ["sleep", "9999"], "ulimits": { "nofile": 900 } });
+    host.up(&json!({ "name": "p", "containers": { "c": program } }));
+    // A service, or a shell, with less than the one that started the pod, and without the right to raise it.
+    let podspec = host.command(["exec", "p/c", "--", "sh", "-c", "ulimit -n; ulimit -Hn"]);
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--inh-caps=-sys_resource", "--bounding-set=-sys_resource"]);
+    command.args(["prlimit", "--nofile=300:300"]);
+    command.arg(podspec.get_program()).args(podspec.get_args());
+    let child = host.start(&mut command);
+    assert_eq!(host.finish(child).success(), "300\n300\n");
+    assert_eq!(host.podspec(["exec", "p/c", "--", "sh", "-c", "ulimit -n"]).success(), "900\n");
+    host.down("p");
+    host.assert_clean();
+}

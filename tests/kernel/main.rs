@@ -55,6 +55,8 @@ mod attach;
 mod cp;
 // docs/json.md is what the commands print.
 mod formats;
+// Secrets.
+mod secrets;
 // Images from a registry.
 mod registry;
 // `podspec oci`: bundles and their lives, as other runtimes have them.
