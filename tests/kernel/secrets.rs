@@ -57,7 +57,7 @@ fn a_secret_is_seen_by_whom_it_is_given_and_is_nowhere_else() {
     for said in [["config", &file], ["plan", &file]] {
         let child = host.start(host.command(said).env("TOKEN", OTHER));
         let said = host.finish(child).success();
-        assert!(!said.contains("hunter2") && said.contains("token"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
     }
     host.finish(host.start(host.command(["up", "-d", &file]).env("TOKEN", OTHER))).success();
     let look = "cat /run/secrets/password; echo; cat /srv/db/token; echo; \
