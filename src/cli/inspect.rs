@@ -39,9 +39,18 @@ impl Inspect {
         }
         let mut shown = serde_json::to_value(&record).unwrap_or(Value::Null);
         shown["containers"] = record.containers.iter().map(with_namespaces).collect();
+        if running::supervisor(&record).is_some() {
+            shown["supervisor"]["oomScoreAdj"] = json!(oom_score(record.supervisor.pid));
+        }
         output::json(&shown)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How early the kernel ends the process when memory is out: negative where podspec could ask for that.
+fn oom_score(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+    text.trim().parse().ok()
 }
 
 /// The record, and what only the running process can tell: its namespaces, and what its ids are outside.

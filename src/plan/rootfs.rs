@@ -229,7 +229,7 @@ impl Mounts<'_> {
 fn kernel(privileged: bool) -> Vec<Mount> {
     let quiet = ["nosuid", "noexec", "nodev"];
     let quiet_ro = ["nosuid", "noexec", "nodev", if privileged { "rw" } else { "ro" }];
-    let dev = ["nosuid", "strictatime", "mode=755", "size=65536k"];
+    let dev = ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"];
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     vec![
         mount("proc", "proc", "/proc", &quiet),

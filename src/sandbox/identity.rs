@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::os::fd::BorrowedFd;
+use std::sync::OnceLock;
 
 /// From here on this process is the document's user, in that user namespace where it has one. `death` is the signal
 /// for the parent's death, which the kernel forgets on a change of ids.
@@ -194,11 +195,29 @@ fn set(names: &Option<Capabilities>) -> CapabilitySet {
     CapabilitySet::from_bits_retain(bits.fold(0, |all, bit| all | bit))
 }
 
+const SCORE: &str = "/proc/self/oom_score_adj";
+
+/// What this process had before `outlive_others`, and its children have again.
+static SCORE_BEFORE: OnceLock<i32> = OnceLock::new();
+
+/// Where memory is out on the whole machine the kernel ends others before this process, if its caller may ask for that
+/// (CAP_SYS_RESOURCE). Whatever program it starts later is as it was itself, unless its document says otherwise.
+pub fn outlive_others() {
+    const LATE: i32 = -500;
+    let own = std::fs::read_to_string(SCORE).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(own) = own.filter(|own| *own > LATE)
+        && std::fs::write(SCORE, LATE.to_string()).is_ok()
+    {
+        let _ = SCORE_BEFORE.set(own);
+    }
+}
+
 /// In the mount namespace that the process was born in: the container's /proc is the container's.
 pub(super) fn score(process: &Process) -> Result<(), SandboxError> {
-    let Some(score) = process.oom_score_adj() else { return Ok(()) };
-    let file = "/proc/self/oom_score_adj";
-    std::fs::write(file, score.to_string()).at(Stage::Limit, &format!("{file} to {score}"))
+    let Some(score) = process.oom_score_adj().or(SCORE_BEFORE.get().copied()) else {
+        return Ok(());
+    };
+    std::fs::write(SCORE, score.to_string()).at(Stage::Limit, &format!("{SCORE} to {score}"))
 }
 
 /// A process that joins a container later is its caller's, who may have less than the one who started the

@@ -7,12 +7,11 @@ use super::namespaces::{self, NamespaceKind, unshare};
 use super::owned::{self, Offsets, Owner, Wanted};
 use super::{Child, discard, mounts, root};
 use crate::sys::clone::{Cloned, clone3};
-use crate::sys::descriptors::{close_at_exec, keep_only, place};
+use crate::sys::descriptors::{close_at_exec, keep_only};
 use crate::sys::identity::{default_signals, set_gid, set_groups, set_uid};
 use crate::sys::ids::Maps;
 use crate::sys::program::{exec_fd, sealed_memfd};
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Signal;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -149,11 +148,6 @@ fn give_up_everything(
     }
     channel::say_ready(channel)?;
     default_signals().at(Stage::Identity, "signals")?;
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .at(Stage::Stdio, "/dev/null")?;
-    for number in 0..3 {
-        place(null.as_fd(), number).at(Stage::Stdio, "/dev/null")?;
-    }
     let program = sealed_memfd(c"podspec-infra", PROGRAM).at(Stage::Program, "infra")?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     root::isolate_mounts()?;
@@ -162,6 +156,7 @@ fn give_up_everything(
     root::pivot(empty.as_fd())?;
     super::identity::drop_everything()?;
     rustix::process::set_parent_process_death_signal(None).at(Stage::Identity, "parent")?;
-    close_at_exec(3).at(Stage::Stdio, "none")?;
+    // Not even null: who may look into infra could change the mode of the machine's own.
+    close_at_exec(0).at(Stage::Stdio, "none")?;
     Err(exec_fd(program.as_fd(), &[c"podspec-infra".to_owned()], &[])).at(Stage::Execute, "infra")
 }

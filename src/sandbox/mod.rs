@@ -25,7 +25,7 @@ pub use channel::{Report, report, start, start_telling};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
 pub use hooks::run_hook;
-pub use identity::{make_files_as, within_own_limits};
+pub use identity::{make_files_as, outlive_others, within_own_limits};
 pub use infra::{InfraOrder, start_infra};
 pub use lookout::look_for;
 pub use mounts::MOUNT_OPTIONS;

@@ -554,27 +554,44 @@ fn is_own(name: &str, namespaces: &Namespaces<'_>) -> bool {
 /// image's own /dev/null, which could be anything, nor the host's: root in the container could change its mode.
 pub(super) fn mask(root: &Root, dev: BorrowedFd<'_>, paths: &[String]) -> Result<(), SandboxError> {
     let null = own_null(dev, OFlags::PATH)?;
-    let mut empty: Option<OwnedFd> = None;
+    let (mut for_files, mut for_directories) = (None, None);
     for path in paths {
         let target = match root.find(Path::new(path), ResolveFlags::empty()) {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             other => other.at(Stage::Mask, path)?,
         };
         let mode = status(target.as_fd()).at(Stage::Mask, path)?.st_mode;
-        if FileType::from_raw_mode(mode) != FileType::Directory {
-            let cover = clone_mount(null.as_fd(), false).at(Stage::Mask, path)?;
-            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
-        } else if let Some(first) = &empty {
-            let cover = clone_mount(first.as_fd(), false).at(Stage::Mask, path)?;
-            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
-        } else {
-            // Attached first: before Linux 6.15 a detached mount cannot be cloned.
-            let cover = empty_directory().at(Stage::Mask, path)?;
-            attach(cover.as_fd(), target.as_fd()).at(Stage::Mask, path)?;
-            empty = Some(cover);
-        }
+        let covered = match FileType::from_raw_mode(mode) {
+            FileType::Directory => cover(&target, &mut for_directories, || Ok(empty_directory()?)),
+            _ => cover(&target, &mut for_files, || read_only_null(null.as_fd())),
+        };
+        covered.at(Stage::Mask, path)?;
     }
     Ok(())
+}
+
+/// The first of its kind is made; the others are clones of it once it is attached, for before Linux 6.15 a
+/// detached mount cannot be cloned.
+fn cover(
+    target: &OwnedFd,
+    first: &mut Option<OwnedFd>,
+    make: impl FnOnce() -> std::io::Result<OwnedFd>,
+) -> std::io::Result<()> {
+    let next = match first {
+        Some(first) => clone_mount(first.as_fd(), false)?,
+        None => make()?,
+    };
+    attach(next.as_fd(), target.as_fd())?;
+    first.get_or_insert(next);
+    Ok(())
+}
+
+/// A mount of the device alone, which can be opened, and through which its mode cannot be changed.
+fn read_only_null(null: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    let cover = clone_mount(null, false)?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    mount_setattr(cover.as_fd(), MountAttr { set, ..MountAttr::default() }, false)?;
+    Ok(cover)
 }
 
 /// The null device of the container's own /dev, verified to be that.

@@ -78,6 +78,7 @@ pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
     let signals = pod::take_signals()?;
     // Each container costs seven descriptors.
     crate::sys::descriptors::raise_open_files();
+    crate::sandbox::outlive_others();
     let Inherited { channel, program: _program } = inherited;
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;

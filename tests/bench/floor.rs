@@ -358,7 +358,7 @@ fn process() -> Outcome<Process> {
 fn mounts() -> Outcome<Vec<Mount>> {
     let closed: &[&str] = &["nosuid", "noexec", "nodev"];
     let seen: &[&str] = &["nosuid", "noexec", "nodev", "ro"];
-    let dev: &[&str] = &["nosuid", "strictatime", "mode=755", "size=65536k"];
+    let dev: &[&str] = &["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"];
     let pts: &[&str] = &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     let shm: &[&str] = &["bind", "nosuid", "noexec", "nodev"];
     let file: &[&str] = &["bind", "rprivate", "ro", "nosuid", "nodev", "noexec"];

@@ -172,3 +172,32 @@ fn a_client_that_does_not_read_holds_nobody_up() {
     host.down("shop");
     host.assert_clean();
 }
+
+/// CVE-2025-64329: who attaches and is killed leaves nothing with the supervisor, nor with the container.
+#[test]
+fn who_attaches_and_leaves_costs_the_supervisor_nothing() {
+    let Some(host) = Host::new() else { return };
+    let command = json!(["sh", "-c", "while :; do echo tick; sleep 0.01; done"]);
+    host.up(&json!({ "name": "p", "containers": { "c": { "rootfs": "host", "stdin": true, "command": command } } }));
+    let supervisor = host.inspect("p")["supervisor"]["pid"].clone();
+    let count = || {
+        host.sh(&format!("ls /proc/{supervisor}/fd | wc -l; ls /proc/{supervisor}/task | wc -l"))
+            .success()
+    };
+    let attach = || {
+        let mut child = host.start_podspec(["attach", "p/c"]);
+        let mut line = [0; 4];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line
+    };
+    assert_eq!(&attach(), b"tick");
+    let before = count();
+    for _ in 0..60 {
+        attach();
+    }
+    wait_for("the supervisor to let go", || count() == before);
+    host.down("p");
+    host.assert_clean();
+}

@@ -103,7 +103,7 @@ fn below(fields: &Fields, prefix: &str, becomes: &str) -> Fields {
 /// A pod as `ps` has it: what only a running process can tell is not asked of every one.
 fn in_a_list(pod: &Fields) -> Fields {
     let mut listed = below(pod, "", "[].");
-    let asked = ["[].containers[].namespaces", "[].containers[].ids"];
+    let asked = ["[].containers[].namespaces", "[].containers[].ids", "[].supervisor.oomScoreAdj"];
     listed.retain(|path, _| !asked.iter().any(|of| path.starts_with(of)));
     listed
 }

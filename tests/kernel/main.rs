@@ -39,6 +39,10 @@ mod soak;
 mod rest;
 // What a container can reach of the host is what the file says, and no more.
 mod security;
+// Containers that change things while podspec looks at them.
+mod races;
+// What comes over the network, or goes where it must not.
+mod intruders;
 // The walls of a container: system calls, capabilities, hidden paths; and what takes them away.
 mod profile;
 // The command line: which pod is meant, lists, prunes.
@@ -65,6 +69,8 @@ mod oci;
 mod locked;
 // podman with it as its runtime.
 mod oci_podman;
+// The same program in containers of podspec, podman and crun: who lets it do more.
+mod inspector;
 // Pulls that are killed, at once, led through a proxy, without room.
 mod pulls;
 // Apache and Redis from pulled images, and what podman makes of the same.

@@ -1,13 +1,14 @@
 //! Debian's podman drives `podspec oci` through conmon: what a user of podman does works as with its own runtimes.
+//! `inspector.rs` has the same podman with a runtime of its own.
 
 use crate::host::{Host, Outcome};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A podman of its own, whose runtime is a link to podspec. On a hybrid machine podman wants the v2 hierarchy
 /// elsewhere than at /sys/fs/cgroup/unified, and every one asks for limits that this user may have.
 const SET_UP: &str = r#"
 set -e
-work=$1; script=$2
+work=$1; runtime=$2; script=$3
 if mountpoint -q /sys/fs/cgroup/unified; then
   mkdir -p /run/cgroup2
   mount --bind /sys/fs/cgroup/unified /run/cgroup2
@@ -28,7 +29,7 @@ graphroot = "$work/storage"
 runroot = "/run/containers/storage"
 CONF
 export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
-podman() { command podman --runtime $work/podspec-oci "$@"; }
+podman() { command podman --runtime $runtime "$@"; }
 tar -C $work/rootfs -c . | podman import -q - localhost/box:latest >/dev/null 2>&1
 parent=/$(basename $work)
 run() { podman run --network none --cgroup-parent $parent "$@"; }
@@ -42,7 +43,8 @@ find /sys/fs/cgroup /run/cgroup2 -depth -path "*/$(basename $work)*" -type d -ex
 exit 0
 "#;
 
-fn podman(host: &Host, script: &str) -> Outcome {
+/// A root with a busybox, below the test's directory.
+pub fn box_root(host: &Host) -> PathBuf {
     let root = host.dir.join("rootfs");
     for directory in ["bin", "proc", "sys", "dev", "tmp", "etc", "run"] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
@@ -51,17 +53,29 @@ fn podman(host: &Host, script: &str) -> Outcome {
     for name in ["sh", "cat", "id", "ps", "sleep", "grep", "tty", "touch", "echo", "test"] {
         let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(name));
     }
-    let link: PathBuf = host.dir.join("podspec-oci");
-    let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_podspec"), &link);
+    root
+}
+
+/// A script that calls podman with this runtime; `$work` is the test's directory, whose root is the image `box`, and
+/// `run` is `podman run` without a network.
+pub fn podman_by(host: &Host, runtime: &Path, script: &str) -> Outcome {
     let file = host.file("set-up", SET_UP);
     // Its mounts, and what it hides, are in a mount namespace of their own.
     let command = format!(
-        "unshare --mount sh {} {} '{}'",
+        "unshare --mount sh {} {} {} '{}'",
         file.display(),
         host.dir.display(),
+        runtime.display(),
         script.replace('\'', r"'\''")
     );
     host.sh(&command)
+}
+
+fn podman(host: &Host, script: &str) -> Outcome {
+    box_root(host);
+    let link = host.dir.join("podspec-oci");
+    let _ = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_podspec"), &link);
+    podman_by(host, &link, script)
 }
 
 #[test]

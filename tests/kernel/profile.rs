@@ -288,9 +288,7 @@ fn infra_makes_three_system_calls_and_has_no_right() {
     let environ = fs::metadata(format!("/proc/{infra}/environ")).unwrap();
     assert_eq!(environ.len(), 0);
     assert_eq!(fs::read_dir(format!("/proc/{infra}/root")).unwrap().count(), 0);
-    let fds = fs::read_dir(format!("/proc/{infra}/fd")).unwrap();
-    let fds: Vec<_> = fds.map(|fd| fs::read_link(fd.unwrap().path()).unwrap()).collect();
-    assert!(fds.len() == 3 && fds.iter().all(|fd| fd.ends_with("null")), "{fds:?}");
+    assert_eq!(fs::read_dir(format!("/proc/{infra}/fd")).unwrap().count(), 0);
     host.down("p");
     host.assert_clean();
 }

@@ -9,17 +9,17 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const CANARY: &str = "canary-e41c";
+pub const CANARY: &str = "canary-e41c";
 
 const PROGRAMS: &[&str] = &["/bin/sh", "/bin/cat", "/bin/ls", "/bin/sleep", "/usr/bin/id"];
 
 /// A root, and a directory of the host beside it that must stay as it is.
-struct Victim {
-    root: PathBuf,
-    canary: PathBuf,
+pub struct Victim {
+    pub root: PathBuf,
+    pub canary: PathBuf,
 }
 
-fn victim(host: &Host) -> Victim {
+pub fn victim(host: &Host) -> Victim {
     let canary = host.dir.join("canary");
     fs::create_dir_all(&canary).unwrap();
     for name in ["file", "null", "ptmx", "hosts", "hostname", "resolv.conf", "passwd"] {
@@ -29,7 +29,7 @@ fn victim(host: &Host) -> Victim {
 }
 
 /// Every path below, with its kind, mode, owner, size, time of change and the target of a link.
-fn fingerprint(folder: &Path) -> String {
+pub fn fingerprint(folder: &Path) -> String {
     let script = "find \"$0\" -printf '%P %y %m %U:%G %s %C@ %l\\n' | sort";
     let output =
         std::process::Command::new("sh").args(["-c", script]).arg(folder).output().unwrap();
@@ -171,22 +171,38 @@ fn no_descriptor_crosses() {
 fn infra_leads_nowhere() {
     let Some(host) = Host::new() else { return };
     let Victim { root, .. } = victim(&host);
-    let mut shared = pod(&root, "exec sleep 1000", &json!({}));
-    shared["share"] = json!(["+pid"]);
-    host.up(&shared);
-    let script = "ls /proc/1/root/; ls /proc/1/cwd/; ls -l /proc/1/exe /proc/1/fd/; cat /proc/1/environ; echo end";
-    let seen = host.podspec(["exec", "p/c", "--", "/bin/sh", "-c", script]).success();
-    for word in ["home", "bin", "podspec", "vmlinuz", CANARY, "hunter2", "socket", "pipe"] {
-        assert!(!seen.contains(word), "{word}:\n{seen}");
+    // With what the file gives by default, and to one who may look into every process that it sees.
+    let capabilities = json!({ "add": ["SYS_PTRACE", "DAC_READ_SEARCH", "SYS_ADMIN"] });
+    let walls = [json!({}), json!({ "capabilities": capabilities, "seccomp": "unconfined" })];
+    for (security, share) in
+        walls.iter().flat_map(|wall| [(wall, json!(["+pid"])), (wall, json!(["+pid", "+user"]))])
+    {
+        let mut shared = pod(&root, "exec sleep 1000", &json!({ "security": security }));
+        shared["share"] = share;
+        host.up(&shared);
+        let script = "cd /proc/1; ls -A root/ cwd/ fd/ 2>/dev/null | grep -v :; ls -l exe; cat environ mountinfo maps; echo x > root/x && echo wrote; \
+                      ls -A map_files task/1/fd; echo end";
+        let seen = host.podspec(["exec", "p/c", "--", "/bin/sh", "-c", script]).success();
+        let may = security.get("capabilities").is_some();
+        for word in [
+            "home", "bin", "vmlinuz", CANARY, "hunter2", "socket", "pipe", "null", "/dev", "wrote",
+            "/work", "/usr",
+        ] {
+            assert!(!seen.contains(word), "{word}:\n{seen}");
+        }
+        // Who may look finds a file in memory, on an empty root that cannot be written.
+        assert_eq!(seen.contains("/memfd:podspec-infra"), may, "{seen}");
+        let mounts: Vec<&str> = seen.lines().filter(|line| line.contains(" - ")).collect();
+        assert!(matches!(mounts[..], [only] if only.contains(" / ro,")), "{seen}");
+        let infra = host.inspect("p")["infra"]["pid"].clone();
+        let status = fs::read_to_string(format!("/proc/{infra}/status")).unwrap();
+        assert!(
+            status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"),
+            "{status}"
+        );
+        host.down("p");
+        host.assert_clean();
     }
-    let infra = host.inspect("p")["infra"]["pid"].clone();
-    let status = fs::read_to_string(format!("/proc/{infra}/status")).unwrap();
-    assert!(
-        status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"),
-        "{status}"
-    );
-    host.down("p");
-    host.assert_clean();
 }
 
 #[test]
@@ -313,12 +329,161 @@ fn the_hosts_secrets_are_not_in_view() {
 fn other_users_of_the_host_see_nothing() {
     let Some(host) = Host::new() else { return };
     let Victim { root, .. } = victim(&host);
-    host.sh("umask 0").success();
-    host.up(&pod(&root, "sleep 1000", &json!({})));
+    let file = host.pod(&pod(&root, "sleep 1000", &json!({})));
+    // Whatever the caller's own umask is.
+    let podspec = host.command(["up", "-d", &file]);
+    let words = podspec.get_args().map(|word| word.to_str().unwrap());
+    let words: Vec<&str> =
+        [podspec.get_program().to_str().unwrap()].into_iter().chain(words).collect();
+    host.sh(&format!("umask 0; exec {}", words.join(" "))).success();
     for folder in [host.run_dir().to_owned(), host.data()] {
         let mode = fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700, "{}", folder.display());
+        let look = format!(
+            "setpriv --reuid 65534 --regid 65534 --clear-groups find {} 2>&1",
+            folder.display()
+        );
+        let seen = host.sh(&look).stdout;
+        assert!(seen.contains("Permission denied") && seen.lines().count() <= 2, "{seen}");
     }
+    host.down("p");
+    host.assert_clean();
+}
+
+/// A pod on the host's network sees the host's abstract sockets (CVE-2020-15257).
+#[test]
+fn no_socket_of_podspec_is_without_a_path() {
+    let Some(host) = Host::new() else { return };
+    let Victim { root, .. } = victim(&host);
+    let named = || {
+        let all = host.sh("cat /proc/net/unix").success();
+        let names = all.lines().filter_map(|line| line.split_whitespace().nth(7));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = named();
+    let mut pod = pod(&root, "exec sleep 1000", &json!({}));
+    pod["network"] = json!("host");
+    host.up(&pod);
+    let new: Vec<_> = named().into_iter().filter(|name| !before.contains(name)).collect();
+    let control = host.run_dir().join("pods/p/control.sock");
+    assert!(!new.is_empty() && new.iter().all(|name| !name.starts_with('@')), "{new:?}");
+    assert!(control.exists());
+    let ask = "use IO::Socket::UNIX; print IO::Socket::UNIX->new(Peer => shift) ? q(open) : qq($!)";
+    let connect = format!("perl -e '{ask}' {}", control.display());
+    assert_eq!(host.sh(&connect).success(), "open");
+    let other = format!("setpriv --reuid 65534 --regid 65534 --clear-groups {connect}");
+    assert_eq!(host.sh(&other).success(), "Permission denied");
+    // From inside there is no way to it at all.
+    let inside = ["exec", "p/c", "--", "/bin/ls", control.to_str().unwrap()];
+    assert_ne!(host.podspec(inside).code, Some(0));
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
+fn the_files_that_are_made_for_a_container_cannot_grow() {
+    let Some(host) = Host::new() else { return };
+    let Victim { root, .. } = victim(&host);
+    let grow = "for f in hosts hostname resolv.conf; do cat /bin/sh >> /etc/$f && echo grew $f; done 2>/dev/null; echo end; exec sleep 1000";
+    host.up(&pod(&root, grow, &json!({})));
+    let said = host.wait_log("p/c", "end");
+    assert!(!said.contains("grew"), "{said}");
+    host.down("p");
+    host.assert_clean();
+}
+
+/// The log is written and rotated by the supervisor, who has every right.
+#[test]
+fn a_log_that_is_a_link_is_not_followed() {
+    let Some(host) = Host::new() else { return };
+    let Victim { root, canary } = victim(&host);
+    let write = "n=0; while :; do n=$((n + 1)); echo line $n; done";
+    host.up(&pod(&root, write, &json!({ "logs": { "maxSize": "4Ki", "maxFiles": 2 } })));
+    host.wait_log("p/c", "line");
+    let before = fingerprint(&canary);
+    let target = canary.join("file").display().to_string();
+    let swap = format!(
+        "find {} -path '*logs*' -type f -exec ln -sf {target} {{}} \\; | wc -l",
+        host.data().display()
+    );
+    for _ in 0..50 {
+        host.sh(&swap).success();
+        host.podspec(["logs", "--tail", "1", "p/c"]);
+        assert_eq!(fingerprint(&canary), before);
+    }
+    assert_eq!(host.container("p", "c")["status"], "running");
+    host.down("p");
+    assert_eq!(fingerprint(&canary), before);
+    host.assert_clean();
+}
+
+/// A root whose only honest program is `/busybox`: under every name that podspec, or a C library in it, might want stands
+/// something that leaves a mark when it is run or loaded.
+fn trapped_root(host: &Host) -> PathBuf {
+    let root = host.dir.join("root");
+    let libraries = root.join("lib/x86_64-linux-gnu");
+    for folder in ["etc", "proc", "sys", "dev", "tmp", "srv", "lib/x86_64-linux-gnu"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::copy("/usr/bin/busybox", root.join("busybox")).unwrap();
+    let mark = "#include <fcntl.h>\n#include <unistd.h>\n\
+        __attribute__((constructor)) static void mark(void) { close(open(\"/mark\", O_CREAT | O_WRONLY, 0600)); }\n";
+    let (source, library) = (host.file("mark.c", mark), host.dir.join("mark.so"));
+    host.sh(&format!("cc -shared -fPIC -o {} {}", library.display(), source.display())).success();
+    for name in "libnss_files.so.2 libnss_dns.so.2 libc.so.6 libgcc_s.so.1".split(' ') {
+        fs::copy(&library, libraries.join(name)).unwrap();
+    }
+    let programs =
+        "sh tar xz gzip zstd ps nsenter ip nft mount id getent cat modprobe newuidmap crun";
+    for folder in ["bin", "usr/bin", "sbin", "usr/sbin"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+        for path in programs.split(' ').map(|name| root.join(folder).join(name)) {
+            fs::write(&path, "#!/busybox sh\n/busybox touch /mark\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    for (name, text) in [
+        ("passwd", "root:x:0:0::/:/bin/sh\n"),
+        ("group", "root:x:0:\n"),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+        ("ld.so.preload", "/lib/x86_64-linux-gnu/libnss_files.so.2\n"),
+    ] {
+        fs::write(root.join("etc").join(name), text).unwrap();
+    }
+    root
+}
+
+/// CVE-2022-1227, CVE-2019-14271 and CVE-2026-41567.
+#[test]
+fn nothing_of_a_root_is_run_but_what_somebody_named() {
+    let Some(host) = Host::new() else { return };
+    host.up(&json!({ "name": "p", "containers": { "c": {
+        "rootfs": trapped_root(&host), "user": "root:root", "command": ["/busybox", "sleep", "1000"],
+        "readinessProbe": { "exec": ["/busybox", "true"] }, "livenessProbe": { "file": "/etc/passwd" },
+        "lifecycle": { "postStart": { "exec": ["/busybox", "true"] } } } } }));
+    let tree = host.dir.join("tree").display().to_string();
+    host.file("tree/below/text", "text");
+    let commands: [&[&str]; 7] = [
+        &["restart", "p/c"],
+        &["cp", &tree, "p/c:/srv/tree"],
+        &["cp", "p/c:/srv/tree", &format!("{tree}-again")],
+        &["top", "p"],
+        &["logs", "p"],
+        &["stats", "--no-stream", "p"],
+        &["inspect", "p"],
+    ];
+    for command in commands {
+        host.podspec(command).success();
+    }
+    let inside = |words: &[&str]| {
+        let command = ["exec", "p/c", "--"].iter().chain(words);
+        host.podspec(command).success()
+    };
+    let seen = inside(&["/busybox", "ls", "/", "/srv/tree/below"]);
+    assert!(seen.contains("text") && !seen.contains("mark"), "{seen}");
+    // The traps do spring.
+    inside(&["/bin/tar"]);
+    assert!(inside(&["/busybox", "ls", "/"]).contains("mark"));
     host.down("p");
     host.assert_clean();
 }
