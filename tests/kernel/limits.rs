@@ -103,6 +103,41 @@ fn an_oom_score_is_the_files_and_lowered_only_by_who_may() {
     host.assert_clean();
 }
 
+/// Where memory is out on the machine: who may ask for it (CAP_SYS_RESOURCE) has a supervisor, and an infra, that the
+/// kernel ends after others. Programs are what their caller is, by whomever they are started.
+#[test]
+fn a_supervisor_is_ended_late_and_its_containers_are_as_their_caller() {
+    let Some(host) = Host::new() else { return };
+    let score = |pid: &Value| {
+        fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))
+            .unwrap()
+            .trim()
+            .parse::<i32>()
+            .unwrap()
+    };
+    let own = host.sh("cat /proc/self/oom_score_adj; grep CapEff /proc/self/status").success();
+    let words: Vec<&str> = own.split_whitespace().collect();
+    let own: i32 = words[0].parse().unwrap();
+    let may = u64::from_str_radix(words[2], 16).unwrap() >> 24 & 1 == 1;
+    let look = "cat /proc/self/oom_score_adj > /v/probe; test -s /v/probe";
+    host.up(
+        &json!({ "name": "web", "restart": "always", "volumes": { "v": {} }, "containers": { "c": {
+        "rootfs": "host", "command": ["sleep", "infinity"], "volumes": ["v:/v"],
+        "readinessProbe": { "exec": ["sh", "-c", look] } } } }),
+    );
+    host.podspec(["wait", "--for", "ready", "web/c"]).success();
+    let pod = host.inspect("web");
+    let late = if may { -500 } else { own };
+    assert_eq!(pod["supervisor"]["oomScoreAdj"], late);
+    assert_eq!([&pod["supervisor"], &pod["infra"]].map(|of| score(&of["pid"])), [late, late]);
+    assert_eq!(score(&host.container("web", "c")["pid"]), own);
+    let inside = ["exec", "web/c", "--", "cat", "/v/probe", "/proc/self/oom_score_adj"];
+    assert_eq!(host.podspec(inside).success(), format!("{own}\n{own}\n"));
+    assert_eq!(score(&after_restart(&host, "web", "c")), own);
+    host.podspec(["down", "--volumes", "web"]).success();
+    host.assert_clean();
+}
+
 #[test]
 fn shm_size_is_of_the_shared_dev_shm() {
     let Some(host) = Host::new() else { return };

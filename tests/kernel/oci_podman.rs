@@ -13,11 +13,21 @@ if mountpoint -q /sys/fs/cgroup/unified; then
   mkdir -p /run/cgroup2
   mount --bind /sys/fs/cgroup/unified /run/cgroup2
   umount -l /sys/fs/cgroup/unified
+  # podman and crun make plain directories for controllers that are nowhere mounted: not among the machine's.
+  mkdir -p /run/cgroups
+  mount -t tmpfs cgroups /run/cgroups
+  for controller in /sys/fs/cgroup/*; do
+    mountpoint -q $controller || continue
+    mkdir /run/cgroups/$(basename $controller)
+    mount --bind $controller /run/cgroups/$(basename $controller)
+  done
+  mount --rbind /run/cgroups /sys/fs/cgroup
 fi
 cat > $work/containers.conf <<CONF
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 log_driver = "k8s-file"
+netns = "none"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
