@@ -186,7 +186,7 @@ fn a_profile_of_ones_own_is_obeyed_by_everyone() {
 fn privileged_is_what_it_says() {
     let Some(host) = Host::new() else { return };
     let script = format!(
-        "{LOOK}; {}; grep -q CPU /proc/interrupts && echo seen; test -w /proc/sys/kernel/core_pattern && echo sys; ls /dev/loop-control /dev/net/tun; true",
+        "{LOOK}; {}; grep -q CPU /proc/interrupts && echo seen; test -w /proc/sys/kernel/core_pattern && echo sys; ls /dev/loop-control /dev/net/tun 2>/dev/null; true",
         calls(&REFUSED)
     );
     let outcome = run(&host, &script, &json!({ "privileged": true }));
@@ -289,6 +289,50 @@ fn infra_makes_three_system_calls_and_has_no_right() {
     assert_eq!(environ.len(), 0);
     assert_eq!(fs::read_dir(format!("/proc/{infra}/root")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(format!("/proc/{infra}/fd")).unwrap().count(), 0);
+    host.down("p");
+    host.assert_clean();
+}
+
+/// Runs a program in a session that holds a key.
+const WITH_A_KEY: &str = r#"
+    my ($ring, $type, $name, $value) = ("of the host", "user", "inspected", "x");
+    syscall(KEYCTL, 1, $ring) > 0 or die "join: $!";
+    syscall(ADD_KEY, $type, $name, $value, 1, -3) > 0 or die "add: $!";
+    exec @ARGV or die "exec: $!";"#;
+
+/// What a search of the session's keyring comes to.
+const SEARCH: &str = r#"my ($type, $name) = ("user", "inspected"); $! = 0; syscall(KEYCTL, 10, -3, $type, $name, 0); print "search=", $! + 0, "\n";"#;
+
+#[test]
+fn a_container_has_a_session_keyring_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let of = |script: &str| {
+        script
+            .replace("KEYCTL", &libc::SYS_keyctl.to_string())
+            .replace("ADD_KEY", &libc::SYS_add_key.to_string())
+    };
+    let in_session = |words: Vec<String>| {
+        let mut command = std::process::Command::new("perl");
+        host.finish(host.start(command.args(["-e", &of(WITH_A_KEY)]).args(words))).success()
+    };
+    let podspec = |args: &[&str]| {
+        let command = host.command(args);
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        in_session(words.map(|word| word.to_str().unwrap().to_owned()).collect())
+    };
+    let search = of(SEARCH);
+    let here = in_session(["perl", "-e", &search].map(str::to_owned).to_vec());
+    assert_eq!(errnos(&here)["search"], 0, "{here}");
+    // The default filter lets nobody ask.
+    let mut pod = pod("", &json!({ "security": { "seccomp": "unconfined" } }));
+    pod["containers"]["c"]["command"] =
+        json!(["perl", "-e", format!("$| = 1; {search} sleep 1000")]);
+    podspec(&["up", "-d", &host.pod(&pod)]);
+    let first = host.wait_log("p/c", "search=");
+    let later = podspec(&["exec", "p/c", "--", "perl", "-e", &search]);
+    for text in [first, later] {
+        assert_eq!(errnos(&text)["search"], libc::ENOKEY, "{text}");
+    }
     host.down("p");
     host.assert_clean();
 }
