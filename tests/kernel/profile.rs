@@ -336,3 +336,34 @@ fn a_container_has_a_session_keyring_of_its_own() {
     host.down("p");
     host.assert_clean();
 }
+
+/// A 64-bit program that makes a call of 32-bit x86 (socketcall, whose family no filter can see), and ends with 0.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALL: &str = r#"
+void _start(void) {
+  int number = 102;
+  __asm__ volatile("int $0x80" : "+a"(number) : "b"(1), "c"(0) : "memory");
+  __asm__ volatile("syscall" : : "a"(231), "D"(0));
+}"#;
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_call_of_32_bits_ends_its_program() {
+    let Some(host) = Host::new() else { return };
+    let root = crate::host::root_directory(&host, "root", &["/bin/sh"]);
+    let (source, program) = (host.file("old.c", OLD_CALL), root.join("bin/old"));
+    let build = format!("cc -static -nostdlib -o {} {}", program.display(), source.display());
+    host.sh(&build).success();
+    let code = |security: &Value| {
+        let container = json!({ "rootfs": root, "command": ["/bin/old"], "security": security });
+        let pod = json!({ "name": "p", "containers": { "c": container } });
+        let code = host.podspec(["up", &host.pod(&pod)]).code;
+        host.assert_clean();
+        code
+    };
+    // A kernel may know no such calls.
+    let unconfined = code(&json!({ "seccomp": "unconfined" }));
+    assert!(matches!(unconfined, Some(0 | 139)), "{unconfined:?}");
+    let expected = if unconfined == Some(0) { 128 + libc::SIGSYS } else { 139 };
+    assert_eq!(code(&json!({})), Some(expected));
+}
