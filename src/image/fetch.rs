@@ -2,18 +2,18 @@
 //! here yet, several at once, each read once from its first byte to its last.
 
 use super::config::{ConfigFile, read_config};
+use super::inherit::Notes;
 use super::manifest::{Compression, Descriptor, Kind, Manifest, choose};
 use super::store::{Image, Layer, Store, now};
 use super::stream::{Arrival, Decoder, Plain, Stop, Verified, read_failed};
 use super::unpack::{UnpackError, unpack};
 use super::{CONFIG_MAX, Document, Error, Outcome, Progress, Source, hash};
 use crate::names::image::{Digest, ImageReference, Platform};
-use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -214,9 +214,6 @@ struct Wanted<'a> {
     diff_id: &'a Digest,
 }
 
-/// Directories that no entry of a layer describes.
-type Implied = BTreeSet<PathBuf>;
-
 /// What the threads of one fetch have in common.
 struct Fetch<'a> {
     store: &'a Store,
@@ -276,8 +273,8 @@ impl Fetch<'_> {
         // Whatever the caller's umask is.
         rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))
             .map_err(|errno| file("set the mode of", &tree)(errno.into()))?;
-        let (layer, implied) = self.stream(one, &root)?;
-        super::inherit::note(place, &implied)?;
+        let (layer, notes) = self.stream(one, &root)?;
+        notes.write(place)?;
         let record = place.join("layer.json");
         let text = serde_json::to_vec(&layer)
             .map_err(|source| Error::Malformed { what: record.display().to_string(), source })?;
@@ -292,7 +289,7 @@ impl Fetch<'_> {
 
     /// The whole way of the bytes. An error in the middle is told by its cause: the blob's digest first, for
     /// what makes no sense as an archive is mostly not what was asked for.
-    fn stream(&self, one: &Wanted<'_>, root: &File) -> Result<(Layer, Implied), Error> {
+    fn stream(&self, one: &Wanted<'_>, root: &File) -> Result<(Layer, Notes), Error> {
         let what = format!("the layer {}", one.blob.digest);
         let blob = (&one.blob.digest, one.blob.size);
         let kept = self.store.path("partial").join(format!(
@@ -317,7 +314,7 @@ impl Fetch<'_> {
         what: &str,
         verified: Verified<'_, Arrival>,
         root: &File,
-    ) -> Result<(Layer, Implied), Error> {
+    ) -> Result<(Layer, Notes), Error> {
         let blob = (&one.blob.digest, one.blob.size);
         let decoder =
             Decoder::new(verified, one.compression).map_err(|source| read_failed(what, source))?;
@@ -345,7 +342,7 @@ impl Fetch<'_> {
             entries: unpacked.entries,
             opaque: unpacked.opaque,
         };
-        Ok((layer, unpacked.implied))
+        Ok((layer, Notes { implied: unpacked.implied, deleting: unpacked.deleting }))
     }
 
     /// What was kept of the blob, then the rest of it.

@@ -2,6 +2,9 @@
 //! directory stays as the layers below made it; in an overlay the topmost layer's attributes count, and those
 //! were made up. A layer is shared by images with other layers below it, so the truth can be in none of them:
 //! an image that needs it gets one small tree more, on top, which has these directories and nothing in them.
+//!
+//! The same tree mends what an overlay shows of deletions: in a directory that one layer alone has, the kernel lists
+//! the names that are deleted in it, for it looks for deletions only where it merges.
 
 use super::merged::{Merged, Parts};
 use super::store::{Layer, Store, overlay_order};
@@ -21,23 +24,45 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tar::EntryType;
 
-/// Beside a layer's tree: the paths of such directories, each with a zero byte after it.
-const FILE: &str = "implied";
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// Notes what a layer is silent of, where it is that of anything.
-pub(super) fn note(place: &Path, implied: &BTreeSet<PathBuf>) -> Result<(), Error> {
-    if implied.is_empty() {
-        return Ok(());
-    }
-    let path = place.join(FILE);
-    let text: Vec<u8> =
-        implied.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
-    fs::write(&path, text).map_err(|source| Error::File { what: "write", path, source })
+/// What else there is to know of a layer's directories; beside its tree, a file for each that is not empty, with a
+/// zero byte after each path.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// No entry describes them.
+    pub implied: BTreeSet<PathBuf>,
+    /// Something is deleted in them.
+    pub deleting: BTreeSet<PathBuf>,
 }
 
-fn noted(place: &Path) -> Result<BTreeSet<PathBuf>, Error> {
-    let path = place.join(FILE);
+const IMPLIED: &str = "implied";
+const DELETING: &str = "deleting";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Notes {
+    pub(super) fn write(&self, place: &Path) -> Result<(), Error> {
+        for (name, paths) in [(IMPLIED, &self.implied), (DELETING, &self.deleting)] {
+            if paths.is_empty() {
+                continue;
+            }
+            let path = place.join(name);
+            let text: Vec<u8> = paths
+                .iter()
+                .flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat())
+                .collect();
+            fs::write(&path, text).map_err(|source| Error::File { what: "write", path, source })?;
+        }
+        Ok(())
+    }
+
+    fn read(place: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            implied: read_paths(place.join(IMPLIED))?,
+            deleting: read_paths(place.join(DELETING))?,
+        })
+    }
+}
+
+fn read_paths(path: PathBuf) -> Result<BTreeSet<PathBuf>, Error> {
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
@@ -48,11 +73,11 @@ fn noted(place: &Path) -> Result<BTreeSet<PathBuf>, Error> {
     Ok(paths.into_iter().map(|path| OsString::from_vec(path.to_vec()).into()).collect())
 }
 
-/// A stack of layers, and what each is silent of.
+/// A stack of layers, and what there is to know of each.
 struct Stack {
     /// Of layers, the topmost first.
     merged: Merged,
-    implied: Vec<BTreeSet<PathBuf>>,
+    notes: Vec<Notes>,
     /// Directories that were looked for, the root first of all; None where there is none.
     known: HashMap<PathBuf, Option<Parts>>,
 }
@@ -68,10 +93,11 @@ impl Store {
     pub(super) fn inherit(&self, layers: &[Layer]) -> Result<bool, Error> {
         let folder = |layer: &Layer| self.path("layers").join(layer.diff_id.hex());
         let ordered = overlay_order(layers);
-        let implied =
-            ordered.iter().map(|layer| noted(&folder(layer))).collect::<Result<Vec<_>, _>>()?;
+        let notes = ordered.iter().map(|layer| Notes::read(&folder(layer)));
+        let notes = notes.collect::<Result<Vec<_>, _>>()?;
         // The lowest has nobody to inherit from.
-        if implied.iter().rev().skip(1).all(BTreeSet::is_empty) {
+        let silent = notes.iter().rev().skip(1).all(|notes| notes.implied.is_empty());
+        if silent && notes.iter().all(|notes| notes.deleting.is_empty()) {
             return Ok(false);
         }
         let trees: Vec<PathBuf> = ordered.iter().map(|layer| self.tree(&layer.diff_id)).collect();
@@ -80,7 +106,7 @@ impl Store {
         let visible = all.iter().copied().take_while(|index| *index <= last).collect();
         // The root is one directory in all of them: overlayfs asks nothing of it.
         let known = HashMap::from([(PathBuf::new(), Some(Parts { visible, all }))]);
-        let mut stack = Stack { merged: Merged::open(&trees), implied, known };
+        let mut stack = Stack { merged: Merged::open(&trees), notes, known };
         let failed = |errno: Errno| Error::File {
             what: "compare the directories of",
             path: self.path("layers"),
@@ -115,17 +141,15 @@ impl Store {
 }
 
 impl Stack {
-    /// Every directory that is not as its topmost layer has it, with those on the way to it.
+    /// Every directory that an overlay would not show as it is, with those on the way to it.
     fn wanted(&mut self) -> Result<BTreeMap<PathBuf, Entry>, Errno> {
-        let implied: BTreeSet<PathBuf> = self.implied.iter().flatten().cloned().collect();
+        let of_all = |paths: fn(&Notes) -> &BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
+            self.notes.iter().flat_map(paths).cloned().collect()
+        };
+        let (implied, deleting) = (of_all(|notes| &notes.implied), of_all(|notes| &notes.deleting));
         let mut wanted = BTreeMap::new();
-        for path in implied {
-            let Some((own, topmost)) = self.both(&path)? else { continue };
-            let differs = own.mode != topmost.mode
-                || (own.uid, own.gid) != (topmost.uid, topmost.gid)
-                || own.xattrs != topmost.xattrs;
-            let other_time = own.modified != topmost.modified && !path.as_os_str().is_empty();
-            if !(differs || other_time) {
+        for path in implied.union(&deleting) {
+            if !self.is_other(path)? && !(deleting.contains(path) && self.shows_deleted(path)?) {
                 continue;
             }
             // An ancestor would be seen as it is in the new tree.
@@ -141,11 +165,28 @@ impl Stack {
         Ok(wanted)
     }
 
+    /// Whether it is not as its topmost layer has it.
+    fn is_other(&mut self, path: &Path) -> Result<bool, Errno> {
+        let Some((own, topmost)) = self.both(path)? else { return Ok(false) };
+        let other_time = own.modified != topmost.modified && !path.as_os_str().is_empty();
+        Ok(other_time
+            || own.mode != topmost.mode
+            || (own.uid, own.gid) != (topmost.uid, topmost.gid)
+            || own.xattrs != topmost.xattrs)
+    }
+
+    /// Whether nothing is merged in it, and the layer that has it deletes something there.
+    fn shows_deleted(&mut self, path: &Path) -> Result<bool, Errno> {
+        let Some(parts) = self.parts(path)? else { return Ok(false) };
+        let [alone] = parts.visible[..] else { return Ok(false) };
+        Ok(self.notes[alone].deleting.contains(path))
+    }
+
     /// What the directory is like, and what its topmost layer says; None where it cannot be seen.
     fn both(&mut self, path: &Path) -> Result<Option<(Entry, Entry)>, Errno> {
         let Some(parts) = self.parts(path)? else { return Ok(None) };
         let Some(topmost) = parts.visible.first() else { return Ok(None) };
-        let described = parts.all.iter().find(|layer| !self.implied[**layer].contains(path));
+        let described = parts.all.iter().find(|layer| !self.notes[**layer].implied.contains(path));
         let read = |layer: usize| read(self.merged.open_in(layer, path, DIRECTORY)?.as_fd());
         Ok(Some((read(*described.unwrap_or(topmost))?, read(*topmost)?)))
     }
@@ -308,6 +349,26 @@ mod tests {
         let root = directory(Layer::default(), ".", 0o751, 0).end();
         let image = place.fetch(&Made::of(&[root, upper.end()]), "root").unwrap();
         assert_eq!(seen(&place.store.trees(&image)[0]).0, 0o751);
+    }
+
+    #[test]
+    fn what_is_deleted_where_nothing_is_merged_is_not_listed() {
+        let place = Place::new("inherit-deleted");
+        let base = Layer::default().directory("d").file("d/old", "x").end();
+        let deletes = directory(Layer::default(), "d", 0o711, 33).file("d/.wh.old", "");
+        let hides = deletes.clone().file("d/.wh..wh..opq", "").end();
+        // Over the base it is merged; alone, or hiding what is below, it is not.
+        let merged = Made::of(&[base.clone(), deletes.clone().end()]);
+        assert!(!place.fetch(&merged, "merged").unwrap().inherits);
+        for (name, layers) in [("alone", vec![deletes.end()]), ("hides", vec![base, hides])] {
+            let image = place.fetch(&Made::of(&layers), name).unwrap();
+            let trees = place.store.trees(&image);
+            assert_eq!(
+                (trees.len(), seen(&trees[0].join("d"))),
+                (layers.len() + 1, (0o711, 33, 1_234_567_890))
+            );
+            assert_eq!(fs::read_dir(trees[0].join("d")).unwrap().count(), 0);
+        }
     }
 
     #[test]

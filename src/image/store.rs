@@ -3,7 +3,7 @@
 //! when it is whole and on disk; what a killed fetch leaves has none.
 //!
 //! ```text
-//! layers/HEX/tree, layer.json, implied   blobs/HEX   names/HEX.json   inherited/HEX/tree   partial/HEX-HEX   tmp/…   lock
+//! layers/HEX/tree, layer.json, implied, deleting   blobs/HEX   names/HEX.json   inherited/HEX/tree   partial/HEX-HEX   tmp/…   lock
 //! ```
 
 use super::config::Config;

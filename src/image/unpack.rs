@@ -23,8 +23,8 @@ pub(super) const ENTRIES_MAX: u64 = 4_000_000;
 /// A tree cannot be deeper than a path is long, however its links lead.
 const PATH_MAX: usize = 4096;
 
-/// Bytes of the names of directories that no entry describes: of any image that somebody made for use, a few.
-const IMPLIED_MAX: usize = 32 << 20;
+/// Bytes of the names of directories that are noted: of any image that somebody made for use, a few.
+const NOTED_MAX: usize = 32 << 20;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -43,8 +43,10 @@ pub enum Fault {
     LinkTarget(String),
     #[error("a directory on its way is deeper than a path can be long")]
     TooDeep,
-    #[error("it is in one of too many directories that no entry describes")]
-    Implied,
+    #[error(
+        "it is in one of too many directories that no entry describes, or that something is deleted in"
+    )]
+    TooManyNoted,
     #[error("its attribute `{0}` would steer overlayfs")]
     Attribute(String),
     #[error("it is of the kind `{0}`, which no image has")]
@@ -75,6 +77,8 @@ pub(super) struct Unpacked {
     /// Directories that entries are in and that no entry describes; the root is an empty path. What they are
     /// like the layers below say, and which those are every image says anew (`inherit.rs`).
     pub implied: BTreeSet<PathBuf>,
+    /// Directories, other than the root, that something is deleted in.
+    pub deleting: BTreeSet<PathBuf>,
 }
 
 trait Call<T> {
@@ -96,7 +100,7 @@ pub(super) fn unpack(from: &mut impl Skip, root: BorrowedFd<'_>) -> Result<Unpac
         parent: None,
         directories: Vec::new(),
         done: Unpacked { implied: BTreeSet::from([PathBuf::new()]), ..Unpacked::default() },
-        implied_bytes: 0,
+        noted_bytes: 0,
         buffer: vec![0; 128 << 10],
     };
     while let Some(entry) = archive.next()? {
@@ -137,8 +141,8 @@ struct Tree<'a> {
     /// Get their times at the end: what is made in them changes those.
     directories: Vec<(PathBuf, Timespec)>,
     done: Unpacked,
-    /// Of the names that were ever among the implied.
-    implied_bytes: usize,
+    /// Of the names that were ever noted.
+    noted_bytes: usize,
     buffer: Vec<u8>,
 }
 
@@ -304,12 +308,24 @@ impl Tree<'_> {
 
     fn imply(&mut self, directory: BorrowedFd<'_>) -> Result<(), Fault> {
         let place = self.place(directory)?;
-        self.implied_bytes += place.as_os_str().len();
-        if self.implied_bytes > IMPLIED_MAX {
-            return Err(Fault::Implied);
-        }
+        self.afford(&place)?;
         self.done.implied.insert(place);
         Ok(())
+    }
+
+    fn delete_in(&mut self, directory: BorrowedFd<'_>) -> Result<(), Fault> {
+        let place = self.place(directory)?;
+        if place.as_os_str().is_empty() || self.done.deleting.contains(&place) {
+            return Ok(());
+        }
+        self.afford(&place)?;
+        self.done.deleting.insert(place);
+        Ok(())
+    }
+
+    fn afford(&mut self, place: &Path) -> Result<(), Fault> {
+        self.noted_bytes += place.as_os_str().len();
+        if self.noted_bytes > NOTED_MAX { Err(Fault::TooManyNoted) } else { Ok(()) }
     }
 
     /// Takes away what has the name; whether there was something.
@@ -497,7 +513,8 @@ impl Tree<'_> {
             None => {
                 let nothing = Mode::empty();
                 rustix::fs::mknodat(parent, &name, FileType::CharacterDevice, nothing, 0)
-                    .call("note that it deletes something")
+                    .call("note that it deletes something")?;
+                self.delete_in(parent)
             }
         }
     }

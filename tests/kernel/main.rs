@@ -75,3 +75,5 @@ mod inspector;
 mod pulls;
 // Apache and Redis from pulled images, and what podman makes of the same.
 mod real;
+// Images of very many layers, and of random ones.
+mod layers;
