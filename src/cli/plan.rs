@@ -4,16 +4,17 @@ use super::error::CliError;
 use super::file::PodFile;
 use super::graph::{self, Drawing};
 use super::output;
-use super::pulled;
+use super::pulled::{self, Wanted};
 use super::up::{self, plan_error};
 use crate::draw::{self, Picture};
 use crate::host::Images;
-use crate::names::ContainerName;
+use crate::names::{ContainerName, PodId};
 use crate::plan::step::{Plan as Steps, Step};
 use crate::plan::{self, Goal};
 use crate::spec::Pod;
 use crate::state::store::Store;
 use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,9 +79,14 @@ impl Plan {
         let mut documents = Vec::new();
         for pod in &loaded.pods {
             let images = pulled::here(store, &pod.spec)?;
-            let absent = pulled::show_missing(&pod.spec, &images)?;
+            let wanted = Wanted::of(&pod.spec, &images);
+            pulled::show(&pod.spec, &wanted);
             // The steps depend on what the image says.
-            if absent && self.format == Shown::Human {
+            let absent = wanted.iter().any(Wanted::is_absent);
+            if absent && self.format == Shown::Json {
+                documents.push(without_steps(store, pod, &wanted));
+            }
+            if absent && drawing.is_none() {
                 continue;
             }
             let plan = steps(store, &file, pod, &images)?;
@@ -88,7 +94,11 @@ impl Plan {
                 (_, Some(drawing)) => {
                     output::raw(drawing.draw(&self.picture(pod, &plan)).as_bytes())?;
                 }
-                (Shown::Json, _) => documents.push(plan::render::json(&plan, self.oci)),
+                (Shown::Json, _) => {
+                    let mut document = plan::render::json(&plan, self.oci);
+                    document["images"] = json!(wanted);
+                    documents.push(document);
+                }
                 _ => output::raw(self.text(pod, &plan).as_bytes())?,
             }
         }
@@ -130,6 +140,15 @@ impl Plan {
         }
         out
     }
+}
+
+/// What is known of the plan of a pod whose images are not all here.
+fn without_steps(store: &Store, pod: &Pod, wanted: &[Wanted<'_>]) -> Value {
+    let id = PodId::new(&store.run, &pod.spec.name);
+    json!({
+        "pod": pod.spec.name, "id": id, "exitPolicy": pod.spec.exit_policy,
+        "steps": null, "images": wanted,
+    })
 }
 
 fn steps(store: &Store, file: &PodFile, pod: &Pod, images: &Images) -> Result<Steps, CliError> {

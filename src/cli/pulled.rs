@@ -8,10 +8,11 @@ use super::registry::RegistryOptions;
 use crate::host::images::{Here, Images, present};
 use crate::image::{Error, Hold, Image, Store as ImageStore};
 use crate::names::PodName;
-use crate::names::image::{ImageReference, Platform};
+use crate::names::image::{Digest, ImageReference, Platform};
 use crate::spec::model::{PodSpec, PullPolicy, Root};
 use crate::state::record::PodRecord;
 use crate::state::store::Store;
+use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -77,26 +78,66 @@ pub(super) fn here(store: &Store, pod: &PodSpec) -> Result<Images, CliError> {
         .map_err(|error| CliError::host("cannot look at the images", &error))
 }
 
-/// Says what `up` would fetch; whether some image is not here at all.
-pub(super) fn show_missing(pod: &PodSpec, images: &Images) -> Result<bool, CliError> {
-    let mut absent = false;
-    for (reference, policy) in wanted([pod]) {
-        let is_here = images.contains_key(reference);
-        let what = match (is_here, policy) {
-            (true, PullPolicy::Always) => "asks again for",
-            (true, _) => continue,
-            (false, PullPolicy::Never) => "lacks, and must not fetch,",
-            (false, _) => "fetches",
-        };
-        output::error_line(&format!("pod {}: `up` {what} the image {reference}", pod.name));
-        absent |= !is_here;
+/// An image of a pod, and what `up` does about it.
+#[derive(Debug, Serialize)]
+pub(super) struct Wanted<'p> {
+    reference: &'p ImageReference,
+    /// Of the one that is here.
+    digest: Option<Digest>,
+    up: Does,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Does {
+    Takes,
+    Asks,
+    Fetches,
+    Lacks,
+}
+
+impl<'p> Wanted<'p> {
+    pub(super) fn of(pod: &'p PodSpec, images: &Images) -> Vec<Self> {
+        let all = wanted([pod]).into_iter();
+        all.map(|(reference, policy)| {
+            let digest = images.get(reference).map(|here| here.image.digest.clone());
+            let up = match (&digest, policy) {
+                (Some(_), PullPolicy::Always) => Does::Asks,
+                (Some(_), _) => Does::Takes,
+                (None, PullPolicy::Never) => Does::Lacks,
+                (None, _) => Does::Fetches,
+            };
+            Self { reference, digest, up }
+        })
+        .collect()
     }
-    if absent {
+
+    pub(super) fn is_absent(&self) -> bool {
+        self.digest.is_none()
+    }
+
+    /// What there is to say of it, where there is.
+    fn words(&self) -> Option<String> {
+        let does = match self.up {
+            Does::Takes => return None,
+            Does::Asks => "asks again for",
+            Does::Fetches => "fetches",
+            Does::Lacks => "lacks, and must not fetch,",
+        };
+        Some(format!("`up` {does} the image {}", self.reference))
+    }
+}
+
+/// Says what `up` would fetch.
+pub(super) fn show(pod: &PodSpec, wanted: &[Wanted<'_>]) {
+    for words in wanted.iter().filter_map(Wanted::words) {
+        output::error_line(&format!("pod {}: {words}", pod.name));
+    }
+    if wanted.iter().any(Wanted::is_absent) {
         output::error_line(
             "the steps depend on what the image says: they are known once it is here",
         );
     }
-    Ok(absent)
 }
 
 impl<'a> Puller<'a> {

@@ -213,8 +213,10 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let listed = get(&["volume", "ls", "--format", "json"]);
     wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));
     wrong.extend(images(&get, &image));
-    let plans =
-        [&file, &first_plan(&host, &image)].map(|file| get(&["plan", "--format", "json", file]));
+    let absent =
+        json!({ "name": "absent", "containers": { "c": { "image": "127.0.0.1:1/none" } } });
+    let plans = [&file, &first_plan(&host, &image), &host.pod(&absent)]
+        .map(|file| get(&["plan", "--format", "json", file]));
     wrong.extend(compare("plan", &described("plan"), &plans));
     let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
     let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];
