@@ -67,7 +67,10 @@ impl Progress for ImageView {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
-            bar.with_prefix(digest.short().to_owned())
+            let bar = bar.with_prefix(digest.short().to_owned());
+            // Seen before its turn comes, too.
+            bar.tick();
+            bar
         });
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         layers.insert(digest.clone(), (total, bar));

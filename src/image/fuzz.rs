@@ -6,10 +6,12 @@ use super::manifest::{Compression, Kind, choose};
 use super::rig::{Layer, Made, Place, gzip};
 use super::stream::Decoder;
 use super::tar::Skip;
-use super::unpack::unpack;
+use super::unpack::{UnpackError, unpack};
 use super::{Document, OPAQUE, config};
 use crate::names::image::{Digest, ImageReference, Platform};
 use ::tar::{EntryType, Header};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::os::fd::AsFd;
@@ -58,6 +60,7 @@ const KINDS: &[u8] = b"0123456789SLKxgMVN\0";
 const RECORDS: &[(&str, &[u8])] = &[
     ("path", b"../x"),
     ("path", b"a/pax"),
+    ("path", b"a\0b"),
     ("linkpath", b"/podspec-escaped"),
     ("size", b"18446744073709551615"),
     ("size", b"3"),
@@ -184,12 +187,12 @@ fn layer(random: &mut Random, place: &Place) -> Vec<u8> {
     bytes
 }
 
-/// Unpacks it beside the canary; nothing outside changes, and nothing inside steers an overlay.
-fn try_layer(place: &Place, bytes: &[u8]) {
+/// Unpacks it beside the canary; nothing outside changes, and nothing inside steers an overlay. How it ended.
+fn try_layer(place: &Place, bytes: &[u8]) -> String {
     let tree = place.store.path("fuzzed");
     fs::create_dir_all(&tree).unwrap();
     let root = File::open(&tree).unwrap();
-    let _ = unpack(&mut Bytes(Cursor::new(bytes.to_vec())), root.as_fd());
+    let unpacked = unpack(&mut Bytes(Cursor::new(bytes.to_vec())), root.as_fd());
     place.assert_untouched();
     let mut folders = vec![tree.clone()];
     while let Some(folder) = folders.pop() {
@@ -210,6 +213,13 @@ fn try_layer(place: &Place, bytes: &[u8]) {
         }
     }
     fs::remove_dir_all(tree).unwrap();
+    let end = match unpacked {
+        Ok(_) => return "Unpacked".to_owned(),
+        Err(UnpackError::Entry { source, .. }) => format!("{source:?}"),
+        Err(UnpackError::Tar(error)) => format!("{error:?}"),
+        Err(other) => format!("{other:?}"),
+    };
+    end.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 fn try_packed(bytes: &[u8]) {
@@ -295,7 +305,28 @@ fn hunt(kind: &str, rounds: u64, make: impl Fn(&mut Random) -> Vec<u8>, attempt:
 fn no_layer_gets_out_or_makes_the_unpacker_panic() {
     let place = Place::new("fuzz");
     place.store.hold().unwrap();
-    hunt("layer", 2_000, |random| layer(random, &place), |bytes| try_layer(&place, bytes));
+    let ends = RefCell::new(BTreeMap::<String, u64>::new());
+    let attempt = |bytes: &[u8]| {
+        *ends.borrow_mut().entry(try_layer(&place, bytes)).or_default() += 1;
+    };
+    hunt("layer", 2_000, |random| layer(random, &place), attempt);
+    // It comes everywhere: each refusal that few bytes can ask for, and layers that are none, many times.
+    let ends = ends.into_inner();
+    for end in [
+        "Unpacked",
+        "Climbs",
+        "Zero",
+        "Root",
+        "Whiteout",
+        "LinkTarget",
+        "Attribute",
+        "Kind",
+        "Call",
+        "Header",
+        "Cut",
+    ] {
+        assert!(ends.get(end).is_some_and(|times| *times >= 5), "{end}: {ends:?}");
+    }
 }
 
 #[test]
