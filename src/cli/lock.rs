@@ -84,7 +84,9 @@ impl Lock {
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         pull::each(wanted, |tag| {
             let reference = ImageReference::Registry((*tag).clone());
-            let found = resolve(&client.image(tag), &reference, &platform, None)
+            let found = client
+                .image(tag)
+                .and_then(|source| resolve(&source, &reference, &platform, None))
                 .map_err(|error| cannot_pull(&reference, &error))?;
             view.say(&format!("{tag} is {}", found.digest));
             let (digest, manifest) = (found.digest, found.manifest_digest);

@@ -34,7 +34,8 @@ Examples:
   podspec pull --format json httpd | jq -r '.[].digest'
 
 Logins are those of `podman login` and `docker login`, with their helpers; authorities of registries are in
-/etc/containers/certs.d/HOST:PORT/ca.crt. HTTPS_PROXY, http_proxy and NO_PROXY count.
+/etc/containers/certs.d/HOST:PORT/ca.crt; mirrors in /etc/containers/registries.conf. HTTPS_PROXY, http_proxy and
+NO_PROXY count.
 
 Exit code: 0 all are here; 1 one could not be had; 2 a name is none.")]
 pub(super) struct Pull {
@@ -159,7 +160,7 @@ fn fetch_one(
     match (local::open(reference)?, reference) {
         (Some(source), _) => images.fetch(&*source, reference, platform, &progress),
         (None, ImageReference::Registry(named)) => {
-            images.fetch(&client.image(named), reference, platform, &progress)
+            images.fetch(&client.image(named)?, reference, platform, &progress)
         }
         (None, _) => Err(Error::Nonsense {
             what: format!("`{reference}`"),

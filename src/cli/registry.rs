@@ -52,6 +52,15 @@ impl RegistryOptions {
                 config.join("containers/auth.json"),
                 docker.join("config.json"),
             ],
+            registries_conf: path("CONTAINERS_REGISTRIES_CONF"),
+            registries_confs: vec![
+                config.join("containers/registries.conf"),
+                "/etc/containers/registries.conf".into(),
+            ],
+            registries_dirs: vec![
+                "/etc/containers/registries.conf.d".into(),
+                config.join("containers/registries.conf.d"),
+            ],
             auth_file: self.authfile.clone().or_else(|| path("REGISTRY_AUTH_FILE")),
             notice: Some(notice),
             ..Settings::default()
@@ -142,7 +151,8 @@ fn what_to_do(reference: &ImageReference, error: &RegistryError) -> Option<Strin
             "who is trusted without TLS is named with `--insecure-registry HOST[:PORT]`".to_owned()
         }
         RegistryError::Connection { kind: Trouble::Network, .. } => {
-            "is the name of the registry right, and is this machine online? HTTPS_PROXY names a proxy"
+            "is the name of the registry right, and is this machine online? HTTPS_PROXY names a proxy, \
+             /etc/containers/registries.conf a mirror; a file needs neither: oci-archive:FILE, docker-archive:FILE"
                 .to_owned()
         }
         RegistryError::Status { status: 429, .. } | RegistryError::TooBusy { .. } => {

@@ -3,7 +3,7 @@
 
 use crate::host::{Host, http_wait, wait_some};
 use crate::images::{entries, layout};
-use crate::registry::{ADDRESS, Registry};
+use crate::registry::{ADDRESS, Registry, mirrored};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
@@ -37,22 +37,27 @@ fn the_articles_pod_runs_the_real_httpd_of_a_pulled_image() {
     let made = layouts();
     let Some((host, made)) = Host::new().zip(made) else { return };
     let registry = Registry::start(&host, &json!({}), &json!({}));
-    let image = push(&host, &format!("{}/httpd:1", made.display()), "library/httpd:2.4");
-    // The example, with the image that it names as the other way.
+    push(&host, &format!("{}/httpd:1", made.display()), "library/httpd:2.4");
+    let named = "image: docker.io/library/httpd:2.4";
+    // The article's example with the image that it names as the other way, and the one that has it so.
     let text = fs::read_to_string(host.example("netshared")).unwrap();
     let begin = text.find("    rootfs: host\n").unwrap();
-    let named = "image: docker.io/library/httpd:2.4";
     assert!(text[..begin].contains(named), "{text}");
-    let text = format!("{}    {}\n", &text[..begin], named.replace("docker.io", ADDRESS));
-    let file = host.file("netshared.yaml", text).display().to_string();
-    host.podspec(["up", "-d", &file]).success();
-    assert!(http_wait("127.0.0.1:8080").contains("<h1>It works!</h1>"));
-    let body = host.sh("curl -sS --max-time 5 localhost:8080").success();
-    assert_eq!(body, "<html><body><h1>It works!</h1></body></html>\n");
-    let processes = host.sh("ip netns exec netshared ss -Hltn").success();
-    assert!(processes.contains(":80 "), "{processes}");
-    assert_eq!(host.container("netshared", "net1")["image"]["reference"], json!(image));
-    host.down("netshared");
+    let text = format!("{}    {named}\n", &text[..begin]);
+    let shared = host.file("netshared.yaml", text).display().to_string();
+    let conf = mirrored(&host, "docker.io", &[ADDRESS]);
+    for (pod, file) in [("netshared", shared), ("httpd", host.example("httpd"))] {
+        let mut up = host.command(["up", "-d", &file]);
+        host.finish(host.start(up.env("CONTAINERS_REGISTRIES_CONF", &conf))).success();
+        assert!(http_wait("127.0.0.1:8080").contains("<h1>It works!</h1>"));
+        let body = host.sh("curl -sS --max-time 5 localhost:8080").success();
+        assert_eq!(body, "<html><body><h1>It works!</h1></body></html>\n");
+        let processes = host.sh(&format!("ip netns exec {pod} ss -Hltn")).success();
+        assert!(processes.contains(":80 "), "{processes}");
+        let image = &host.container(pod, "net1")["image"]["reference"];
+        assert_eq!(format!("image: {}", image.as_str().unwrap()), named);
+        host.down(pod);
+    }
     registry.stop();
     host.assert_clean();
 }
@@ -87,7 +92,7 @@ fn redis_answers_on_the_port_that_its_image_exposes() {
 }
 
 /// The image as an overlay of the store's layers, without a container.
-fn stored(host: &Host, image: &str) -> PathBuf {
+pub fn stored(host: &Host, image: &str) -> PathBuf {
     let store = host.data().join("images");
     let inspected: Value =
         serde_json::from_str(&host.podspec(["image", "inspect", image]).success()).unwrap();

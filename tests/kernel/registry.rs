@@ -227,6 +227,12 @@ fn tls_is_checked_against_the_users_own_authority() {
     let certs = host.dir.join("certs");
     pull(&host, &[], &["--cert-dir", certs.to_str().unwrap(), IMAGE]).success();
     pull(&host, &[], &["--insecure-registry", ADDRESS, IMAGE]).success();
+    let conf = "[[registry]]\nlocation = \"127.0.0.1:5000/test\"\ninsecure = true\n";
+    let conf = host.file("insecure.conf", conf);
+    pull(&host, &[("CONTAINERS_REGISTRIES_CONF", &conf)], &[IMAGE]).success();
+    let other = "127.0.0.1:5000/other/busybox:1";
+    let said = pull(&host, &[("CONTAINERS_REGISTRIES_CONF", &conf)], &[other]).fails(1);
+    assert!(said.contains("its certificate is not trusted"), "{said}");
     host.sh(&format!(
         "mkdir -p '{0}/home/.config/containers/certs.d/localhost:5000'; \
          cp '{0}/certs/ca.crt' '{0}/home/.config/containers/certs.d/localhost:5000'",
@@ -234,6 +240,58 @@ fn tls_is_checked_against_the_users_own_authority() {
     ))
     .success();
     pull(&host, &[], &["localhost:5000/test/busybox:1"]).success();
+    registry.stop();
+    host.assert_clean();
+}
+
+/// A registries.conf that gives the registry these mirrors.
+pub fn mirrored(host: &Host, location: &str, mirrors: &[&str]) -> PathBuf {
+    let mirror = |place: &&str| format!("[[registry.mirror]]\nlocation = \"{place}\"\n");
+    let mirrors: String = mirrors.iter().map(mirror).collect();
+    host.file("registries.conf", format!("[[registry]]\nlocation = \"{location}\"\n{mirrors}"))
+}
+
+#[test]
+fn registries_conf_says_where_an_image_is() {
+    let Some(host) = Host::new() else { return };
+    let registry = Registry::start(&host, &json!({}), &json!({}));
+    push(&host, "--dest-tls-verify=false");
+    let pull_by =
+        |conf: &Path, image: &str| pull(&host, &[("CONTAINERS_REGISTRIES_CONF", conf)], &[image]);
+    // The first is not there, the second has it; the image keeps its own name.
+    let conf = mirrored(&host, "reg.invalid", &["127.0.0.1:1", ADDRESS]);
+    let out = pull_by(&conf, "reg.invalid/test/busybox:1");
+    assert!(
+        out.stderr
+            .contains(&format!("Connection refused (os error 111): asking {ADDRESS} instead")),
+        "{out}"
+    );
+    let said = out.success();
+    assert!(
+        said.starts_with(&format!("reg.invalid/test/busybox:1 is here: {}", pushed(&host))),
+        "{said}"
+    );
+    // What no mirror has is asked for where it belongs.
+    let said = pull_by(&conf, "reg.invalid/test/other").fails(1);
+    assert!(said.contains("manifest unknown: asking reg.invalid instead"), "{said}");
+    assert!(said.contains("because: https://reg.invalid/v2/test/other/"), "{said}");
+    assert!(
+        said.contains("registries.conf a mirror") && said.contains("oci-archive:FILE"),
+        "{said}"
+    );
+    // Another place, none, and a file that is not one.
+    let moved = "[[registry]]\nprefix = \"reg.invalid/a\"\nlocation = \"127.0.0.1:5000/test\"\n";
+    let moved = host.file("moved.conf", moved);
+    pull_by(&moved, "reg.invalid/a/busybox:1").success();
+    let blocked =
+        host.file("blocked.conf", "[[registry]]\nlocation = \"127.0.0.1:5000\"\nblocked = true\n");
+    let said = pull_by(&blocked, IMAGE).fails(1);
+    assert!(said.contains("blocked.conf blocks `127.0.0.1:5000`"), "{said}");
+    let wrong = host.file("wrong.conf", "[[registry]]\nlocation = 5\n");
+    let said = pull_by(&wrong, IMAGE).fails(1);
+    assert!(said.contains("wrong.conf cannot be understood: line 2"), "{said}");
+    let said = pull_by(&host.dir.join("none.conf"), IMAGE).fails(1);
+    assert!(said.contains("cannot read") && said.contains("none.conf"), "{said}");
     registry.stop();
     host.assert_clean();
 }

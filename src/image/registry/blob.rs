@@ -95,7 +95,7 @@ impl Blob {
         if !error.passes() {
             return Err(error);
         }
-        if tries < self.registry.client.0.settings.patience.tries {
+        if tries < self.registry.tries {
             return self.registry.pause(tries, error);
         }
         match url {

@@ -3,9 +3,11 @@
 
 use super::credentials::{self, Credentials};
 use super::error::{RegistryError, Trouble};
+use super::mirrors::Mirrored;
+use super::places;
 use super::settings::Settings;
-use super::source::Registry;
 use super::transport::{self, Certificates, Origin};
+use crate::image::Error;
 use crate::names::image::RegistryReference;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,6 +28,8 @@ pub(super) struct Shared {
     agents: Mutex<HashMap<Origin, Agent>>,
     endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
     roots: OnceLock<Vec<Certificate<'static>>>,
+    /// By the host that each trusts beside this one's.
+    trusting: Mutex<HashMap<String, Client>>,
 }
 
 /// A registry that was found to answer.
@@ -43,12 +47,29 @@ impl Client {
             agents: Mutex::default(),
             endpoints: Mutex::default(),
             roots: OnceLock::new(),
+            trusting: Mutex::default(),
         }))
     }
 
-    /// The registry as a source of this image; asks nothing yet.
-    pub fn image(&self, reference: &RegistryReference) -> Registry {
-        Registry::new(self.clone(), reference.clone())
+    /// What may have this image as its source; asks nothing yet.
+    pub fn image(&self, reference: &RegistryReference) -> Result<Mirrored, Error> {
+        let places = places::find(&self.0.settings, reference).map_err(|error| Error::Source {
+            doing: format!("cannot tell where {} is", reference.registry),
+            source: Box::new(error),
+        })?;
+        Ok(Mirrored::new(self, places))
+    }
+
+    /// A client that takes this host as it is, for a place of which the user's files say so. What else the host
+    /// has is asked for as strictly as before.
+    pub(super) fn trusting(&self, host: &str) -> Self {
+        let mut known = lock(&self.0.trusting);
+        let fresh = || {
+            let mut settings = self.0.settings.clone();
+            settings.insecure.push(host.to_owned());
+            Self::new(settings)
+        };
+        known.entry(host.to_owned()).or_insert_with(fresh).clone()
     }
 }
 
@@ -78,6 +99,7 @@ impl Shared {
         let url = format!("{origin}/v2/");
         match self.agent(origin)?.get(&url).call() {
             Ok(_) => Ok(true),
+            Err(error) if hangs_up(&error) => Ok(false),
             Err(error) => match transport::failure(&url, error) {
                 RegistryError::Connection { kind: Trouble::NoTls, .. } => Ok(false),
                 other => Err(other),
@@ -153,6 +175,13 @@ impl Shared {
         }
         Ok(found.map(|found| found.credentials))
     }
+}
+
+/// What many a server does that expects HTTP and hears the first bytes of TLS.
+fn hangs_up(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let ureq::Error::Io(error) = error else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// A panic in another thread leaves these maps whole.

@@ -50,6 +50,10 @@ pub enum RegistryError {
     Certificate { path: PathBuf, why: String },
     #[error("`{proxy}` is no proxy")]
     Proxy { proxy: String },
+    #[error("{} cannot be understood: {why}", path.display())]
+    Conf { path: PathBuf, why: String },
+    #[error("{} blocks `{prefix}`", path.display())]
+    Blocked { path: PathBuf, prefix: String },
 }
 
 /// What kind of trouble a connection has.

@@ -9,6 +9,8 @@
 //! credentials.rs  docker's and podman's files, and their helpers
 //! challenge.rs    what a 401 asks for
 //! token.rs        a token for a repository
+//! places.rs       where a name leads: registries.conf
+//! mirrors.rs      the places of an image as one source
 //! source.rs       manifests and blobs; tries again
 //! blob.rs         a blob that goes on where it was cut off
 //! ```
@@ -18,6 +20,8 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod mirrors;
+mod places;
 mod settings;
 mod source;
 mod token;
@@ -30,5 +34,5 @@ mod tests;
 
 pub use client::Client;
 pub use error::{RegistryError, Trouble};
+pub use mirrors::Mirrored;
 pub use settings::{Notice, Patience, Settings};
-pub use source::Registry;

@@ -1,6 +1,7 @@
 //! A registry of the tests' own, which does whatever a test wants: a few lines of HTTP over a socket of loopback.
 
-use super::{Client, Patience, Registry, Settings};
+use super::source::Registry;
+use super::{Client, Patience, Settings};
 use crate::names::image::{ImageReference, RegistryReference};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -76,7 +77,8 @@ impl Server {
 
     /// The image `a/b:c` of this registry.
     pub(super) fn image(&self, settings: Settings) -> Registry {
-        Client::new(settings).image(&reference(&format!("{}/a/b:c", self.address)))
+        let tries = settings.patience.tries;
+        Registry::new(Client::new(settings), reference(&format!("{}/a/b:c", self.address)), tries)
     }
 }
 
@@ -91,7 +93,8 @@ pub(super) fn reference(word: &str) -> RegistryReference {
 pub(super) fn impatient() -> Settings {
     let patience = Patience {
         connect: Duration::from_secs(2),
-        silence: Duration::from_millis(300),
+        // Also where the machine is busy.
+        silence: Duration::from_secs(20),
         window: Duration::from_millis(200),
         tries: 3,
         pause: Duration::from_millis(1),

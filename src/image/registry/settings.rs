@@ -26,6 +26,12 @@ pub struct Settings {
     pub auth_files: Vec<PathBuf>,
     /// As `auth_files`, alone, and it must be there.
     pub auth_file: Option<PathBuf>,
+    /// Podman's registries.conf, the first of these that is there.
+    pub registries_confs: Vec<PathBuf>,
+    /// In the place of those; it must be there.
+    pub registries_conf: Option<PathBuf>,
+    /// Directories with further such files (`registries.conf.d`).
+    pub registries_dirs: Vec<PathBuf>,
     pub patience: Patience,
     /// Hears what is tried again, and why.
     pub notice: Option<Notice>,

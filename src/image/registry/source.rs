@@ -14,17 +14,24 @@ use std::time::Duration;
 
 /// One image of a registry. Cheap to clone; clones share their login.
 #[derive(Clone)]
-pub struct Registry {
+pub(super) struct Registry {
     pub(super) client: Client,
     reference: Arc<RegistryReference>,
     /// The header `Authorization` that was good last.
     authorization: Arc<Mutex<Option<Arc<str>>>>,
+    /// Tries of one thing without getting on.
+    pub(super) tries: u32,
 }
 
 impl Registry {
-    pub(super) fn new(client: Client, reference: RegistryReference) -> Self {
+    pub(super) fn new(client: Client, reference: RegistryReference, tries: u32) -> Self {
         let (reference, authorization) = (Arc::new(reference), Arc::default());
-        Self { client, reference, authorization }
+        Self { client, reference, authorization, tries }
+    }
+
+    /// Host and port.
+    pub(super) fn host(&self) -> &str {
+        &self.reference.registry
     }
 
     /// Asks for a part of the image, and logs in where that is wanted.
@@ -88,7 +95,7 @@ impl Registry {
         let mut tries = 1;
         loop {
             match work() {
-                Err(error) if error.passes() && tries < self.client.0.settings.patience.tries => {
+                Err(error) if error.passes() && tries < self.tries => {
                     self.pause(tries, error)?;
                     tries += 1;
                 }

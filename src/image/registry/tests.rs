@@ -7,7 +7,7 @@ use crate::names::image::Digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::error::Error as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -157,11 +157,11 @@ fn a_server_that_says_nothing_is_given_up() {
             std::thread::park();
         }
     });
-    let began = Instant::now();
-    let error = server.image(impatient()).manifest(None).unwrap_err();
+    let mut settings = impatient();
+    settings.patience.silence = Duration::from_millis(300);
+    let error = server.image(settings).manifest(None).unwrap_err();
     assert!(words(&error).contains("does not answer in time"), "{}", words(&error));
     assert_eq!(server.asked().len(), 3);
-    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -356,10 +356,30 @@ fn what_is_not_there_is_said() {
 }
 
 #[test]
+fn a_server_of_loopback_that_hangs_up_on_tls_is_asked_without() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut first = [0; 4];
+            // An answer only where it is a request.
+            if stream.read_exact(&mut first).is_ok() && first == *b"GET " {
+                let lines = BufReader::new(&stream).lines();
+                lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+                let _ = reply(&mut stream, "200 OK", &[], b"{}");
+            }
+        }
+    });
+    let image = super::Client::new(impatient());
+    let image = image.image(&super::rig::reference(&format!("{address}/a/b:c"))).unwrap();
+    assert_eq!(image.manifest(None).unwrap().bytes, b"{}");
+}
+
+#[test]
 fn nobody_there_is_said() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let image = super::Client::new(impatient());
-    let image = image.image(&super::rig::reference(&format!("{closed}/a/b:c")));
+    let image = image.image(&super::rig::reference(&format!("{closed}/a/b:c"))).unwrap();
     let error = words(&image.manifest(None).unwrap_err());
     assert!(error.contains("refused"), "{error}");
 }
