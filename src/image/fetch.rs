@@ -4,7 +4,7 @@
 use super::config::{ConfigFile, read_config};
 use super::inherit::Notes;
 use super::manifest::{Compression, Descriptor, Kind, Manifest, choose};
-use super::store::{Image, Layer, Store, now};
+use super::store::{Hold, Image, Layer, Store, now};
 use super::stream::{Arrival, Decoder, Plain, Stop, Verified, read_failed};
 use super::unpack::{UnpackError, unpack};
 use super::{CONFIG_MAX, Document, Error, Outcome, Progress, Source, hash};
@@ -13,9 +13,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Layers that are fetched at once: enough to hide the waiting, few enough for memory.
 const AT_ONCE: usize = 4;
@@ -162,14 +163,19 @@ impl Store {
             failed: Mutex::new(None),
         };
         let next = AtomicUsize::new(0);
+        let (unpacked, unnamed) = channel();
         std::thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(wanted.len()) {
-                scope.spawn(|| {
+                let (fetch, wanted, next, unpacked) = (&fetch, &wanted, &next, unpacked.clone());
+                scope.spawn(move || {
                     while let Some(one) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        fetch.run(one);
+                        fetch.run(one, &unpacked);
                     }
                 });
             }
+            // What is left are the threads' own: its end is theirs.
+            drop(unpacked);
+            fetch.name_all(&unnamed);
         });
         if let Some(error) = fetch.failed.into_inner().ok().flatten() {
             return Err(error);
@@ -214,6 +220,13 @@ struct Wanted<'a> {
     diff_id: &'a Digest,
 }
 
+/// A layer that is unpacked, and has no name yet.
+struct Unnamed<'a> {
+    wanted: &'a Wanted<'a>,
+    place: PathBuf,
+    _lock: Hold,
+}
+
 /// What the threads of one fetch have in common.
 struct Fetch<'a> {
     store: &'a Store,
@@ -224,40 +237,76 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn run(&self, one: &Wanted<'_>) {
+    fn run<'w>(&self, one: &'w Wanted<'w>, unpacked: &Sender<Unnamed<'w>>) {
         if self.cancelled.load(Ordering::Relaxed) {
             return;
         }
         match self.layer(one) {
-            Ok(outcome) => self.progress.done(&one.blob.digest, outcome),
-            // The first is the one to tell: the others end because of it.
-            Err(error) => {
-                if let Ok(mut failed) = self.failed.lock() {
-                    failed.get_or_insert(error);
+            Ok(None) => self.progress.done(&one.blob.digest, Outcome::Present),
+            Ok(Some(layer)) => drop(unpacked.send(layer)),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// The first is the one to tell: the others end because of it.
+    fn fail(&self, error: Error) {
+        if let Ok(mut failed) = self.failed.lock() {
+            failed.get_or_insert(error);
+        }
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Names what comes, as much of it at once as there is: the disk is waited for a few times, while others
+    /// unpack, and not once for each layer.
+    fn name_all(&self, unnamed: &Receiver<Unnamed<'_>>) {
+        while let Ok(first) = unnamed.recv() {
+            let all: Vec<_> = std::iter::once(first).chain(unnamed.try_iter()).collect();
+            let mut result = self.sync();
+            for layer in all {
+                result = result.and_then(|()| self.name(&layer));
+                match result {
+                    Ok(()) => self.progress.done(&layer.wanted.blob.digest, Outcome::Unpacked),
+                    Err(_) => drop(self.store.take_away(&layer.place)),
                 }
-                self.cancelled.store(true, Ordering::Relaxed);
+            }
+            if let Err(error) = result {
+                self.fail(error);
             }
         }
     }
 
-    fn layer(&self, one: &Wanted<'_>) -> Result<Outcome, Error> {
+    /// All of a layer before its name: after a power cut there is a whole one or none.
+    fn sync(&self) -> Result<(), Error> {
+        let path = self.store.path("layers");
+        let sync = || Ok(rustix::fs::syncfs(File::open(&path)?)?);
+        sync().map_err(|source| Error::File { what: "write", path: path.clone(), source })
+    }
+
+    /// A name that a power cut takes is missed where the image is looked for.
+    fn name(&self, layer: &Unnamed<'_>) -> Result<(), Error> {
+        let path = self.store.path("layers").join(layer.wanted.diff_id.hex());
+        fs::rename(&layer.place, &path).map_err(|source| Error::File { what: "name", path, source })
+    }
+
+    /// None: it is here.
+    fn layer<'w>(&self, one: &'w Wanted<'w>) -> Result<Option<Unnamed<'w>>, Error> {
         if self.store.layer(one.diff_id)?.is_some() {
-            return Ok(Outcome::Present);
+            return Ok(None);
         }
         let waits = || self.progress.waits(&one.blob.digest);
-        let _lock = self.store.lock_layer(one.diff_id, waits)?;
+        let lock = self.store.lock_layer(one.diff_id, waits)?;
         // Whoever had the lock has fetched it, perhaps.
         if self.store.layer(one.diff_id)?.is_some() {
-            return Ok(Outcome::Present);
+            return Ok(None);
         }
         // Under the lock, what is there was left by somebody who was killed.
         let place = self.store.path("tmp").join(one.diff_id.hex());
         self.store.take_away(&place)?;
-        let unpacked = self.unpack(one, &place);
-        if unpacked.is_err() {
+        if let Err(error) = self.unpack(one, &place) {
             let _ = self.store.take_away(&place);
+            return Err(error);
         }
-        unpacked.map(|()| Outcome::Unpacked)
+        Ok(Some(Unnamed { wanted: one, place, _lock: lock }))
     }
 
     fn unpack(&self, one: &Wanted<'_>, place: &Path) -> Result<(), Error> {
@@ -278,13 +327,7 @@ impl Fetch<'_> {
         let record = place.join("layer.json");
         let text = serde_json::to_vec(&layer)
             .map_err(|source| Error::Malformed { what: record.display().to_string(), source })?;
-        fs::write(&record, text).map_err(file("write", &record))?;
-        // All of it before its name: after a power cut there is a whole layer or none.
-        rustix::fs::syncfs(&root).map_err(|errno| file("write", &tree)(errno.into()))?;
-        let layers = self.store.path("layers");
-        let whole = layers.join(one.diff_id.hex());
-        fs::rename(place, &whole).map_err(file("name", &whole))?;
-        File::open(&layers).and_then(|folder| folder.sync_all()).map_err(file("write", &layers))
+        fs::write(&record, text).map_err(file("write", &record))
     }
 
     /// The whole way of the bytes. An error in the middle is told by its cause: the blob's digest first, for

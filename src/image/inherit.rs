@@ -149,7 +149,8 @@ impl Stack {
         let (implied, deleting) = (of_all(|notes| &notes.implied), of_all(|notes| &notes.deleting));
         let mut wanted = BTreeMap::new();
         for path in implied.union(&deleting) {
-            if !self.is_other(path)? && !(deleting.contains(path) && self.shows_deleted(path)?) {
+            let shows_deleted = deleting.contains(path) && self.shows_deleted(path)?;
+            if !shows_deleted && !self.is_other(path)? {
                 continue;
             }
             // An ancestor would be seen as it is in the new tree.

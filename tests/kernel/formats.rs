@@ -142,6 +142,12 @@ fn first_plan(host: &Host, image: &str) -> String {
     host.pod(&first)
 }
 
+/// The file of a pod whose image is not here.
+fn absent(host: &Host) -> String {
+    let container = json!({ "image": "127.0.0.1:1/none" });
+    host.pod(&json!({ "name": "absent", "containers": { "c": container } }))
+}
+
 fn images(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
     let both = [get(&["images", "--format", "json"]), get(&["image", "inspect", image])];
     compare("images", &described("images"), &both)
@@ -213,10 +219,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let listed = get(&["volume", "ls", "--format", "json"]);
     wrong.extend(compare("volume", &volume, &[listed, get(&["volume", "inspect", "shop/data"])]));
     wrong.extend(images(&get, &image));
-    let absent =
-        json!({ "name": "absent", "containers": { "c": { "image": "127.0.0.1:1/none" } } });
-    let plans = [&file, &first_plan(&host, &image), &host.pod(&absent)]
-        .map(|file| get(&["plan", "--format", "json", file]));
+    let plans = [&file, &first_plan(&host, &image), &absent(&host)];
+    let plans = plans.map(|file| get(&["plan", "--format", "json", file]));
     wrong.extend(compare("plan", &described("plan"), &plans));
     let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
     let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];

@@ -42,7 +42,8 @@ fn header(kind: EntryType, mode: u32, owner: (u64, u64), size: usize) -> Header 
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(mode);
-    (header.set_uid(owner.0), header.set_gid(owner.1));
+    header.set_uid(owner.0);
+    header.set_gid(owner.1);
     header.set_mtime(1_000_000_000);
     header.set_size(size as u64);
     header
