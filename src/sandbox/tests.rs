@@ -257,7 +257,7 @@ fn mounts_devices_masks_and_read_only_paths_are_as_asked() {
         mkdir /sys/fs/cgroup/x && echo WRITTEN || true
         touch /sys/firmware/x && echo WRITTEN || true
         echo cgroup=$(cat /proc/self/cgroup | grep ^0:)
-        test -c /dev/null && echo > /dev/null && head -c 4 /dev/zero | wc -c; chmod 0 /proc/keys";
+        test -c /dev/null && echo > /dev/null && head -c 4 /dev/zero | wc -c; chmod 0 /proc/keys && echo WRITTEN || true";
     let said = bench.run(&spec(shell(script)));
     let mount = |at: &str| {
         let mark = format!(" {at} ");
@@ -508,11 +508,7 @@ fn infra_holds_namespaces_and_nothing_else() {
     assert!(fs::write(proc.join("root/x"), "").is_err());
     assert_eq!(fs::read_link(proc.join("cwd")).unwrap(), Path::new("/"));
     assert_eq!(fs::read_to_string(proc.join("mountinfo")).unwrap().lines().count(), 1);
-    let mut fds: Vec<_> =
-        fs::read_dir(proc.join("fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
-    fds.sort();
-    assert_eq!(fds.len(), 3);
-    assert!(fds.iter().all(|fd| fs::read_link(fd).unwrap().ends_with("null")), "{fds:?}");
+    assert_eq!(fs::read_dir(proc.join("fd")).unwrap().count(), 0);
     let status = fs::read_to_string(proc.join("status")).unwrap();
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         assert_eq!(line(&status, set), "0000000000000000", "{set}");
