@@ -41,6 +41,11 @@ impl PodFile {
         self
     }
 
+    /// As if it held this text.
+    pub(super) fn with_text(&self, text: &str) -> Self {
+        Self { text: text.to_owned(), ..self.clone() }
+    }
+
     /// Where the lock of this pod file is: beside it, `pod.lock` for `pod.yaml`.
     pub(super) fn lock(path: &Path) -> PathBuf {
         path.with_extension("lock")

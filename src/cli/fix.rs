@@ -1,74 +1,7 @@
-//! `validate --fix`: the sure fixes of a file's problems, as edits of its bytes. Comments and layout stay,
-//! for nothing else is touched.
+//! `validate --fix`: the mended text, shown as its changes and put in the place of the old one.
 
-use super::file::PodFile;
-use crate::spec::problem::{Edit, Problem};
 use std::io::{self, Write};
 use std::path::Path;
-
-/// One fix may bring the next problem to light: a file is mended so often at most.
-const ROUNDS: usize = 10;
-
-/// The text with every sure fix, and how many problems that mended.
-pub(super) fn mend(file: &PodFile) -> (String, usize) {
-    let (mut mended, mut count) = (file.clone(), 0);
-    let mut problems = problems(&mended);
-    for _ in 0..ROUNDS {
-        let fixes = compatible(&problems);
-        if fixes.is_empty() {
-            break;
-        }
-        let mut next = mended.clone();
-        next.text = apply(&mended.text, &fixes);
-        let left = self::problems(&next);
-        // What was YAML must still be.
-        if is_broken(&left) && !is_broken(&problems) {
-            break;
-        }
-        count += fixes.len();
-        (mended, problems) = (next, left);
-    }
-    (mended.text, count)
-}
-
-fn problems(file: &PodFile) -> Vec<Problem> {
-    file.judge().map_or_else(|problems| problems, |loaded| loaded.warnings)
-}
-
-fn is_broken(problems: &[Problem]) -> bool {
-    problems.iter().any(|problem| problem.code == "P0102")
-}
-
-/// The fixes that do not meet another: the first of two, the other comes in the next round.
-fn compatible(problems: &[Problem]) -> Vec<&[Edit]> {
-    let mut taken: Vec<std::ops::Range<usize>> = Vec::new();
-    let mut fixes = Vec::new();
-    for fix in problems.iter().map(|problem| problem.fix.as_slice()) {
-        // Two insertions at one byte meet too.
-        let meets = |edit: &Edit| {
-            taken.iter().any(|other| edit.place.start <= other.end && other.start <= edit.place.end)
-        };
-        if fix.is_empty() || fix.iter().any(meets) {
-            continue;
-        }
-        taken.extend(fix.iter().map(|edit| edit.place.clone()));
-        fixes.push(fix);
-    }
-    fixes
-}
-
-fn apply(text: &str, fixes: &[&[Edit]]) -> String {
-    let mut edits: Vec<&Edit> = fixes.iter().flat_map(|fix| fix.iter()).collect();
-    edits.sort_by_key(|edit| edit.place.start);
-    let (mut result, mut at) = (String::with_capacity(text.len()), 0);
-    for edit in edits {
-        result.push_str(text.get(at..edit.place.start).unwrap_or_default());
-        result.push_str(&edit.text);
-        at = edit.place.end;
-    }
-    result.push_str(text.get(at..).unwrap_or_default());
-    result
-}
 
 /// The changed lines, as diff(1) has them without lines around.
 pub(super) fn diff(name: &str, old: &str, new: &str) -> String {
@@ -131,16 +64,6 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edits_that_meet_wait_for_the_next_round() {
-        let one = |place: std::ops::Range<usize>, text: &str| {
-            Problem::error("P0000", "", place.clone(), "").fix(place, text)
-        };
-        let problems = [one(0..2, "A"), one(1..3, "B"), one(4..5, "C"), one(8..8, "D")];
-        let fixes = compatible(&problems);
-        assert_eq!(apply("abcdefgh", &fixes), "AcdCfghD");
-    }
 
     #[test]
     fn a_diff_is_the_lines_that_changed() {

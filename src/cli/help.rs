@@ -48,7 +48,8 @@ fn groups(command: &Command) -> String {
         }
         let _ = writeln!(text, "{group}:");
         for command in shown {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let about =
+                command.get_about().map(|about| about.ansi().to_string()).unwrap_or_default();
             let _ = writeln!(text, "  {:<width$}  {about}", command.get_name());
         }
         text.push('\n');

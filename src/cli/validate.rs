@@ -5,8 +5,8 @@ use super::error::{CliError, report_problems};
 use super::file::PodFile;
 use super::machine::{self, Found};
 use super::{fix, output};
-use crate::spec::pages;
 use crate::spec::problem::{Problem, Severity};
+use crate::spec::{mend, pages};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -137,7 +137,11 @@ impl Validate {
 
     /// Writes what can be mended, and shows it.
     fn mend(&self, file: &mut PodFile, path: &Path) -> Result<(), CliError> {
-        let (text, count) = fix::mend(file);
+        let judge = |text: &str| {
+            let file = file.with_text(text);
+            file.judge().map_or_else(|problems| problems, |loaded| loaded.warnings)
+        };
+        let (text, count) = mend::mend(&file.text, judge);
         if text == file.text {
             return Ok(());
         }

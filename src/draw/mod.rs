@@ -18,7 +18,9 @@ pub use tree::{Style, tree};
 
 use crate::names::ContainerName;
 use crate::plan::step::{Plan, Step, Until};
-use crate::spec::model::{Condition, Container, PodSpec, Port, Protocol, Role, Root};
+use crate::spec::model::{
+    Condition, Container, NetworkMode, PodSpec, Port, Protocol, Role, Root, Shared,
+};
 use indexmap::IndexMap;
 use serde::Serialize;
 
@@ -145,8 +147,12 @@ pub fn some_containers(spec: &PodSpec, wanted: &dyn Fn(&ContainerName) -> bool) 
         critical: false,
     };
     let cards: Vec<Card> = containers.iter().map(card).collect();
-    let shared: Vec<String> =
-        spec.share.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect();
+    // A network that is not the pod's own is none that infra holds.
+    let is_held = |kind: &&Shared| {
+        **kind != Shared::Net || !matches!(spec.network, NetworkMode::Host | NetworkMode::At(_))
+    };
+    let shared = spec.share.iter().filter(is_held);
+    let shared: Vec<String> = shared.map(|kind| format!("{kind:?}").to_lowercase()).collect();
     let mut infra = vec![match shared.len() {
         0 => "shares nothing".to_owned(),
         _ => format!("holds {}", shared.join(", ")),

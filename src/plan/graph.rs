@@ -429,12 +429,16 @@ impl Graph<'_> {
             Condition::Completed => None,
         });
         let needed: Vec<(&ContainerName, Until)> = sidecar.chain(named).collect();
-        let words = |until, verb: &str| {
+        let words = |until, verb: (&str, &str)| {
             let names: Vec<_> =
                 needed.iter().filter(|(_, it)| *it == until).map(|(name, _)| *name).collect();
-            (!names.is_empty()).then(|| format!("{} {verb}", list(&names)))
+            (!names.is_empty()).then(|| {
+                let verb = if names.len() == 1 { verb.0 } else { verb.1 };
+                format!("{} {verb}", list(&names))
+            })
         };
-        let why = [words(Until::Done, "runs"), words(Until::Ready, "is ready")];
+        let why =
+            [words(Until::Done, ("runs", "run")), words(Until::Ready, ("is ready", "are ready"))];
         let why: Vec<String> = why.into_iter().flatten().collect();
         let edge = |(name, until): &(&ContainerName, Until)| Edge {
             step: self.made.started[*name],
@@ -590,5 +594,11 @@ fn root_reason(container: &Container) -> String {
 }
 
 fn list(names: &[&ContainerName]) -> String {
-    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    match names.as_slice() {
+        [first @ .., before, last] => {
+            [first, &[&format!("{before} and {last}")]].concat().join(", ")
+        }
+        _ => names.concat(),
+    }
 }

@@ -2,13 +2,15 @@
 //! good part comes out as typed JSON. What is wrong is cut from the tree (its key noted in `lost`), so
 //! that the checks of meaning go on with the rest and never complain of what is already reported.
 
+use super::advice::{self, form, has_type, wants};
+use super::foreign::{self, Meaning};
+use super::place::{Place, Thing};
 use super::problem::{Edit, Problem, Problems, did_you_mean, nearest, surely};
-use super::schema;
-use super::tree::{Kind, Node, Style};
+use super::tree::{Entry, Kind, Node, Style};
+use super::{schema, yaml};
+use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 /// Typed JSON of a document that fits the schema where it is not cut; `text` is the file.
@@ -22,49 +24,31 @@ pub fn check(
     judge.judge(schema, root, &Place::Root)
 }
 
+/// Which key was meant by one that there is not.
+enum Meant {
+    Surely(String),
+    /// This one, where any: it is not missing too.
+    Perhaps(Option<String>),
+}
+
+/// What a key that must be there may look like, as it stands in a file.
+fn example(key: &str, path: &Place<'_>) -> String {
+    if key == "containers" {
+        return schema::LEAST.to_owned();
+    }
+    let example = schema::example(&Place::Key(path, key).steps());
+    example.map_or_else(|| "\u{2026}".to_owned(), |example| yaml::inline(&example))
+}
+
+/// An image to show how one is named.
+const IMAGE: &str = "docker.io/library/httpd:2.4";
+
 struct Judge<'a> {
     root: &'a Value,
     text: &'a str,
     problems: &'a mut Problems,
     /// The forms of every schema that was asked for, by its address.
     forms: HashMap<*const Value, Rc<[&'a Value]>>,
-}
-
-/// A place in the words of the file: `containers.web.ports[0]`; made to text only for a problem.
-#[derive(Clone, Copy)]
-enum Place<'a> {
-    Root,
-    Key(&'a Self, &'a str),
-    Item(&'a Self, usize),
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Key(Self::Root, key) => f.write_str(key),
-            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
-
-impl Place<'_> {
-    fn subject(&self) -> String {
-        if matches!(self, Self::Root) { "a pod".to_owned() } else { format!("`{self}`") }
-    }
-}
-
-fn form(schema: &Value) -> &str {
-    schema.get("x-form").and_then(Value::as_str).unwrap_or("")
-}
-
-fn has_type(schema: &Value, name: &str) -> bool {
-    match schema.get("type") {
-        Some(Value::String(kind)) => kind == name,
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == name),
-        _ => false,
-    }
 }
 
 impl<'a> Judge<'a> {
@@ -105,9 +89,16 @@ impl<'a> Judge<'a> {
             return self.null(&forms, node, path);
         }
         if forms.iter().any(|leaf| form(leaf) == "port")
-            && let Some(problem) = port_mistake(node, path, self.text)
+            && let Some(problem) = advice::port_mistake(node, path, self.text)
         {
             return self.report(problem);
+        }
+        if let Kind::List(items) = &node.kind
+            && let Some(help) = advice::named_values(items, &forms)
+        {
+            let message = format!("{} has items of Kubernetes, `name` and `value`", path.subject());
+            let problem = Problem::error("P0201", message, node.head(), "a map in the list");
+            return self.report(problem.help(help));
         }
         let wanted = match &node.kind {
             Kind::Map(_) => forms.iter().find(|form| has_type(form, "object")),
@@ -120,7 +111,7 @@ impl<'a> Judge<'a> {
             return self.wrong_kind(&forms, node, path);
         };
         match &node.kind {
-            Kind::Map(_) => Some(self.map(wanted, node, path)),
+            Kind::Map(_) => self.map(wanted, node, path),
             Kind::List(_) => Some(self.list(wanted, node, path)),
             Kind::Scalar { .. } if form(wanted) == "text" => Some(Value::String(node.take_text())),
             Kind::Scalar { .. } => self.scalar(wanted, &forms, node, path),
@@ -143,90 +134,173 @@ impl<'a> Judge<'a> {
         Some(Edit { place: node.span.clone(), text: new })
     }
 
-    fn map(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Value {
+    /// What is good of a map; nothing where it lacks what must be there, but of a pod.
+    fn map(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Option<Value> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|others| others.is_object());
         let head = node.head();
-        let Kind::Map(map) = &mut node.kind else { return Value::Null };
+        let Kind::Map(map) = &mut node.kind else { return None };
         let find = |key: &str| properties.and_then(|known| known.get(key)).or(others);
-        let all = properties.into_iter().flat_map(Map::keys).map(String::as_str);
-        let (present, free): (Vec<&str>, Vec<&str>) =
-            match map.keys().all(|key| find(key).is_some()) {
-                true => (Vec::new(), Vec::new()),
-                false => all.partition(|key| map.contains_key(*key)),
-            };
-        let mut typed = Map::with_capacity(map.len());
         let mut lost = Vec::new();
+        if !map.keys().all(|key| find(key).is_some()) {
+            lost = self.unknown_keys(map, properties, path);
+        }
+        let mut typed = Map::with_capacity(map.len());
         map.retain(|key, entry| {
             let place = Place::Key(path, key);
-            let value = match find(key) {
-                Some(known) => self.judge(known, &mut entry.value, &place),
-                None => {
-                    // What is probably meant is not missing too.
-                    lost.extend(self.unknown_key((key, &entry.key), path, &present, &free));
-                    None
-                }
-            };
+            let value = find(key).and_then(|known| self.judge(known, &mut entry.value, &place));
+            let is_good = value.is_some();
             match value {
-                Some(value) => typed.insert(key.clone(), value),
-                None => {
-                    lost.push(key.clone());
-                    return false;
-                }
-            };
-            true
+                Some(value) => drop(typed.insert(key.clone(), value)),
+                None => lost.push(key.clone()),
+            }
+            is_good
         });
+        let mut is_whole = true;
         for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-            let Some(key) = required.as_str() else { continue };
-            if typed.contains_key(key) || lost.iter().any(|lost| lost == key) {
+            let Some(key) = required.as_str().filter(|key| !typed.contains_key(*key)) else {
+                continue;
+            };
+            is_whole = false;
+            if lost.iter().any(|lost| lost == key) {
                 continue;
             }
             let message = format!("{} has no `{key}`", path.subject());
             let label = format!("`{key}` is missing here");
             let problem = Problem::error("P0204", message, head.clone(), label);
-            let help = format!("add `{key}: {}`", schema::example(key));
-            self.problems.push(problem.help(help));
+            self.problems.push(problem.help(format!("add `{key}: {}`", example(key, path))));
             lost.push(key.to_owned());
         }
         node.lost = lost.into();
-        Value::Object(typed)
+        (is_whole || matches!(path, Place::Root)).then_some(Value::Object(typed))
     }
 
-    /// Reports a key that there is not; the key that was probably meant.
+    /// Reports every key that there is not. What is surely meant is read as such, so that what is wrong inside
+    /// is told too; of the others these keys are accounted for.
+    fn unknown_keys(
+        &mut self,
+        map: &mut IndexMap<String, Entry>,
+        properties: Option<&'a Map<String, Value>>,
+        path: &Place<'_>,
+    ) -> Vec<String> {
+        let known: Vec<&str> =
+            properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        let (present, mut free): (Vec<&str>, Vec<&str>) =
+            known.into_iter().partition(|key| map.contains_key(*key));
+        let mut lost = Vec::new();
+        *map = std::mem::take(map)
+            .into_iter()
+            .filter_map(|(key, entry)| {
+                if properties.is_some_and(|known| known.contains_key(&key)) {
+                    return Some((key, entry));
+                }
+                match self.unknown_key(&key, &entry, path, &present, &free) {
+                    Meant::Surely(meant) => {
+                        free.retain(|key| *key != meant);
+                        Some((meant, entry))
+                    }
+                    Meant::Perhaps(meant) => {
+                        lost.extend(meant);
+                        lost.push(key);
+                        None
+                    }
+                }
+            })
+            .collect();
+        lost
+    }
+
+    /// Reports a key that there is not; the key that was meant.
     fn unknown_key(
         &mut self,
-        (key, place): (&str, &Range<usize>),
+        key: &str,
+        entry: &Entry,
         path: &Place<'_>,
         present: &[&str],
         free: &[&str],
-    ) -> Option<String> {
+    ) -> Meant {
         let message = format!("unknown key `{key}`");
         let label = format!("not a key of {}", path.subject());
-        let problem = Problem::error("P0200", message, place.clone(), label);
+        let problem = Problem::error("P0200", message, entry.key.clone(), label);
         if self.problems.is_full() {
             self.report(problem);
-            return None;
+            return Meant::Perhaps(None);
         }
-        if let Some((meant, help)) = foreign(key, path) {
-            let renamed = free.contains(&meant) && help.starts_with("did you mean");
-            let edit = renamed.then(|| Edit::of_word(self.text, place, key, meant));
-            self.report(problem.help(help).maybe_fix(edit.flatten()));
-            return Some(meant.to_owned());
-        }
-        let meant = nearest(key, free.iter().copied()).map(str::to_owned);
-        let help = did_you_mean(key, free.iter().copied()).or_else(|| {
-            let twice = nearest(key, present.iter().copied())
-                .map(|word| format!("did you mean `{word}`, which is here already?"));
-            let list = || {
-                (free.len() <= 12 && !free.is_empty())
-                    .then(|| format!("what there is: {}", free.join(", ")))
-            };
-            twice.or_else(list)
-        });
-        let edit = surely(key, free.iter().copied())
-            .and_then(|meant| Edit::of_word(self.text, place, key, meant));
-        self.report(problem.maybe_help(help).maybe_fix(edit));
+        let (help, meant) = self.meant(key, entry, path, present, free);
+        let edit = match &meant {
+            Meant::Surely(meant) => Edit::of_word(self.text, &entry.key, key, meant),
+            Meant::Perhaps(_) => None,
+        };
+        self.report(problem.help(help).maybe_fix(edit));
         meant
+    }
+
+    /// What an unknown key probably means, and what to do about it.
+    fn meant(
+        &self,
+        key: &str,
+        entry: &Entry,
+        path: &Place<'_>,
+        present: &[&str],
+        free: &[&str],
+    ) -> (String, Meant) {
+        let accounted = |meant: &str| Meant::Perhaps(Some(meant.to_owned()));
+        match foreign::key(key, path.thing()) {
+            Some(Meaning::Named(meant, whose)) if free.contains(&meant) => {
+                let help = format!("write `{meant}`: {whose} calls it `{key}`");
+                return (help, Meant::Surely(meant.to_owned()));
+            }
+            Some(Meaning::Named(meant, whose)) => {
+                let help = format!(
+                    "put what it says under `{meant}`, which is here already: {whose} calls it `{key}`"
+                );
+                return (help, accounted(meant));
+            }
+            Some(Meaning::Said(meant, help)) => return (help.to_owned(), accounted(meant)),
+            None => {}
+        }
+        if let Some(help) = self.elsewhere(key, &entry.value, path) {
+            return (help, accounted("containers"));
+        }
+        let near = |keys: &[&str]| nearest(key, keys.iter().copied()).map(str::to_owned);
+        if let Some(meant) = near(free) {
+            let help = format!("did you mean `{meant}`?");
+            let is_sure = surely(key, free.iter().copied()).is_some();
+            return (
+                help,
+                if is_sure { Meant::Surely(meant) } else { Meant::Perhaps(Some(meant)) },
+            );
+        }
+        let help = match near(present) {
+            Some(word) => format!("did you mean `{word}`, which is here already?"),
+            None => match (free.len(), path.thing()) {
+                (1..=12, _) => format!("remove it, or write one of: {}", free.join(", ")),
+                (_, Thing::Pod) => "remove it; `podspec docs` lists the keys of a pod".to_owned(),
+                (_, Thing::Container) => {
+                    "remove it; `podspec docs` lists the keys of a container".to_owned()
+                }
+                _ => "remove it".to_owned(),
+            },
+        };
+        (help, Meant::Perhaps(None))
+    }
+
+    /// What to do about a key that is one of ours, but not here.
+    fn elsewhere(&self, key: &str, value: &Node, path: &Place<'_>) -> Option<String> {
+        let has =
+            |place: &str| self.root.pointer(place).is_some_and(|keys| keys.get(key).is_some());
+        match path.thing() {
+            Thing::Pod if has("/definitions/Container/properties") => Some(format!(
+                "`{key}` belongs to a container: write `containers: {{ NAME: {{ {key}: … }} }}`"
+            )),
+            Thing::Pod if ["image", "rootfs", "command"].iter().any(|k| value.get(k).is_some()) => {
+                Some(format!("write `{key}` under `containers`: it looks like a container"))
+            }
+            Thing::Container if has("/properties") => {
+                Some(format!("`{key}` belongs to the pod: write it at the top"))
+            }
+            _ => None,
+        }
     }
 
     fn list(&mut self, schema: &'a Value, node: &mut Node, path: &Place<'_>) -> Value {
@@ -243,7 +317,7 @@ impl<'a> Judge<'a> {
             good
         });
         if items.len() < before {
-            node.lost = [String::from("item")].into();
+            node.lost = vec![String::from("item")].into();
         }
         Value::Array(typed)
     }
@@ -301,8 +375,19 @@ impl<'a> Judge<'a> {
         let message = format!("`{text}` is no value of `{path}`");
         let label = format!("one of: {}", words.join(", "));
         let problem = Problem::error("P0202", message, node.span.clone(), label);
+        if let Some(meant) = foreign::value(path.key(), text).filter(|word| words.contains(word)) {
+            let edit = self.reword(node, meant);
+            return self.report(problem.help(format!("write `{meant}`")).maybe_fix(edit));
+        }
         let edit = surely(text, words.iter().copied()).and_then(|meant| self.reword(node, meant));
-        self.report(problem.maybe_help(did_you_mean(text, words)).maybe_fix(edit))
+        let help = match (did_you_mean(text, words.iter().copied()), path.key()) {
+            (Some(help), _) => help,
+            (None, "type") => {
+                "remove it: what begins with `/` or `.` is a path, else a volume".to_owned()
+            }
+            (None, _) => format!("write one of them, such as `{}`", words.first().unwrap_or(&"")),
+        };
+        self.report(problem.help(help).maybe_fix(edit))
     }
 
     fn range(
@@ -331,7 +416,7 @@ impl<'a> Judge<'a> {
         };
         let label = format!("{value} is outside");
         let problem = Problem::error("P0203", message, node.span.clone(), label);
-        self.report(problem.help(format!("write a number in this range; the nearest is {nearest}")))
+        self.report(problem.help(format!("write `{nearest}`, or another number in this range")))
     }
 
     /// YAML sees a number or a boolean where the language wants a string.
@@ -348,8 +433,13 @@ impl<'a> Judge<'a> {
             "duration" => {
                 let edit = self.rewrite(node, format!("{text}s"));
                 Problem::error("P0410", format!("`{path}` needs a unit"), place, label)
-                    .help(format!("for {text} seconds write `{text}s`; there is also ms, m, h"))
+                    .help(format!("write `{text}s` for seconds; there is also ms, m, h"))
                     .maybe_fix(edit.filter(|_| node.integer().is_some_and(|number| number >= 0)))
+            }
+            _ if let Some(meant) = foreign::value(path.key(), text) => {
+                Problem::error("P0206", format!("`{path}` must be a string"), place, label)
+                    .help(format!("write `{meant}`"))
+                    .maybe_fix(self.rewrite(node, meant.to_owned()))
             }
             _ => Problem::error("P0206", format!("`{path}` must be a string"), place, label)
                 .help(format!("put it in quotes: `\"{text}\"`"))
@@ -359,11 +449,14 @@ impl<'a> Judge<'a> {
     }
 
     fn null(&mut self, forms: &[&Value], node: &Node, path: &Place<'_>) -> Option<Value> {
-        let text = forms.iter().any(|leaf| form(leaf) == "text");
-        let help = if text {
+        let help = if forms.iter().any(|leaf| form(leaf) == "text") {
             "write '' for an empty text".to_owned()
+        } else if let (Thing::Container, Place::Key(_, name)) = (path.thing(), path) {
+            format!("write what it runs, such as `{name}: {{ image: {IMAGE} }}`, or remove the key")
+        } else if let (Place::Key(_, key), Some(example)) = (path, schema::example(&path.steps())) {
+            format!("write a value, such as `{key}: {}`, or remove the key", yaml::inline(&example))
         } else {
-            format!("give it {}, or remove the key", wants(forms))
+            format!("write {}, or remove this", wants(forms))
         };
         let message = format!("{} has no value", path.subject());
         // An empty value has no bytes of its own.
@@ -375,246 +468,20 @@ impl<'a> Judge<'a> {
         let label = format!("this is {}", node.noun());
         let problem = Problem::error("P0201", message, node.head(), label);
         let problem = match node.text() {
-            Some(text) => match self.mended(forms, node, text) {
+            Some(text) => match advice::mended(forms, node, text, path) {
                 Some((new, true)) => {
                     let edit = self.rewrite(node, new.clone());
                     problem.help(format!("write `{new}`")).maybe_fix(edit)
                 }
                 Some((new, false)) => problem.help(format!("write `{new}`")),
-                None => problem.maybe_help(shapes(forms)),
+                None => problem.help(advice::shapes(forms, path)),
             },
-            None => problem.maybe_help(collection_help(forms, node).or_else(|| shapes(forms))),
+            None => {
+                let help = advice::of_collection(forms, node, path);
+                problem.help(help.unwrap_or_else(|| advice::shapes(forms, path)))
+            }
         };
         self.report(problem)
-    }
-
-    /// What a scalar of the wrong kind probably means, and whether that is sure.
-    fn mended(&self, forms: &[&Value], node: &Node, text: &str) -> Option<(String, bool)> {
-        let first = forms.first().copied().unwrap_or(&Value::Null);
-        if has_type(first, "boolean") {
-            return match text.to_ascii_lowercase().as_str() {
-                "yes" | "on" | "true" | "y" => Some(("true".to_owned(), true)),
-                "no" | "off" | "false" | "n" => Some(("false".to_owned(), true)),
-                _ => None,
-            };
-        }
-        let quoted = matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. });
-        if let Some(list) = forms.iter().find(|form| has_type(form, "array")) {
-            if form(list) == "command" {
-                let simple = !text.contains(SHELL) && !text.trim().is_empty();
-                return Some((command_list(text), simple));
-            }
-            if list.get("items").is_some_and(|item| form(item) == "text") {
-                return text.contains('=').then(|| (format!("[{}]", item(text)), true));
-            }
-            let many = text.contains([',', ' ']);
-            return Some((format!("[{}]", item(text)), !many));
-        }
-        let number = has_type(first, "integer") || has_type(first, "number");
-        (quoted && number && text.parse::<f64>().is_ok()).then(|| (text.to_owned(), true))
-    }
-}
-
-/// A key of podman, compose or Kubernetes in the words of the pod file.
-fn foreign(key: &str, path: &Place<'_>) -> Option<(&'static str, String)> {
-    let container = matches!(path, Place::Key(Place::Key(Place::Root, "containers"), _));
-    let plain = |meant: &'static str| Some((meant, format!("did you mean `{meant}`?")));
-    match (key, path) {
-        ("image" | "rootfs" | "command" | "env" | "args" | "user", Place::Root) => Some((
-            "containers",
-            format!("`{key}` belongs to a container: `containers: {{ NAME: {{ {key}: … }} }}`"),
-        )),
-        ("services", Place::Root) => {
-            Some(("containers", "what compose calls `services` is `containers` here".to_owned()))
-        }
-        ("metadata" | "spec" | "apiVersion" | "kind", Place::Root) => Some((
-            "containers",
-            "this is a Kubernetes manifest: `name`, `labels` and `containers` (a map) stand at the top here"
-                .to_owned(),
-        )),
-        ("version", Place::Root) => {
-            Some(("version", "remove it: a pod file has no version".to_owned()))
-        }
-        ("environment", _) if container => plain("env"),
-        ("depends_on", _) if container => plain("dependsOn"),
-        ("env_file", _) if container => plain("envFile"),
-        ("working_dir", _) if container => plain("workingDir"),
-        ("stop_grace_period" | "terminationGracePeriodSeconds", _) if container => plain("stopTimeout"),
-        ("restartPolicy", _) => plain("restart"),
-        ("volumeMounts", _) if container => plain("volumes"),
-        ("securityContext", _) if container => plain("security"),
-        ("healthcheck", _) if container => plain("readinessProbe"),
-        ("imagePullPolicy" | "pull_policy", _) if container => plain("pullPolicy"),
-        ("cap_add" | "cap_drop" | "privileged" | "read_only" | "security_opt", _) if container => Some((
-            "security",
-            "rights stand under `security`, such as `security: { capabilities: { add: [NET_ADMIN] } }`"
-                .to_owned(),
-        )),
-        ("limits", _) | ("mem_limit" | "memory" | "cpus" | "pids_limit", _) if container => Some((
-            "resources",
-            "limits stand under `resources`, such as `resources: { memory: 256Mi }`".to_owned(),
-        )),
-        ("name", _) if container => {
-            Some(("name", "a container's name is its key under `containers`".to_owned()))
-        }
-        ("entrypoint", _) if container => Some((
-            "command",
-            "`command` replaces the image's entrypoint, `args` its command".to_owned(),
-        )),
-        _ => None,
-    }
-}
-
-/// A list or a map that stands where it cannot.
-fn collection_help(forms: &[&Value], node: &Node) -> Option<String> {
-    let takes = |kind: &str| forms.iter().any(|form| has_type(form, kind));
-    match &node.kind {
-        Kind::List(items) if takes("object") => {
-            let named = items.iter().any(|item| item.get("name").is_some());
-            Some(if named {
-                "it is a map from name to value, not a list: `NAME: { … }`".to_owned()
-            } else {
-                "write `key: value` without the `-`".to_owned()
-            })
-        }
-        Kind::List(items) => match items.as_slice() {
-            [one] => one.text().map(|text| format!("write `{text}`, without brackets or `-`")),
-            _ => None,
-        },
-        Kind::Map(map) if takes("array") => {
-            let (key, entry) = map.first()?;
-            let value = entry.value.text()?;
-            let port = forms.iter().any(|leaf| {
-                leaf.pointer("/items/anyOf/0/x-form").is_some_and(|form| form == "port")
-            });
-            Some(if port {
-                format!("write a list: `[\"{key}:{value}\"]`")
-            } else {
-                format!("write a list, each item with a `-`: `- {key}`")
-            })
-        }
-        _ => None,
-    }
-}
-
-/// What the forms take, in words: "a string or a list".
-/// What a list or a map looks like, where one is wanted.
-fn shapes(forms: &[&Value]) -> Option<String> {
-    let takes = |kind: &str| forms.iter().any(|form| has_type(form, kind));
-    let text = |kind: &str, child: &str| {
-        let of = forms.iter().find(|form| has_type(form, kind));
-        of.and_then(|of| of.get(child)).is_some_and(|child| form(child) == "text")
-    };
-    Some(
-        match (takes("array"), takes("object")) {
-            (true, true) if text("array", "items") => {
-                "write a map, `{ NAME: value }`, or a list, `[NAME=value]`"
-            }
-            (true, true) => "write a list, `[one, two]`, or a map, `{ key: value }`",
-            (true, false) => "write a list: `[one, two]`",
-            (false, true) => "write a map: `{ key: value }`",
-            (false, false) => return None,
-        }
-        .to_owned(),
-    )
-}
-
-fn wants(forms: &[&Value]) -> String {
-    let mut words: Vec<&str> = Vec::new();
-    for form in forms {
-        for (kind, word) in [
-            ("string", "a string"),
-            ("integer", "a whole number"),
-            ("number", "a number"),
-            ("boolean", "true or false"),
-            ("array", "a list"),
-            ("object", "a map"),
-        ] {
-            let short = matches!(self::form(form), "text" | "word" | "size" | "port");
-            if has_type(form, kind) && !words.contains(&word) && !(short && kind != "string") {
-                words.push(word);
-            }
-        }
-    }
-    match words.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-        None => "something else".to_owned(),
-    }
-}
-
-/// Characters that a shell does something about.
-const SHELL: [char; 12] = ['|', '&', ';', '<', '>', '$', '`', '"', '\'', '(', '*', '\n'];
-
-/// A command as one string, rewritten as the list that it means.
-fn command_list(text: &str) -> String {
-    if text.contains(SHELL) {
-        return format!("[/bin/sh, -c, {}]", quoted(text));
-    }
-    let words: Vec<String> = text.split_whitespace().map(item).collect();
-    format!("[{}]", words.join(", "))
-}
-
-fn quoted(word: &str) -> String {
-    format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// A text as an item of a list in brackets.
-fn item(word: &str) -> String {
-    let plain = word.parse::<f64>().is_err()
-        && word.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.'))
-        && !word.contains(['#', ':', ',', '[', ']', '{', '}', '"', '\'', '\\', '\n'])
-        && !matches!(word, "true" | "false" | "null");
-    if plain { word.to_owned() } else { quoted(word) }
-}
-
-/// `80:80` of `80`; what has both ends is as it was.
-fn with_both_ends(port: &str) -> String {
-    if port.contains(':') { port.to_owned() } else { format!("{port}:{port}") }
-}
-
-/// Port forms that YAML itself reads as something else.
-fn port_mistake(node: &Node, path: &Place<'_>, text: &str) -> Option<Problem> {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match &node.kind {
-        Kind::Map(map) if map.len() == 1 => {
-            let (key, entry) = map.first()?;
-            let value = entry.value.text().filter(|_| number(key))?;
-            let place = entry.key.start..entry.value.span.end;
-            let message = format!("`{path}` is a map because of the space after the colon");
-            let whole = format!("{key}:{value}");
-            let as_it_reads =
-                text.get(place.clone()).is_some_and(|source| source.replace(' ', "") == whole);
-            let edit = as_it_reads.then(|| Edit { place: place.clone(), text: whole.clone() });
-            Some(
-                Problem::error("P0420", message, place, "a map")
-                    .help(format!("write `{whole}`"))
-                    .maybe_fix(edit),
-            )
-        }
-        Kind::List(items) => {
-            let label = "YAML reads this as a list";
-            let source = text.get(node.span.clone()).unwrap_or_default();
-            let (message, help) = match items.first().and_then(Node::text) {
-                Some(port) if !source.contains("::") => (
-                    format!("`{path}` is a list, and a port is a text"),
-                    format!("write `{}`, without brackets", with_both_ends(port)),
-                ),
-                address => (
-                    "an address in brackets must be in quotes".to_owned(),
-                    format!("write `\"[{}]:HOST:CONTAINER\"`", address.unwrap_or("::1")),
-                ),
-            };
-            Some(Problem::error("P0421", message, node.span.clone(), label).help(help))
-        }
-        Kind::Scalar { text, .. } if number(text) => {
-            let message = format!("`{path}` names one port; a published port is HOST:CONTAINER");
-            Some(
-                Problem::error("P0422", message, node.span.clone(), "which of the two is it?")
-                    .help(format!("write `{text}:{text}` for the same port on both sides")),
-            )
-        }
-        _ => None,
     }
 }
 
@@ -647,7 +514,7 @@ mod tests {
         one(
             "containers: {w: {stopTimeout: 10}}",
             "10",
-            "for 10 seconds write `10s`; there is also ms, m, h",
+            "write `10s` for seconds; there is also ms, m, h",
         );
         one("containers: {w: {tty: yes}}", "yes", "write `true`");
         one(

@@ -4,13 +4,13 @@ use super::interpolate::{environment, is_env_key};
 use super::model::{
     Container, Logs, NameOrId, NetworkMode, Port, Restart, Role, Root, Scope, Shared, Signal, User,
 };
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Edit, Problem, did_you_mean};
 use super::raw::{self, Either, RawContainer, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
-    depends, device, health, image, init, limits, namespaces, publish, quantity, resources, rights,
-    secret, signal, volume,
+    depends, device, foreign, health, image, init, limits, namespaces, publish, quantity,
+    resources, rights, secret, signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -179,11 +179,11 @@ impl One<'_> {
             (Some(_), Some(_)) => {
                 let (image, rootfs) = (self.node.entry("image")?, self.node.entry("rootfs")?);
                 let message = format!("`{}` has both an `image` and a `rootfs`", self.word);
-                let problem = Problem::error("P0505", message, rootfs.key.clone(), "one root");
+                let problem = Problem::error("P0505", message, rootfs.key.clone(), "a second root");
                 checks.report(
                     problem
-                        .also(image.key.clone(), "that")
-                        .help("keep one of the two: a container has one root"),
+                        .also(image.key.clone(), "the first")
+                        .help("remove `rootfs`, or remove `image`: a container has one root"),
                 );
                 None
             }
@@ -493,34 +493,42 @@ fn name_or_id(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Opti
 
 fn restart(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<Restart> {
     const ALL: [&str; 4] = ["no", "on-failure", "always", "unless-stopped"];
-    let problem = match word.split_once(':') {
-        None if word == "no" => return Some(Restart::No),
-        None if word == "always" => return Some(Restart::Always),
-        None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
-        None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
-        Some(("on-failure", count)) => {
-            let digits = count.bytes().all(|b| b.is_ascii_digit());
-            match count.parse().ok().filter(|most| digits && *most > 0) {
-                Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
-                None => Problem::error(
-                    "P0437",
-                    format!("`{count}` is no count of restarts"),
-                    place.clone(),
-                    "here",
-                )
-                .help("write a whole number from 1, such as `on-failure:5`"),
+    let problem =
+        match word.split_once(':') {
+            None if word == "no" => return Some(Restart::No),
+            None if word == "always" => return Some(Restart::Always),
+            None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
+            None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
+            Some(("on-failure", count)) => {
+                let digits = count.bytes().all(|b| b.is_ascii_digit());
+                match count.parse().ok().filter(|most| digits && *most > 0) {
+                    Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
+                    None => Problem::error(
+                        "P0437",
+                        format!("`{count}` is no count of restarts"),
+                        place.clone(),
+                        "here",
+                    )
+                    .help("write a whole number from 1, such as `on-failure:5`"),
+                }
             }
-        }
-        _ => {
-            let help = match word {
-                "never" | "Never" => Some("write `no`".to_owned()),
-                _ => did_you_mean(word, ALL),
-            };
-            let label = "one of: no, on-failure[:N], always, unless-stopped";
-            Problem::error("P0437", format!("`{word}` is no restart policy"), place.clone(), label)
-                .maybe_help(help)
-        }
-    };
+            _ => {
+                let label = "one of: no, on-failure[:N], always, unless-stopped";
+                let message = format!("`{word}` is no restart policy");
+                let problem = Problem::error("P0437", message, place.clone(), label);
+                match foreign::value("restart", word) {
+                    Some(meant) => problem
+                        .help(format!("write `{meant}`"))
+                        .maybe_fix(Edit::of_word(checks.text, place, word, meant)),
+                    None => {
+                        let help = did_you_mean(word, ALL);
+                        let help =
+                            help.unwrap_or_else(|| "write `no`, `on-failure` or `always`".into());
+                        checks.with_known(problem.help(help), word, ALL)
+                    }
+                }
+            }
+        };
     checks.report(problem);
     None
 }

@@ -150,7 +150,11 @@ fn unknown(word: &str, other: &str, place: Range<usize>, known: &[&str], checks:
         (!others.is_empty() && others.len() < 12)
             .then(|| format!("name one of: {}", others.join(", ")))
     });
-    let problem = Problem::error("P0524", message, place, "no such container").maybe_help(help);
+    let help = help.unwrap_or_else(|| match others.len() {
+        0 => "remove it: this pod has no other container".to_owned(),
+        _ => format!("add `{other}` to `containers`, or remove it here"),
+    });
+    let problem = Problem::error("P0524", message, place, "no such container").help(help);
     checks.report(checks.with_known(problem, other, others.iter().copied()));
 }
 

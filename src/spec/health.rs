@@ -2,7 +2,7 @@
 //! them as far as the file alone can tell.
 
 use super::model::{Check, Lifecycle, Probe, Probes, Request};
-use super::problem::Problem;
+use super::problem::{Edit, Problem};
 use super::quantity;
 use super::raw::{self, HttpProbe, RawContainer, Scheme, Span, Text};
 use super::tree::Node;
@@ -127,9 +127,10 @@ fn http(raw: &HttpProbe, node: &Node, checks: &mut Checks<'_>) -> Option<Check> 
     let at = |key: &str| node.get(key).map_or_else(|| node.head(), |value| value.span.clone());
     let path = raw.path.clone().unwrap_or_else(|| "/".to_owned());
     if !path.starts_with('/') {
-        let message = format!("`{path}` is not the path of a request");
-        let problem = Problem::error("P0481", message, at("path"), "begins with no `/`");
-        checks.report(problem.help(format!("write `/{path}`")));
+        let message = format!("the path of a request begins with `/`, and `{path}` does not");
+        let (problem, place) = (Problem::error("P0481", message, at("path"), "no `/`"), at("path"));
+        let edit = Edit::of_word(checks.text, &place, &path, &format!("/{path}"));
+        checks.report(problem.help(format!("write `/{path}`")).maybe_fix(edit));
     } else if path.bytes().any(|b| b <= b' ' || b == 0x7f) {
         let help = "write what is special as in a URL: `%20` is a space";
         cannot_stand("a path of a request", at("path"), help, checks);
@@ -143,11 +144,11 @@ fn http(raw: &HttpProbe, node: &Node, checks: &mut Checks<'_>) -> Option<Check> 
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if name.is_empty() || !name.bytes().all(token) {
             let place = entry.map_or_else(|| node.head(), |entry| entry.key.clone());
-            let help = "it has letters, digits and `-`, such as `Host`";
+            let help = "write letters, digits and `-`, such as `Host`";
             cannot_stand("the name of a header", place, help, checks);
         } else if value.0.bytes().any(|b| b < b' ' && b != b'\t' || b == 0x7f) {
             let place = entry.map_or_else(|| node.head(), |entry| entry.value.span.clone());
-            cannot_stand("the value of a header", place, "it is one line of text", checks);
+            cannot_stand("the value of a header", place, "write it in one line", checks);
         }
         headers.insert(name.clone(), value.0.clone());
     }
@@ -169,7 +170,7 @@ fn pattern(word: &str, node: &Node, checks: &mut Checks<'_>) -> bool {
         if built.is_err() {
             let message = "this regular expression needs more than 1 MiB of memory";
             let problem = Problem::error("P0560", message, node.span.clone(), "here");
-            checks.report(problem.help("repeat less in it"));
+            checks.report(problem.help("write smaller counts between `{` and `}`"));
         }
         return built.is_ok();
     };
@@ -181,9 +182,12 @@ fn pattern(word: &str, node: &Node, checks: &mut Checks<'_>) -> bool {
     let place = within(checks.text, &node.span, word, span.start.offset..span.end.offset);
     let message = format!("`{word}` is no regular expression: {what}");
     let problem = Problem::error("P0560", message, place, "here");
-    checks.report(problem.help(
-        "`.` `*` `+` `?` `(` `[` `{` `|` `^` `$` and `\\` are special: a backslash before one means itself",
-    ));
+    let help = if what.starts_with("Unicode") {
+        "write the characters themselves, in `[ ]`: classes of Unicode are not known here"
+    } else {
+        "write a backslash before a special character that means itself: `.` `*` `+` `?` `(` `[` `{` `|` `^` `$` `\\`"
+    };
+    checks.report(problem.help(help));
     false
 }
 
@@ -236,7 +240,9 @@ fn positive(
     if span.is_zero() {
         let place = node.get(key).map_or_else(|| node.head(), |place| place.span.clone());
         let problem = Problem::error("P0561", format!("`{key}` is no time at all"), place, "here");
-        checks.report(problem.help(format!("it is above 0s; without `{key}` it is {default:?}")));
+        checks.report(
+            problem.help(format!("write a time above 0s, such as `{default:?}`, the default")),
+        );
         return None;
     }
     Some(span)
@@ -261,10 +267,16 @@ fn one_of(key: &str, kinds: &[&str], node: &Node, checks: &mut Checks<'_>) -> bo
     match found.as_slice() {
         [_] => return true,
         [] => {
-            let message = format!("`{key}` does not say what is to be done");
-            let problem =
-                Problem::error("P0480", message, node.head(), "none of its kinds is here");
-            checks.report(problem.help(format!("one of: {}", kinds.join(", "))));
+            let is_probe = kinds.len() == PROBE_KINDS.len();
+            let message =
+                format!("`{key}` does not say what to {}", if is_probe { "ask" } else { "do" });
+            let label = format!("none of {}", kinds.join(", "));
+            let problem = Problem::error("P0480", message, node.head(), label);
+            checks.report(problem.help(if is_probe {
+                "write what to ask, such as `tcp: 8080`, `http: { port: 8080 }` or `exec: [PROGRAM]`"
+            } else {
+                "write what to do: `exec: [PROGRAM]` or `http: { port: 8080 }`"
+            }));
         }
         [(one, first), (two, second), ..] => {
             let message = format!("`{key}` has both `{one}` and `{two}`, and does one thing");

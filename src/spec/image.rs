@@ -1,5 +1,6 @@
 //! `image` of a container: the word to a reference, or what is wrong with which part of it.
 
+use super::interpolate;
 use super::model::{Image, PullPolicy};
 use super::problem::{Edit, Problem};
 use super::raw::{self, RawContainer, Text};
@@ -58,6 +59,10 @@ fn reference(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Optio
 fn report(word: &str, error: &ReferenceError, place: &Range<usize>, checks: &mut Checks<'_>) {
     let shown: String = word.chars().filter(|c| !c.is_control()).take(80).collect();
     let message = format!("`{shown}` is not the name of an image");
+    if let Some(braced) = interpolate::with_braces(word) {
+        let problem = Problem::error("P0490", message, place.clone(), "a variable without braces");
+        return checks.report(problem.help(format!("write `{braced}`")));
+    }
     let fixed = fixed(word, error);
     let problem =
         Problem::error("P0490", message, token(word, error, place, checks), error.why.to_string())

@@ -5,8 +5,7 @@ use super::problem::{Problem, Problems};
 use super::tree::{Kind, Node, Style};
 use std::ops::Range;
 
-const FORMS: &str =
-    "there is `${VAR}`, `${VAR:-default}`, `${VAR:?message}`, and `$$` for a dollar sign";
+const FORMS: &str = "write `${VAR}`, `${VAR:-default}` or `${VAR:?message}`; `$$` is a dollar sign";
 
 /// Replaces the variables of every value below `node`; `text` is the file.
 pub fn interpolate(
@@ -27,7 +26,7 @@ pub fn interpolate(
             if value.contains('$') {
                 let mut scalar = Scalar { value, span: node.span.clone(), file: text, from: 0 };
                 let (result, changed) = scalar.expand(lookup, problems);
-                *value = result;
+                *value = result.into_boxed_str();
                 if changed {
                     *style = Style::Interpolated;
                 }
@@ -68,6 +67,8 @@ impl Scalar<'_> {
                 result.push('$');
                 changed = true;
                 rest = after;
+                // What follows it is no variable, whatever it looks like.
+                self.place("$$");
                 continue;
             }
             let Some(after) = rest.strip_prefix("${") else {
@@ -119,6 +120,10 @@ struct Mistake {
 }
 
 impl Mistake {
+    fn help(self, help: String) -> Self {
+        Self { help: Some(help), ..self }
+    }
+
     fn at(self, place: Range<usize>) -> Problem {
         Problem::error(self.code, self.message, place, self.label).maybe_help(self.help)
     }
@@ -138,7 +143,10 @@ fn value(
     let length = inside.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
     let (name, operator) = inside.split_at(length);
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(bad(format!("`{inside}` does not begin with the name of a variable"), "here"));
+        let message = format!("`{inside}` does not begin with the name of a variable");
+        let help =
+            format!("write `$${{{inside}}}` to leave it as it is, or a name such as `${{VAR}}`");
+        return Err(bad(message, "here").help(help));
     }
     if operator.contains("${") {
         return Err(bad("variables cannot be nested".to_owned(), "one inside the other"));
@@ -172,7 +180,25 @@ fn value(
             help: Some(format!("set `{name}` to some text, in the environment or in `.env`")),
         });
     }
-    Err(bad(format!("`{operator}` is not known after the name of a variable"), "in this"))
+    let mistake = bad(format!("`{operator}` is not known after the name of a variable"), "in this");
+    Err(if operator.starts_with(['-', '?']) {
+        mistake.help(format!("write `${{{name}:{operator}}}`"))
+    } else {
+        mistake
+    })
+}
+
+/// The word with braces around the names of variables, where it has some without.
+pub(super) fn with_braces(word: &str) -> Option<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (before, after) = word.split_once('$')?;
+    let length = after.find(|c| !is_name(c)).unwrap_or(after.len());
+    let (name, rest) = after.split_at(length);
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let rest = with_braces(rest).unwrap_or_else(|| rest.to_owned());
+    Some(format!("{before}${{{name}}}{rest}"))
 }
 
 /// KEY=VALUE lines; `#` lines and empty lines are skipped. The error is the number of the bad line.

@@ -1,11 +1,13 @@
 //! Text to `PodSpec`, or every problem of the text. Knows nothing of this machine: the environment and
 //! the files that a pod file names come in by functions.
 
+mod advice;
 pub mod check;
 pub mod container;
 pub mod depends;
 mod device;
 mod editor;
+mod foreign;
 mod health;
 pub mod hidden;
 mod image;
@@ -13,10 +15,12 @@ pub mod init;
 pub mod interpolate;
 mod limits;
 pub mod lock;
+pub mod mend;
 pub mod model;
 mod namespaces;
 pub mod order;
 pub mod pages;
+mod place;
 pub mod port;
 pub mod problem;
 pub mod publish;
@@ -124,6 +128,10 @@ impl Places {
 pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
     let (documents, problems) = tree::parse(text);
     let documents = not_empty(documents);
+    let has_map = documents.iter().any(|one| matches!(one.root.kind, Kind::Map(_)));
+    if let Some(problem) = foreign::text(text).filter(|_| !has_map) {
+        return Err(vec![problem]);
+    }
     if documents.is_empty() && problems.is_empty() {
         let problem = Problem::error("P0110", "the file has no pod", 0..0, "nothing here");
         return Err(vec![problem.help(format!(
@@ -131,6 +139,7 @@ pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
             schema::LEAST
         ))]);
     }
+    let is_broken = problems.has("P0102");
     let mut reader = Reader {
         text,
         context,
@@ -139,12 +148,22 @@ pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
         ports: Vec::new(),
     };
     let (mut pods, mut names) = (Vec::new(), Vec::new());
+    let mut is_foreign = false;
     for (index, document) in documents.into_iter().enumerate() {
+        if let Some(problem) = foreign::document(&document.root) {
+            // Of a file that is another tool's this is said once, and all that there is to say.
+            if !std::mem::replace(&mut is_foreign, true) {
+                reader.problems.push(problem);
+            }
+            continue;
+        }
         let pod = match document.broken {
             Some(at) => {
                 reader.broken(document.root, at);
                 None
             }
+            // A mistake of YAML can make a text or a list of what was to be a map.
+            None if is_broken && !matches!(document.root.kind, Kind::Map(_)) => None,
             None => reader.pod(document.root, index),
         };
         let Some(pod) = pod else { continue };
@@ -203,6 +222,10 @@ impl Reader<'_> {
 
     /// What stands before a syntax error is judged by its form; what is not there may be behind it.
     fn broken(&mut self, mut root: Node, at: usize) {
+        // A text or a list is what the mistake made of a map.
+        if !matches!(root.kind, Kind::Map(_)) {
+            return;
+        }
         let line = self.text[..at].rfind('\n').unwrap_or(0);
         let before = self.problems.len();
         self.form(&mut root);

@@ -1,6 +1,7 @@
 //! The grammar of published ports, `[ADDR:]HOST[-HOST]:CONTAINER[-CONTAINER][/PROTOCOL]`, and which of
 //! them want the same door. Every wrong form is answered with the right one.
 
+use super::interpolate;
 use super::model::Protocol;
 use super::quantity::Mistake;
 use std::net::{IpAddr, Ipv6Addr};
@@ -46,6 +47,10 @@ fn within(word: &str, part: &str) -> Option<Range<usize>> {
 
 /// The short form.
 pub fn parse(word: &str) -> Result<PortWord, Mistake> {
+    if let Some(braced) = interpolate::with_braces(word) {
+        let help = format!("write `{braced}`: a variable has braces");
+        return Err(mistake(format!("`{word}` is not a port"), help));
+    }
     let (rest, protocol) = match word.rsplit_once('/') {
         Some((rest, name)) => (rest, protocol(word, rest, name)?),
         None => (word, WordProtocol::Tcp),
@@ -73,7 +78,9 @@ pub fn build(
     protocol: WordProtocol,
 ) -> Result<PortWord, Mistake> {
     if container.0 == 0 {
-        return Err(mistake(format!("`{word}`: the container's port is 1 to 65535"), FORM));
+        let help = "write the port that the program listens on, from 1 to 65535";
+        let end = word.rsplit_once(':').and_then(|(_, end)| within(word, end));
+        return Err(mistake(format!("`{word}`: no program listens on port 0"), help).at(end));
     }
     if host == (0, 0) && container.0 == container.1 {
         return Ok(PortWord { address, host, container, protocol });
@@ -221,7 +228,11 @@ pub fn range(word: &str, text: &str) -> Result<(u16, u16), Mistake> {
             } else {
                 format!("`{word}`: `{digits}` is not a port")
             };
-            let help = if legal { "write a port from 1 to 65535, such as `8080`" } else { FORM };
+            let help = match (legal, word == text) {
+                (true, _) => "write a port from 1 to 65535, such as `8080`",
+                (false, true) => "write a number, such as `8080`, or a range, such as `9000-9099`",
+                (false, false) => FORM,
+            };
             mistake(message, help).at(within(word, digits))
         })
     };
@@ -266,7 +277,7 @@ mod tests {
             ("80-90:80-91", "`80-90:80-90`"),
             ("80-90:80", "`80-90:80-90`"),
             ("99999:80", "from 1 to 65535"),
-            ("80:0", "HOST:CONTAINER"),
+            ("80:0", "from 1 to 65535"),
             (":80", "`80:80`"),
             ("80:", "HOST:CONTAINER"),
             ("127.0.0.1:80", "`127.0.0.1:80:80`"),
@@ -282,6 +293,7 @@ mod tests {
             ("0:90-99", "`0:90`"),
             ("", "HOST:CONTAINER"),
             ("http", "HOST:CONTAINER"),
+            ("$PORT:80", "`${PORT}:80`"),
         ] {
             let mistake = parse(word).expect_err(word);
             assert!(mistake.help.contains(fix), "{word}: {mistake:?}");

@@ -136,6 +136,10 @@ impl Problems {
         self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    pub fn has(&self, code: &str) -> bool {
+        self.list.iter().any(|problem| problem.code == code)
+    }
+
     pub fn len(&self) -> usize {
         self.list.len() + self.more
     }

@@ -30,7 +30,9 @@ pub(super) fn ports(
         Either::Short(word) => {
             let message = "`ports` is a list, or the word `auto`";
             let place = entry.value.span.clone();
-            let help = format!("write `ports: [{word}]`");
+            let items: Vec<&str> =
+                word.split([',', ' ', '\n']).filter(|item| !item.is_empty()).collect();
+            let help = format!("write `ports: [{}]`", items.join(", "));
             checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
             return Vec::new();
         }

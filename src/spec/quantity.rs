@@ -84,7 +84,10 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
                 Mistake::new(format!("`{word}` is more than a machine can have"), FORMS)
             }
             Some(bytes) if bytes < 4096 => {
-                let help = format!("that is {bytes} bytes; did you mean `{digits}Mi`?");
+                let help = match bytes {
+                    0 => "write a size, such as `64Mi`, or remove the key".to_owned(),
+                    _ => format!("that is {bytes} bytes; did you mean `{digits}Mi`?"),
+                };
                 Mistake::new(format!("`{word}` is less than one page of memory"), help)
             }
             Some(bytes) => Ok(bytes),

@@ -780,9 +780,11 @@ pub struct Security {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Capabilities {
     /// Capabilities to add, or `ALL`. A `user` other than root has these, and no others.
+    #[schemars(with = "Option<Vec<words::Capability>>")]
     #[schemars(extend("examples" = [["NET_ADMIN", "SYS_PTRACE"]]))]
     pub add: Option<Vec<String>>,
     /// Capabilities to drop, or `ALL`.
+    #[schemars(with = "Option<Vec<words::Capability>>")]
     #[schemars(extend("examples" = [["ALL"]]))]
     pub drop: Option<Vec<String>>,
 }

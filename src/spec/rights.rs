@@ -133,8 +133,10 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
     let place = item.span.clone();
     if name != "ALL" && !CAPABILITIES.contains(&name) {
         let message = format!("`{written}` is no capability");
-        let help = did_you_mean(name, CAPABILITIES)
-            .unwrap_or_else(|| "names are as in capabilities(7), such as `NET_ADMIN`".to_owned());
+        let help =
+            did_you_mean(name, CAPABILITIES.into_iter().chain(["ALL"])).unwrap_or_else(|| {
+                "write a name of capabilities(7), such as `NET_ADMIN`, or `ALL`".to_owned()
+            });
         let problem = Problem::error("P0468", message, place, "no such capability").help(help);
         checks.report(checks.with_known(problem, name, CAPABILITIES));
         return None;
@@ -301,6 +303,7 @@ pub(super) fn of_somebody(kind: Shared, word: &str, node: &Node, checks: &mut Ch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::words;
 
     #[test]
     fn capabilities_are_those_of_the_kernel() {
@@ -309,5 +312,14 @@ mod tests {
             assert!(known.contains(&format!("CAP_{name}")), "{name}");
         }
         assert_eq!(known.len(), CAPABILITIES.len());
+    }
+
+    #[test]
+    fn an_editor_knows_every_capability_and_which_are_mighty() {
+        let named: Vec<&str> = words::CAPABILITIES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named[1..], CAPABILITIES);
+        for (name, text) in words::CAPABILITIES {
+            assert_eq!(text.contains("root of the machine"), MIGHTY.contains(name), "{name}");
+        }
     }
 }

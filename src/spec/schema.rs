@@ -3,7 +3,6 @@
 
 use super::editor;
 use super::raw::RawPod;
-use super::yaml;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
@@ -37,21 +36,35 @@ pub(super) fn shape() -> &'static Value {
     })
 }
 
-/// What a key that must be there may look like, as it stands in a file.
-pub(super) fn example(key: &str) -> String {
+/// The first example of what stands at these steps from the root; None: an item of a list.
+pub(super) fn example(steps: &[Option<&str>]) -> Option<Value> {
     static WHOLE: OnceLock<Value> = OnceLock::new();
-    if key == "containers" {
-        return LEAST.to_owned();
-    }
     let whole = WHOLE.get_or_init(rules);
-    let kinds = whole.get("definitions").and_then(Value::as_object);
-    let found = kinds.into_iter().flat_map(Map::values).find_map(|kind| {
-        let required = kind.get("required").and_then(Value::as_array)?;
-        let is_required = required.iter().any(|required| required == key);
-        let example = kind.pointer(&format!("/properties/{key}/examples/0"))?;
-        is_required.then(|| yaml::inline(example))
-    });
-    found.unwrap_or_else(|| "\u{2026}".to_owned())
+    let mut at = vec![whole];
+    for step in steps {
+        let next = |schema: &&'static Value| -> Option<&'static Value> {
+            let Some(key) = step else { return schema.get("items") };
+            let named = schema.get("properties").and_then(|named| named.get(*key));
+            named.or_else(|| schema.get("additionalProperties"))
+        };
+        at = at.iter().flat_map(|schema| forms(whole, schema)).filter_map(|f| next(&f)).collect();
+    }
+    let of = |schema: &&'static Value| schema.pointer("/examples/0").cloned();
+    at.iter().find_map(of)
+}
+
+/// The schemas that a schema leads to: itself, or what it refers to, or its branches.
+fn forms(whole: &'static Value, schema: &'static Value) -> Vec<&'static Value> {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    let target = reference.and_then(|path| whole.pointer(path.trim_start_matches('#')));
+    if let Some(target) = target {
+        return forms(whole, target);
+    }
+    let branches = schema.get("allOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array);
+    match branches {
+        Some(branches) => branches.iter().flat_map(|branch| forms(whole, branch)).collect(),
+        None => vec![schema],
+    }
 }
 
 /// The least value of `containers`.

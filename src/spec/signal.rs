@@ -37,7 +37,12 @@ const SIGNALS: [(&str, i32); 30] = [
 
 /// The name that was probably meant.
 pub fn near(word: &str) -> Option<String> {
-    did_you_mean(&word.to_uppercase(), SIGNALS.iter().map(|(name, _)| *name))
+    let word = word.to_uppercase();
+    let bare = |name: &'static str| name.trim_start_matches("SIG");
+    match word.starts_with("SI") {
+        true => did_you_mean(&word, SIGNALS.iter().map(|(name, _)| *name)),
+        false => did_you_mean(&word, SIGNALS.iter().map(|(name, _)| bare(name))),
+    }
 }
 
 /// As `signal` reads it: by name, where it has one.

@@ -9,6 +9,7 @@ pub(super) fn snippets() -> Vec<(String, Value)> {
     all.extend(containers());
     all.extend(volumes());
     all.extend(probes());
+    all.extend(long_forms());
     let place = |(place, list): (&str, Value)| (place.to_owned(), list);
     all.into_iter().map(place).collect()
 }
@@ -151,6 +152,55 @@ fn volumes() -> Vec<(&'static str, Value)> {
                     "body": { "source": "${1:data}", "target": "${2:/var/lib/data}", "readOnly": "${3|^true,^false|}" },
                 },
                 { "label": "tmpfs", "body": { "type": "tmpfs", "target": "${1:/tmp}", "size": "${2:64Mi}" } },
+            ]),
+        ),
+    ]
+}
+
+/// The long form of what is mostly one word.
+fn long_forms() -> Vec<(&'static str, Value)> {
+    let long = |description: &str, body: Value| json!([{ "label": "long form", "description": description, "body": body }]);
+    vec![
+        (
+            "/definitions/Secret",
+            json!([
+                { "label": "of a file", "body": { "file": "${1:./password.txt}" } },
+                { "label": "of a variable", "body": { "env": "${1:DB_PASSWORD}" } },
+            ]),
+        ),
+        (
+            "/definitions/SecretMount",
+            long(
+                "A secret at another place, or with another mode.",
+                json!({ "name": "${1:password}", "target": "${2:/etc/db/password}" }),
+            ),
+        ),
+        (
+            "/definitions/Device",
+            long(
+                "A device under another name, or with less access.",
+                json!({ "path": "${1:/dev/fuse}", "target": "${2:/dev/fuse}", "access": "${3|rw,r,rwm|}" }),
+            ),
+        ),
+        (
+            "/definitions/Ulimit",
+            long("A soft and a hard limit.", json!({ "soft": "${1:1024}", "hard": "${2:65536}" })),
+        ),
+        (
+            "/definitions/Dependency",
+            long(
+                "With a restart when the other restarts.",
+                json!({ "condition": "${1|ready,started,completed|}", "restart": "^true" }),
+            ),
+        ),
+        (
+            "/definitions/UserNs",
+            json!([
+                { "label": "so many ids", "body": { "size": "${1:65536}" } },
+                {
+                    "label": "ids written out",
+                    "body": { "uids": ["${1:0:100000:65536}"], "gids": ["${2:0:100000:65536}"] },
+                },
             ]),
         ),
     ]

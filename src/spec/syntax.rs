@@ -1,7 +1,7 @@
 //! Text that is no YAML: which mistake it probably is, and where the next document begins. The parser
 //! says what it expected; a person wants to know what to type.
 
-use super::problem::Problem;
+use super::problem::{Edit, Problem, nearest};
 use granit_parser::ErrorKind;
 use std::ops::Range;
 
@@ -74,21 +74,31 @@ fn of_word(text: &str, at: usize, kind: &ErrorKind) -> Problem {
     let word = text[place.clone()].to_owned();
     let say = |message: &str, label: &str| Problem::error("P0102", message, place.clone(), label);
     match kind {
+        ErrorKind::SimpleKeyExpected if word.len() > 1 && word.starts_with('-') => {
+            say(&format!("`{word}` is no item of a list"), "no space after `-`")
+                .help(format!("write `- {word}`, or `- {}`", &word[1..]))
+        }
         ErrorKind::SimpleKeyExpected => {
             say(&format!("`{word}` stands alone where a key belongs"), "no `:` after it")
-                .help(format!("write `{word}: …`; a text of several lines is indented"))
+                .help(format!("write `{word}: …`; indent a text of several lines"))
         }
         ErrorKind::UnknownAnchor => {
             let name = word.trim_start_matches('*').trim_end_matches([',', ']', '}']);
-            say(&format!("no anchor is named `{name}`"), "this alias").help(format!(
-                "`&{name}` must come before it in the same document; a text that begins with `*` is quoted"
-            ))
+            let problem = say(&format!("no anchor is named `{name}`"), "this alias");
+            let words = text[..at].split_whitespace().filter_map(|word| word.strip_prefix('&'));
+            match nearest(name, words) {
+                Some(anchor) => problem.help(format!("did you mean `*{anchor}`?")),
+                None => problem.help(format!(
+                    "write `&{name}` before the value that it stands for, further up in the same \
+                     document; put a text that begins with `*` into quotes"
+                )),
+            }
         }
         kind => {
             let single = matches!(kind, ErrorKind::InvalidTrailingSingleQuotedScalar);
             let mark = if single { "''" } else { "\\\"" };
             say("something follows the end of a quoted text", "this").help(format!(
-                "quotes go around the whole text; a quote inside it is written `{mark}`"
+                "put the quotes around the whole text; write a quote inside it as `{mark}`"
             ))
         }
     }
@@ -103,7 +113,9 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
     };
     match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            let help = format!("write a second `{found}` where the text ends");
+            let line = line_of(text, at).1.trim_end();
+            let begin = line.rfind(&found).map_or("", |begin| &line[begin..]);
+            let help = format!("write a second `{found}` where the text ends: `{begin}{found}`");
             say("a quoted text is not closed", "opened here", &help)
         }
         ErrorKind::UnclosedFlowCollection { open }
@@ -147,7 +159,7 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
         ErrorKind::CommentInterceptedScalar => say(
             "a comment interrupts a text of several lines",
             "this comment",
-            "is the next line indented too far? else put the text in quotes",
+            "indent the next line less, or put the text in quotes",
         ),
         ErrorKind::BomInsideDocument => say(
             "a byte order mark stands inside the file",
@@ -190,17 +202,32 @@ fn in_flow(text: &str, at: usize, begins: Option<Range<usize>>) -> Problem {
         let bracket = before.len().saturating_sub(1);
         if before.ends_with(['[', '{']) { bracket..bracket + 1 } else { place }
     });
+    if let Some(open) = open.clone().filter(|open| text[open.start..at].contains('\n')) {
+        return left_open(text, at, open);
+    }
     let problem = Problem::error(
         "P0102",
         "a `,` is missing, or the bracket that ends this",
         one(text, at),
         "not expected here",
     )
-    .help("items stand between `,`, and each `[` and `{` is closed; quote a text with `: ` in it");
+    .help("write a `,` between items, and close each `[` and `{`; quote a text with `: ` in it");
     match open {
         Some(open) => problem.also(open, "inside this"),
         None => problem,
     }
+}
+
+/// What is not expected stands lines below the bracket that is open.
+fn left_open(text: &str, at: usize, open: Range<usize>) -> Problem {
+    let close = if text[open.clone()].starts_with('{') { '}' } else { ']' };
+    let (start, line) = line_of(text, at);
+    let before = text[..start].trim_end().lines().count();
+    let begin = start + (line.len() - line.trim_start().len());
+    let place = if begin < at { begin..at } else { one(text, at) };
+    Problem::error("P0102", format!("a bracket is not closed by `{close}`"), open, "opened here")
+        .also(place, format!("a `,` or `{close}` is missing before this"))
+        .help(format!("write `{close}` where it ends, such as at the end of line {before}"))
 }
 
 /// `a: b: c`, `name:shop`, a value and keys below it.
@@ -209,13 +236,18 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
     if let Some(colon) = head.find(": ") {
         let value = start + colon + 2..start + line.len();
         let words = text[value.clone()].trim();
+        let help = match words.strip_suffix(':').filter(|_| start + line.trim_end().len() == at + 1)
+        {
+            Some(without) => format!("write `{without}`, without the `:` at its end"),
+            None => format!("put a text with `: ` in it in quotes: {}", quoted(words)),
+        };
         return Problem::error(
             "P0102",
             "a second `:` on the line, where YAML expects text",
             one(text, at),
             "this one",
         )
-        .help(format!("put a text with `: ` in it in quotes: {}", quoted(words)));
+        .help(help);
     }
     // The key is right and what stands above it took it for its own text.
     let above = text[..start].trim_end();
@@ -271,7 +303,32 @@ fn indentation(text: &str, at: usize, begins: Option<Range<usize>>) -> Problem {
         Some(place) => problem.also(place, "what it should be in line with"),
         None => problem,
     };
-    problem.help("keys of one map, and items of one list, begin in the same column")
+    problem.help(match columns(text, start) {
+        (Some(outer), Some(inner)) => {
+            format!("indent it by {inner} spaces or by {outer}, as the lines above it")
+        }
+        (None, Some(indent)) | (Some(indent), None) => format!("indent it by {indent} spaces"),
+        (None, None) => {
+            "begin the keys of one map, and the items of one list, in one column".to_owned()
+        }
+    })
+}
+
+/// How far lines above this one are indented: the next one that is less, and the next that is more.
+fn columns(text: &str, line: usize) -> (Option<usize>, Option<usize>) {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let own = indent(line_of(text, line).1);
+    let above = text[..line].lines().rev();
+    let above = above.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    let (mut inner, mut outer) = (None, None);
+    for found in above.map(indent) {
+        if found < own {
+            outer = Some(found);
+            break;
+        }
+        inner = Some(found);
+    }
+    (outer, inner)
 }
 
 fn indented_by_tab(text: &str, at: usize) -> Option<Problem> {
@@ -279,12 +336,28 @@ fn indented_by_tab(text: &str, at: usize) -> Option<Problem> {
     let indent = line.len() - line.trim_start().len();
     let tabs = line[..indent].find('\t')?;
     let place = start + tabs..start + indent;
-    let spaces = line[..indent].replace('\t', "  ");
-    Some(
-        Problem::error("P0102", "a line is indented by a tab", place.clone(), "this is a tab")
-            .help("write spaces instead: YAML is never indented by tabs")
-            .fix(start..start + indent, spaces),
-    )
+    let problem = Problem::error("P0102", "a line is indented by a tab", place, "this is a tab")
+        .help("write spaces instead: YAML is never indented by tabs");
+    Some(Problem { fix: spaces_for_tabs(text), ..problem })
+}
+
+/// Two spaces for each tab that indents a line; nothing where others are indented by spaces, for how wide
+/// a tab was meant to be nobody knows then.
+fn spaces_for_tabs(text: &str) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if indent > 0 && !line.trim().is_empty() {
+            if line[..indent].contains(' ') {
+                return Vec::new();
+            }
+            let text = "  ".repeat(indent);
+            edits.push(Edit { place: start..start + indent, text });
+        }
+        start += line.len();
+    }
+    edits
 }
 
 /// `- [::1]:8053:53`, which YAML takes for a list and what follows for a mistake.

@@ -28,7 +28,7 @@ pub(super) fn userns(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> User
             let label = "`auto`, or a map";
             let problem = Problem::error("P0476", message, entry.value.span.clone(), label);
             checks.report(problem.help(
-                "write `auto`, `{ size: 65536 }` or `{ uids: [\"0:100000:65536\"], gids: [\"0:100000:65536\"] }`",
+                "write `auto`, or `{ size: 65536 }`, or name the ids: `{ uids: […], gids: […] }`",
             ));
             return UserNs::default();
         }

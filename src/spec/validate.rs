@@ -245,7 +245,7 @@ fn declared<'a, T>(
     key: &str,
     node: &'a Node,
 ) -> IndexSet<&'a str> {
-    let lost = node.get(key).into_iter().flat_map(|map| &map.lost);
+    let lost = node.get(key).into_iter().flat_map(|map| map.lost.iter());
     map.into_iter().flat_map(IndexMap::keys).chain(lost).map(String::as_str).collect()
 }
 

@@ -67,6 +67,8 @@ words! {
         ],
         Some((r"^\.{0,2}/", "a path, such as ./profile.json")),
     );
+    /// A capability, as capabilities(7) has it.
+    Capability => capability();
     /// A DNS label.
     Label => json!({
         "type": "string",
@@ -118,6 +120,60 @@ const KINDS: &[(&str, &str)] = &[
     ("+cgroup", "The default, and `cgroup`."),
     ("+time", "The default, and `time`."),
 ];
+
+/// Capabilities and what each is for. Those with which a program can become root of the machine say so.
+pub(super) const CAPABILITIES: &[(&str, &str)] = &[
+    ("ALL", "Every capability; can become root of the machine."),
+    ("CHOWN", "Change the owner of files."),
+    ("DAC_OVERRIDE", "Pass over the modes of files."),
+    ("DAC_READ_SEARCH", "Read all files, also by handle; can become root of the machine."),
+    ("FOWNER", "Act as the owner of files."),
+    ("FSETID", "Keep the setuid and setgid bits of files that change."),
+    ("KILL", "Signal processes of others."),
+    ("SETGID", "Change group ids."),
+    ("SETUID", "Change user ids."),
+    ("SETPCAP", "Change its own capabilities within their bounds."),
+    ("LINUX_IMMUTABLE", "Set files immutable or append-only."),
+    ("NET_BIND_SERVICE", "Listen on ports below 1024."),
+    ("NET_BROADCAST", "Nothing yet: Linux does not ask for it."),
+    ("NET_ADMIN", "Set up interfaces, addresses, routes and firewall of its network."),
+    ("NET_RAW", "Raw and packet sockets, as ping and tcpdump want them."),
+    ("IPC_LOCK", "Lock memory."),
+    ("IPC_OWNER", "Pass over the modes of System V IPC."),
+    ("SYS_MODULE", "Load kernel modules; can become root of the machine."),
+    ("SYS_RAWIO", "Ports of input and output, and /dev/mem; can become root of the machine."),
+    ("SYS_CHROOT", "chroot(2), and mount namespaces."),
+    ("SYS_PTRACE", "Trace and change processes of others; can become root of the machine."),
+    ("SYS_PACCT", "Process accounting."),
+    ("SYS_ADMIN", "Mounts and much else; can become root of the machine."),
+    ("SYS_BOOT", "Reboot, and load another kernel; can become root of the machine."),
+    ("SYS_NICE", "Priorities, schedulers and processors of processes."),
+    ("SYS_RESOURCE", "Pass over resource limits and quotas."),
+    ("SYS_TIME", "Set the machine's clock."),
+    ("SYS_TTY_CONFIG", "Hang up and set up terminals."),
+    ("MKNOD", "Make device nodes."),
+    ("LEASE", "Leases on files."),
+    ("AUDIT_WRITE", "Write to the kernel's audit log."),
+    ("AUDIT_CONTROL", "Rules of the kernel's audit."),
+    ("SETFCAP", "Give capabilities to files."),
+    ("MAC_OVERRIDE", "Pass over Smack's access control."),
+    ("MAC_ADMIN", "Set up Smack's access control."),
+    ("SYSLOG", "Read the kernel's log, and addresses of the kernel."),
+    ("WAKE_ALARM", "Timers that wake the machine."),
+    ("BLOCK_SUSPEND", "Keep the machine from sleeping."),
+    ("AUDIT_READ", "Read the kernel's audit log."),
+    ("PERFMON", "Performance counters and tracing."),
+    ("BPF", "Load BPF programs; can become root of the machine."),
+    ("CHECKPOINT_RESTORE", "Save and restore processes."),
+];
+
+/// The names, and the other ways of writing them that podspec takes: with `CAP_`, and in lower case.
+fn capability() -> Value {
+    let names: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
+    let upper = names.join("|");
+    let pattern = format!("^(CAP_)?({upper})$|^(cap_)?({})$", upper.to_lowercase());
+    open(CAPABILITIES, Some((&pattern, "a name of capabilities(7), such as NET_ADMIN")))
+}
 
 /// Words with a meaning, and beside them a pattern where other words are possible.
 fn open(values: &[(&str, &str)], other: Option<(&str, &str)>) -> Value {

@@ -14,11 +14,46 @@ pub fn text(value: &Value) -> String {
 pub fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
+        inside => flow(inside),
+    }
+}
+
+/// As it stands between brackets or braces.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) => word(text),
         Value::Array(items) => {
-            format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", "))
+            format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) if map.is_empty() => "{}".to_owned(),
+        Value::Object(map) => {
+            let pair = |(key, value): (&String, &Value)| format!("{}: {}", word(key), flow(value));
+            format!("{{ {} }}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }
+}
+
+/// Texts as a list in brackets.
+pub fn list(items: &[impl AsRef<str>]) -> String {
+    let items: Vec<String> = items.iter().map(|item| word(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A text as an item of a list in brackets, in quotes where it would be something else without.
+pub fn word(text: &str) -> String {
+    let begins = text.trim_start_matches('-');
+    let plain = text.parse::<f64>().is_err()
+        && begins.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_'))
+        && !text.contains(['#', ',', '[', ']', '{', '}', '"', '\'', '\\', '\n'])
+        && !text.contains(": ")
+        && !text.ends_with([':', ' '])
+        && !matches!(text, "true" | "false" | "null");
+    if plain { text.to_owned() } else { quoted(text) }
 }
 
 #[cfg(test)]

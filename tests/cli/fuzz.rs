@@ -6,7 +6,8 @@ use super::{cases, env};
 use podspec::cli::report::render_problems;
 use podspec::plan::facts::{ContainerFacts, Directories, HostFacts, NetworkFacts};
 use podspec::plan::{self, Goal};
-use podspec::spec::{self, Context, Found};
+use podspec::spec::problem::Problem;
+use podspec::spec::{self, Context, Found, mend};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -167,6 +168,44 @@ fn facts(spec: &spec::model::PodSpec) -> HostFacts {
     }
 }
 
+/// A text with its fixes is no worse: it is YAML where it was, has no more mistakes of form, the same
+/// comments in the same lines, and nothing left to fix.
+fn mends(text: &str, judge: impl Fn(&str) -> Vec<Problem>) {
+    let (mended, count) = mend::mend(text, &judge);
+    let (before, after) = (judge(text), judge(&mended));
+    if count == 0 {
+        assert_eq!(text, mended);
+        return;
+    }
+    let was_broken = mend::is_broken(&before);
+    assert!(was_broken || !mend::is_broken(&after), "no YAML any more:\n{mended}");
+    // What a mistake of form hid comes to light, so those of meaning may be more.
+    let of_form = |all: &[Problem]| all.iter().filter(|problem| problem.code < "P0500").count();
+    assert!(was_broken || of_form(&after) <= of_form(&before), "not better:\n{mended}\n{after:#?}");
+    let comments = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split_once(" #").map_or("", |(_, rest)| rest).to_owned())
+            .collect()
+    };
+    assert_eq!(comments(text), comments(&mended), "{mended}");
+    assert_eq!(mend::mend(&mended, &judge).1, 0, "not at once:\n{mended}");
+}
+
+#[test]
+fn what_is_mended_is_better() {
+    let mut mended = 0;
+    for case in cases() {
+        let text = fs::read_to_string(case.join("pod.yaml")).unwrap();
+        let judge =
+            |text: &str| super::load(&case, text).map_or_else(|all| all, |loaded| loaded.warnings);
+        if judge(&text).iter().any(|problem| !problem.fix.is_empty()) {
+            mends(&text, judge);
+            mended += 1;
+        }
+    }
+    assert!(mended > 30, "{mended}");
+}
+
 /// Everything that reads a text; it panics where one of them is wrong.
 fn try_text(text: &str) {
     let context = Context {
@@ -190,7 +229,13 @@ fn try_text(text: &str) {
             problems
         }
     };
+    let judge =
+        |text: &str| spec::load(text, &context).map_or_else(|all| all, |loaded| loaded.warnings);
+    if problems.iter().any(|problem| !problem.fix.is_empty()) {
+        mends(text, judge);
+    }
     for problem in &problems {
+        assert_ne!(problem.code, "P0001", "{problem:?}");
         assert!(!problem.labels.is_empty(), "{problem:?}");
         let edits = problem.fix.iter().map(|edit| &edit.place);
         for place in problem.labels.iter().map(|(place, _)| place).chain(edits) {

@@ -96,6 +96,45 @@ fn conditions_probes_and_policies_complete() {
     offers(&mut server, &web("ulimits:\n      \u{2038}"), &["nofile", "memlock"], &[]);
 }
 
+/// What came to the language last completes as what was there first: kinds, words and both forms.
+#[test]
+fn rights_secrets_limits_and_mappings_complete() {
+    let Some(mut server) = Server::start() else { return };
+    let web = |rest: &str| format!("containers:\n  web:\n    {rest}");
+    let names = ["NET_ADMIN", "SYS_PTRACE", "ALL"];
+    let add = web("security:\n      capabilities:\n        add:\n          - \u{2038}");
+    let items = offers(&mut server, &add, &names, &["null"]);
+    assert!(item(&items, "SYS_ADMIN").text.contains("root of the machine"));
+    let seccomp = web("security:\n      seccomp: \u{2038}");
+    offers(&mut server, &seccomp, &["default", "unconfined"], &["null"]);
+    let rights = ["privileged", "capabilities", "readOnlyRootfs", "runAsNonRoot", "unmask"];
+    offers(&mut server, &web("security:\n      \u{2038}"), &rights, &["null"]);
+
+    offers(&mut server, "userns: \u{2038}", &["auto"], &["null"]);
+    let forms = ["size", "uids", "gids", "so many ids", "ids written out"];
+    offers(&mut server, "userns:\n  \u{2038}", &forms, &["null"]);
+    offers(&mut server, "time:\n  \u{2038}", &["boottime", "monotonic"], &["null"]);
+
+    let kinds = ["file", "env", "of a file", "of a variable"];
+    offers(&mut server, "secrets:\n  password:\n    \u{2038}", &kinds, &["null"]);
+    offers(&mut server, &web("secrets:\n      - \u{2038}"), &["long form", "name"], &["null"]);
+    offers(&mut server, &web("devices:\n      - \u{2038}"), &["long form", "path"], &["null"]);
+
+    let limits = ["memory", "memorySwap", "cpus", "cpuWeight", "cpuset", "pids", "io"];
+    offers(&mut server, &web("resources:\n      \u{2038}"), &limits, &["null"]);
+    let disk =
+        web("resources:\n      io:\n        devices:\n          /dev/sda:\n            \u{2038}");
+    offers(&mut server, &disk, &["readBps", "writeBps", "readIops", "writeIops"], &["null"]);
+
+    offers(&mut server, &web("lifecycle:\n      \u{2038}"), &["postStart", "preStop"], &["null"]);
+    let hook = web("lifecycle:\n      preStop:\n        \u{2038}");
+    offers(&mut server, &hook, &["exec", "http"], &["tcp", "null"]);
+    let scheme = web("readinessProbe:\n      http:\n        scheme: \u{2038}");
+    offers(&mut server, &scheme, &["http", "https"], &["null"]);
+    let mount = web("volumes:\n      - source: data\n        propagation: \u{2038}");
+    offers(&mut server, &mount, &["private", "rslave", "rshared"], &["null"]);
+}
+
 /// A hover has the field's own text, its default, an example, and what each value means.
 #[test]
 fn a_hover_tells_what_a_key_means() {
@@ -125,6 +164,14 @@ fn a_hover_tells_what_a_key_means() {
             vec!["Containers that come first", "migrate: completed"],
         ),
         ("containers: {a: {dependsOn: {db: re\u{2038}ady}}}", vec!["* `ready`: Its readiness"]),
+        (
+            "containers: {a: {security: {capabilities: {drop: [NET_\u{2038}RAW]}}}}",
+            vec!["`NET_RAW`: Raw and packet sockets"],
+        ),
+        ("containers: {a: {security: {secc\u{2038}omp: default}}}", vec!["Default: `default`"]),
+        ("containers: {a: {resources: {memory\u{2038}Swap: -1}}}", vec!["Memory plus swap"]),
+        ("user\u{2038}ns: auto", vec!["where `share` has `user`", "Default: `auto`"]),
+        ("secr\u{2038}ets: {a: {file: ./a}}", vec!["kept in memory alone"]),
         ("exit\u{2038}Policy: stop", vec!["Default: `continue`", "`stop`: The pod stops when all"]),
     ] {
         let shown = server.hover(text);
