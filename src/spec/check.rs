@@ -24,6 +24,12 @@ pub fn check(
     judge.judge(schema, root, &Place::Root)
 }
 
+/// The language's keys of a map: those that are here, and those that are free.
+struct Keys<'k> {
+    present: Vec<&'k str>,
+    free: Vec<&'k str>,
+}
+
 /// Which key was meant by one that there is not.
 enum Meant {
     Surely(String),
@@ -185,8 +191,8 @@ impl<'a> Judge<'a> {
     ) -> Vec<String> {
         let known: Vec<&str> =
             properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        let (present, mut free): (Vec<&str>, Vec<&str>) =
-            known.into_iter().partition(|key| map.contains_key(*key));
+        let (present, free) = known.into_iter().partition(|key| map.contains_key(*key));
+        let mut keys = Keys { present, free };
         let mut lost = Vec::new();
         *map = std::mem::take(map)
             .into_iter()
@@ -194,9 +200,9 @@ impl<'a> Judge<'a> {
                 if properties.is_some_and(|known| known.contains_key(&key)) {
                     return Some((key, entry));
                 }
-                match self.unknown_key(&key, &entry, path, &present, &free) {
+                match self.unknown_key(&key, &entry, path, &keys) {
                     Meant::Surely(meant) => {
-                        free.retain(|key| *key != meant);
+                        keys.free.retain(|key| *key != meant);
                         Some((meant, entry))
                     }
                     Meant::Perhaps(meant) => {
@@ -216,8 +222,7 @@ impl<'a> Judge<'a> {
         key: &str,
         entry: &Entry,
         path: &Place<'_>,
-        present: &[&str],
-        free: &[&str],
+        keys: &Keys<'_>,
     ) -> Meant {
         let message = format!("unknown key `{key}`");
         let label = format!("not a key of {}", path.subject());
@@ -226,7 +231,7 @@ impl<'a> Judge<'a> {
             self.report(problem);
             return Meant::Perhaps(None);
         }
-        let (help, meant) = self.meant(key, entry, path, present, free);
+        let (help, meant) = self.meant(key, entry, path, keys);
         let edit = match &meant {
             Meant::Surely(meant) => Edit::of_word(self.text, &entry.key, key, meant),
             Meant::Perhaps(_) => None,
@@ -241,8 +246,7 @@ impl<'a> Judge<'a> {
         key: &str,
         entry: &Entry,
         path: &Place<'_>,
-        present: &[&str],
-        free: &[&str],
+        Keys { present, free }: &Keys<'_>,
     ) -> (String, Meant) {
         let accounted = |meant: &str| Meant::Perhaps(Some(meant.to_owned()));
         match foreign::key(key, path.thing()) {

@@ -46,9 +46,7 @@ fn section(out: &mut String, name: &str, of: &Value) {
         let text = field["description"].as_str().unwrap_or_default();
         let _ = writeln!(out, "| `{key}` | {} | {default} | {} |", takes(field), cell(text));
     }
-    for (key, field) in fields {
-        values(out, key, field);
-    }
+    values(out, fields);
     out.push_str("\nFor example, each key on its own:\n\n```yaml\n");
     for (key, field) in fields {
         examples(out, key, field);
@@ -61,15 +59,22 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// Words with their meanings.
-fn values(out: &mut String, key: &str, field: &Value) {
-    let mut values = Vec::new();
-    each_value(field, &mut values);
-    if !values.is_empty() {
-        let _ = writeln!(out, "\nValues of `{key}`:\n");
+/// Words with their meanings, once for all keys that take the same.
+fn values(out: &mut String, fields: &Map<String, Value>) {
+    let mut lists: Vec<(Vec<String>, Vec<(String, String)>)> = Vec::new();
+    for (key, field) in fields {
+        let (key, mut values) = (format!("`{key}`"), Vec::new());
+        each_value(field, &mut values);
+        match lists.iter_mut().find(|(_, known)| *known == values) {
+            Some((keys, _)) => keys.push(key),
+            None => lists.push((vec![key], values)),
+        }
     }
-    for (value, meaning) in values {
-        let _ = writeln!(out, "- `{value}`: {meaning}");
+    for (keys, values) in lists.into_iter().filter(|(_, values)| !values.is_empty()) {
+        let _ = writeln!(out, "\nValues of {}:\n", keys.join(", "));
+        for (value, meaning) in values {
+            let _ = writeln!(out, "- `{value}`: {meaning}");
+        }
     }
 }
 

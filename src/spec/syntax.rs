@@ -113,10 +113,7 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
     };
     match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            let line = line_of(text, at).1.trim_end();
-            let begin = line.rfind(&found).map_or("", |begin| &line[begin..]);
-            let help = format!("write a second `{found}` where the text ends: `{begin}{found}`");
-            say("a quoted text is not closed", "opened here", &help)
+            say("a quoted text is not closed", "opened here", &second_quote(text, at, &found))
         }
         ErrorKind::UnclosedFlowCollection { open }
         | ErrorKind::MismatchedFlowCollectionEnd { open, .. } => {
@@ -168,6 +165,13 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
         ),
         other => Problem::error("P0102", format!("not YAML: {other}"), place, "here"),
     }
+}
+
+/// Where a quote that is left open probably ends.
+fn second_quote(text: &str, at: usize, quote: &str) -> String {
+    let line = line_of(text, at).1.trim_end();
+    let begin = line.rfind(quote).map_or("", |begin| &line[begin..]);
+    format!("write a second `{quote}` where the text ends: `{begin}{quote}`")
 }
 
 fn quoted(text: &str) -> String {

@@ -29,6 +29,7 @@ pub struct Node {
 }
 
 /// Mostly none; one word, for memory is bounded.
+#[expect(clippy::box_collection, reason = "a Vec is three words")]
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lost(Option<Box<Vec<String>>>);
 
