@@ -59,9 +59,12 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+/// Words and what each means.
+type Values = Vec<(String, String)>;
+
 /// Words with their meanings, once for all keys that take the same.
 fn values(out: &mut String, fields: &Map<String, Value>) {
-    let mut lists: Vec<(Vec<String>, Vec<(String, String)>)> = Vec::new();
+    let mut lists: Vec<(Vec<String>, Values)> = Vec::new();
     for (key, field) in fields {
         let (key, mut values) = (format!("`{key}`"), Vec::new());
         each_value(field, &mut values);
@@ -89,7 +92,7 @@ fn examples(out: &mut String, key: &str, field: &Value) {
     }
 }
 
-fn each_value(schema: &Value, found: &mut Vec<(String, String)>) {
+fn each_value(schema: &Value, found: &mut Values) {
     let texts = schema["markdownEnumDescriptions"].as_array().into_iter().flatten();
     let values = schema["enum"].as_array().into_iter().flatten();
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
