@@ -29,6 +29,14 @@ const THINNEST: f64 = 1.6;
 /// The whole is shown beside the set-up where it took so many times longer.
 const MUCH_LONGER: u64 = 5;
 
+/// What is written in bars, as large as it is measured: half bold is bold where a font has no half.
+const INSIDE: f64 = 12.5;
+
+/// As names are measured: half bold, as above.
+fn label_size(row_height: f64) -> f64 {
+    if row_height < 20.0 { 12.5 } else { 14.5 }
+}
+
 /// The timeline as one SVG document.
 pub fn svg(timeline: &Timeline) -> String {
     Drawing::new(timeline, false).document()
@@ -75,7 +83,7 @@ impl<'a> Drawing<'a> {
             17..=32 => 24.0,
             _ => 19.0,
         };
-        let size = if row_height < 20.0 { 11.0 } else { 13.0 };
+        let size = label_size(row_height);
         let names = timeline.rows.iter().map(|row| measure(&row.name, size));
         let label = names.fold(60.0, f64::max).min(LABEL_MOST) + 18.0;
         let (left, width) = (MARGIN + label, WIDTH - 2.0 * MARGIN - label);
@@ -194,8 +202,7 @@ impl<'a> Drawing<'a> {
                 );
             }
             let class = if row.role.is_some() { "label" } else { "label own" };
-            let size = if self.row_height < 20.0 { 11.0 } else { 13.0 };
-            let name = fit(&row.name, size, left - MARGIN - 16.0);
+            let name = fit(&row.name, label_size(self.row_height), left - MARGIN - 16.0);
             text(out, class, (MARGIN + 6.0, y + 4.0), &name);
         }
     }
@@ -293,8 +300,7 @@ impl<'a> Drawing<'a> {
         let class = if is_bright(bar.spent) { "inside" } else { "inside pale" };
         let short = time(bar.to.saturating_sub(bar.from));
         let full = format!("{} \u{b7} {short}", bar.what);
-        let size = if self.row_height < 20.0 { 10.5 } else { 11.5 };
-        let fits = |words: &&String| measure(words, size) + 12.0 < width;
+        let fits = |words: &&String| measure(words, INSIDE) + 12.0 < width;
         let words = [&full, &short].into_iter().find(fits);
         if words.is_none() && !self.moves {
             return;
