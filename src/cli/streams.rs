@@ -4,7 +4,7 @@
 use super::signals;
 use super::terminal::{Carried, DetachKeys, Input, RawTerminal, copy_size, wait, write_all};
 use crate::sys::process::pidfd_send_signal;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::termios::isatty;
@@ -20,7 +20,13 @@ pub(super) struct Streams {
     outputs: Vec<(OwnedFd, Destination)>,
     /// Signals that are the process's, and not ours.
     passed_on: Option<SignalFd>,
+    /// What was sent to us while our terminal was lent.
+    ended_by: Option<Signal>,
 }
+
+/// While our terminal is lent its keys are no signals; those that still come are for us, unless they are
+/// passed on, but for the first.
+const OURS: [Signal; 3] = [Signal::SIGWINCH, Signal::SIGTERM, Signal::SIGHUP];
 
 #[derive(Debug, Clone, Copy)]
 enum Destination {
@@ -71,7 +77,7 @@ impl Streams {
     ) -> io::Result<()> {
         self.child = [None, None, None];
         let mut raw = None;
-        let mut resized = None;
+        let mut ours = None;
         if let Some(master) = terminal {
             self.outputs.push((master.try_clone()?, Destination::Stdout));
             if interactive {
@@ -83,12 +89,18 @@ impl Streams {
                 raw = Some(RawTerminal::enter()?);
             }
             if isatty(io::stdin()) {
-                resized = Some(signals::take(&[Signal::SIGWINCH])?);
+                let passed_on = self.passed_on.is_some();
+                ours = Some(signals::take(if passed_on { &OURS[..1] } else { &OURS })?);
                 copy_size(master.as_fd(), false);
             }
         }
-        let carried = self.carry(pidfd, terminal, resized.as_ref());
+        let carried = self.carry(pidfd, terminal, ours.as_ref());
         drop(raw);
+        if let Some(signal) = self.ended_by {
+            // As it would have ended us, had the terminal not been lent.
+            SigSet::from(signal).thread_unblock()?;
+            raise(signal)?;
+        }
         carried
     }
 
@@ -96,19 +108,19 @@ impl Streams {
         &mut self,
         pidfd: BorrowedFd<'_>,
         terminal: Option<&OwnedFd>,
-        resized: Option<&SignalFd>,
+        ours: Option<&SignalFd>,
     ) -> io::Result<()> {
         let stdin = io::stdin();
-        loop {
+        while self.ended_by.is_none() {
             let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
             for (from, _) in &self.outputs {
                 fds.push(PollFd::new(from, PollFlags::IN));
             }
             let input_at = fds.len();
             fds.extend(self.input.as_ref().map(|input| input.poll_fd(&stdin)));
-            let resized_at = fds.len();
-            if let Some(resized) = resized {
-                fds.push(PollFd::new(resized, PollFlags::IN));
+            let ours_at = fds.len();
+            if let Some(ours) = ours {
+                fds.push(PollFd::new(ours, PollFlags::IN));
             }
             if let Some(signals) = &self.passed_on {
                 fds.push(PollFd::new(signals, PollFlags::IN));
@@ -120,14 +132,15 @@ impl Streams {
                 // It may have ended; then that comes next.
                 let _ = pidfd_send_signal(pidfd, signal as i32);
             }
-            if resized.is_some()
-                && ready.get(resized_at) == Some(&true)
-                && let (Some(resized), Some(master)) = (resized, terminal)
-            {
-                while let Ok(Some(_)) = resized.read_signal() {}
-                copy_size(master.as_fd(), false);
+            if let (Some(ours), Some(master)) = (ours, terminal) {
+                for signal in signals::read(ours) {
+                    match signal {
+                        Signal::SIGWINCH => copy_size(master.as_fd(), false),
+                        end => self.ended_by = Some(end),
+                    }
+                }
             }
-            if input_at < resized_at
+            if input_at < ours_at
                 && ready[input_at]
                 && self.input.as_mut().is_some_and(|input| input.carry() != Carried::GoOn)
             {
@@ -138,6 +151,7 @@ impl Streams {
                 return self.drain();
             }
         }
+        Ok(())
     }
 
     /// Takes a bite of each output that has something; those that ended go.
