@@ -37,8 +37,10 @@ pub(super) struct Live<'a> {
     /// When that was, as logs have it.
     since: String,
     board: Board,
-    /// Where the board is drawn, until the pod is up.
+    /// Where the board is drawn, until the pod is ready.
     screen: Option<Screen>,
+    /// All is started that can be.
+    is_up: bool,
     signals: Option<SignalFd>,
     /// What all containers ended with, once they have.
     code: Option<u8>,
@@ -89,6 +91,7 @@ impl<'a> Live<'a> {
             board,
             // Who wants to see less than states, or more, is shown no board.
             screen: if output::is_normal() { Screen::open(On::Stderr) } else { None },
+            is_up: false,
             signals: None,
             code: None,
             follower: None,
@@ -212,11 +215,27 @@ impl<'a> Live<'a> {
 
     fn draw(&mut self) {
         if let Some(screen) = &mut self.screen {
+            if let Ok(Some(record)) = self.store.pod(self.pod).read_record() {
+                self.board.refresh(&record);
+            }
             let (width, height) = screen.room();
             let plain = self.board.lines(width, height, false);
             let (color, _) = output::error_style();
             let lines = if color { self.board.lines(width, height, true) } else { plain.clone() };
             screen.draw(lines, &plain);
+        }
+    }
+
+    /// The whole of it stays as it is. Where we stay, what is not ready yet is shown below until it is.
+    fn leave_board(&mut self) {
+        self.draw();
+        if let Some(screen) = &mut self.screen {
+            screen.leave();
+        }
+        self.is_up = true;
+        self.board.show_unready();
+        if self.wants.detach && !self.wants.ready {
+            self.screen = None;
         }
     }
 
@@ -237,18 +256,7 @@ impl<'a> Live<'a> {
 
     fn hear(&mut self, event: Event) -> Result<Heard, CliError> {
         match event {
-            Event::Container(ContainerState { name, status, exit_code, reason, .. }) => {
-                self.heard = true;
-                if self.wants.ready && status == ContainerStatus::Failed {
-                    return Err(
-                        self.in_vain(&name, &describe(status, exit_code, reason.as_deref()))
-                    );
-                }
-                self.board.hear(&name, status, exit_code, reason.as_deref());
-                if self.screen.is_none() {
-                    self.show_state(&name, status, exit_code, reason.as_deref());
-                }
-            }
+            Event::Container(state) => self.hear_state(&state)?,
             Event::Up { never } => {
                 let lost =
                     never.iter().map(|(name, why)| format!("{name} will never start: {why}"));
@@ -277,6 +285,19 @@ impl<'a> Live<'a> {
         Ok(Heard::GoOn)
     }
 
+    fn hear_state(&mut self, state: &ContainerState) -> Result<(), CliError> {
+        self.heard = true;
+        if self.wants.ready && state.status == ContainerStatus::Failed {
+            let words = describe(state.status, state.exit_code, state.reason.as_deref());
+            return Err(self.in_vain(&state.name, &words));
+        }
+        self.board.hear(state);
+        if self.screen.is_none() || self.is_up {
+            self.show_state(state);
+        }
+        Ok(())
+    }
+
     fn show_step(&self, id: StepId, at: Duration, took: Option<Duration>) {
         let Some(words) = self.board.steps.get(id) else { return };
         output::verbose_at(at, || match took {
@@ -298,10 +319,7 @@ impl<'a> Live<'a> {
 
     /// `lost`: why not all of it is.
     fn up(&mut self, lost: &[String]) -> Result<Heard, CliError> {
-        self.draw();
-        if let Some(mut screen) = self.screen.take() {
-            screen.leave();
-        }
+        self.leave_board();
         for text in lost {
             let text = format!("{}/{}", self.pod, sanitize(text));
             output::error_line(&format!("{} {text}", output::paint_error("error:")));
@@ -322,7 +340,8 @@ impl<'a> Live<'a> {
     }
 
     /// All of the pod is ready.
-    fn ready(&self) -> Heard {
+    fn ready(&mut self) -> Heard {
+        self.fold();
         if !self.wants.detach {
             service::tell("READY=1");
         }
@@ -374,22 +393,21 @@ impl<'a> Live<'a> {
         }
     }
 
-    fn show_state(
-        &self,
-        name: &ContainerName,
-        status: ContainerStatus,
-        exit_code: Option<i32>,
-        reason: Option<&str>,
-    ) {
-        let (color, _) = output::error_style();
-        let width = self.board.name_width();
-        let words = paint(&describe(status, exit_code, reason), status_style(Some(status)), color);
-        output::progress(&format!("{}/{:<width$}  {words}", self.pod, name.as_str()));
-        if status == ContainerStatus::Running {
-            for (waiter, words) in self.board.waiters(name) {
-                output::progress(&format!("{}/{:<width$}  {words}", self.pod, waiter.as_str()));
-            }
+    fn show_state(&mut self, state: &ContainerState) {
+        // A name that is longer stands out: others need not stand so far off.
+        let (color, columns) = output::error_style();
+        let width = self.board.name_width().min(columns / 3);
+        let words = describe(state.status, state.exit_code, state.reason.as_deref());
+        let words = paint(&words, status_style(Some(state.status)), color);
+        let line = |name: &ContainerName, words: &str| {
+            format!("{}/{:<width$}  {words}", self.pod, name.as_str())
+        };
+        let mut lines = vec![line(&state.name, &words)];
+        if state.status == ContainerStatus::Running {
+            let waiters = self.board.waiters(&state.name);
+            lines.extend(waiters.into_iter().map(|(waiter, words)| line(waiter, &words)));
         }
+        self.say(&lines.join("\n"));
     }
 
     fn gone(&mut self, errors: Vec<String>) -> Result<Ending, CliError> {

@@ -4,6 +4,7 @@ use super::Format;
 use super::error::CliError;
 use super::output::{self, paint, prefix_style};
 use super::running;
+use super::table::cut_middle;
 use super::target::{self, Target, TargetArg};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
@@ -13,11 +14,14 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Of a container's name in front of its lines, however narrow the terminal is.
+const NAME_LEAST: usize = 8;
 
 /// Show what containers wrote
 #[derive(Debug, clap::Args)]
@@ -294,22 +298,43 @@ impl Follower {
     /// A part of it, of each container; `true` where there may be more. A container can write faster
     /// than a terminal shows, and whoever waits for something else, too, must come to that.
     pub(super) fn show_some(&mut self) -> Result<bool, CliError> {
-        const LINES: usize = 1000;
-        while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
-        let mut more = false;
-        for index in 0..self.logs.len() {
-            let mut shown = 0;
-            while shown < LINES
-                && let Some(line) = self.logs[index].next_line()
-            {
-                if self.since.as_ref().is_none_or(|since| line.time >= *since) {
-                    self.show(index, &line)?;
-                }
-                shown += 1;
-            }
-            more |= shown == LINES;
+        let (lines, more) = self.take_some();
+        for (index, line) in &lines {
+            self.show(*index, line)?;
         }
         Ok(more)
+    }
+
+    /// As `show_some`: the lines, each with its container's place among those that are followed.
+    pub(super) fn take_some(&mut self) -> (Vec<(usize, Line)>, bool) {
+        const LINES: usize = 1000;
+        while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        let (mut lines, mut more) = (Vec::new(), false);
+        for (index, log) in self.logs.iter_mut().enumerate() {
+            let mut taken = 0;
+            while taken < LINES
+                && let Some(line) = log.next_line()
+            {
+                if self.since.as_ref().is_none_or(|since| line.time >= *since) {
+                    lines.push((index, line));
+                }
+                taken += 1;
+            }
+            more |= taken == LINES;
+        }
+        (lines, more)
+    }
+
+    /// Leaves out what is there already, but for so many bytes of each container.
+    pub(super) fn skip_to_last(&mut self, bytes: u64) {
+        for log in &mut self.logs {
+            log.skip_to_last(bytes);
+        }
+    }
+
+    /// The containers that are followed.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.logs.iter().map(|log| log.name.as_str())
     }
 
     /// Lines begin with the pod's name too; so many containers of other pods have their colours.
@@ -348,7 +373,9 @@ impl Follower {
         }
         let mut text = Vec::with_capacity(line.text.len() + 32);
         if self.prefix {
-            let name = format!("{:<width$} | ", log.shown, width = log.width);
+            // Most of a terminal is for what was written.
+            let width = log.width.min((output::stdout_width() / 3).max(NAME_LEAST));
+            let name = format!("{:<width$} | ", cut_middle(&log.shown, width));
             let name = paint(&name, prefix_style(log.index), output::stdout_colors());
             text.extend_from_slice(name.as_bytes());
         }
@@ -359,9 +386,7 @@ impl Follower {
         if self.raw {
             text.extend_from_slice(&line.text);
         } else {
-            // A terminal's lines (`tty: true`) end with CR LF.
-            let line = line.text.strip_suffix(b"\r").unwrap_or(&line.text);
-            text.extend_from_slice(output::sanitize(&String::from_utf8_lossy(line)).as_bytes());
+            text.extend_from_slice(line.harmless().as_bytes());
         }
         text.push(b'\n');
         output::raw(&text)
@@ -390,10 +415,19 @@ struct LineRecord<'a> {
 }
 
 /// A whole line of a container.
-struct Line {
-    time: String,
-    stream: Stream,
+pub(super) struct Line {
+    pub(super) time: String,
+    pub(super) stream: Stream,
     text: Vec<u8>,
+}
+
+impl Line {
+    /// As a terminal may have it.
+    pub(super) fn harmless(&self) -> String {
+        // A terminal's lines (`tty: true`) end with CR LF.
+        let line = self.text.strip_suffix(b"\r").unwrap_or(&self.text);
+        output::sanitize(&String::from_utf8_lossy(line))
+    }
 }
 
 /// Reads one container's log across its turned-over files.
@@ -424,6 +458,18 @@ impl Reader {
             oldest += 1;
         }
         self.open(oldest);
+    }
+
+    /// Begins with a whole record among the last bytes of the current file.
+    fn skip_to_last(&mut self, bytes: u64) {
+        self.open(0);
+        let Some((file, _)) = &mut self.file else { return };
+        let length = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
+        if length > bytes {
+            // A file that cannot be read so is read from its begin.
+            let _ = file.seek(SeekFrom::Start(length - bytes));
+            let _ = file.skip_until(b'\n');
+        }
     }
 
     /// Opens the file of a number, 0 the current one.
@@ -465,12 +511,23 @@ impl Reader {
         })
     }
 
-    /// At the end of a file: goes on with the next newer one; `false` where there is none.
+    /// At the end of a file: goes on with the next newer one, or with what was written anew in its place;
+    /// `false` where there is none.
     fn turn_page(&mut self) -> bool {
-        let Some((_, inode)) = &self.file else { return false };
+        let Some((file, inode)) = &mut self.file else { return false };
         let current = inode_of(&self.path);
-        if current.is_none() || current == Some(*inode) {
+        if current.is_none() {
             return false;
+        }
+        if current == Some(*inode) {
+            let length = file.get_ref().metadata().map_or(0, |metadata| metadata.len());
+            let is_anew =
+                file.stream_position().is_ok_and(|at| at > length) && file.rewind().is_ok();
+            if is_anew {
+                self.begun.clear();
+                self.partial = [Vec::new(), Vec::new()];
+            }
+            return is_anew;
         }
         let mut number = 1;
         loop {
@@ -527,6 +584,33 @@ mod tests {
         }
         let all: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
         assert_eq!(seen, all);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_is_begun_anew_is_read_from_its_begin() {
+        let dir = std::env::temp_dir().join(format!("podspec-anew-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("web.log");
+        let write = |log: &mut Log, text: &str| {
+            log.write(Stream::Stdout, text.as_bytes(), jiff::Timestamp::UNIX_EPOCH);
+        };
+        let mut log = Log::create(&path, 1 << 20, 5).unwrap();
+        write(&mut log, "a line of an earlier run\nand one without an end");
+        let mut reader = Reader::new(path.clone(), "web".to_owned(), 0, 3);
+        assert!(reader.next_line().is_some() && reader.next_line().is_none());
+        let mut log = Log::create(&path, 1 << 20, 5).unwrap();
+        write(&mut log, "new\n");
+        assert_eq!(reader.next_line().unwrap().text, b"new");
+        assert!(reader.next_line().is_none());
+
+        // Of the last bytes only whole lines.
+        (0..100).for_each(|n| write(&mut log, &format!("line {n}\n")));
+        let mut reader = Reader::new(path, "web".to_owned(), 0, 3);
+        reader.skip_to_last(200);
+        let first = String::from_utf8(reader.next_line().unwrap().text).unwrap();
+        assert!(first.starts_with("line 9"), "{first}");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -158,7 +158,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 }
 
 /// The text in at most `width` columns, its middle left out.
-fn cut_middle(text: &str, width: usize) -> String {
+pub(super) fn cut_middle(text: &str, width: usize) -> String {
     const LEAST: usize = 8;
     if columns(text) <= width || width < LEAST {
         return cut(text, width);

@@ -13,6 +13,8 @@ mod limits;
 mod resources;
 // A user's terminal, for whatever draws or asks.
 mod terminal;
+// The same with a screen that can be read.
+mod tmux;
 
 // What the article in the README ran, section by section, and the first minute of a new user.
 mod article;
@@ -49,6 +51,8 @@ mod profile;
 mod cli;
 // What processes do and use, seen from outside.
 mod observe;
+// The view of a start.
+mod front;
 // What no pod uses is removed, and nothing else.
 mod leftovers;
 // Images: what they say, what is shared, what is refused.
