@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::running;
 use super::streams::Streams;
-use super::target::{self, TargetArg};
+use super::target::{self, Target, TargetArg};
 use crate::cgroup::Hierarchy;
 use crate::exec::beside;
 use crate::sandbox::{self, Entry, Report, SandboxError};
@@ -46,6 +46,11 @@ pub(super) struct Exec {
 }
 
 impl Exec {
+    /// As `exec -it`.
+    pub(super) fn on_terminal(target: &Target, command: Vec<String>) -> Self {
+        Self { interactive: true, tty: true, target: target.clone().into(), command }
+    }
+
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         self.enter(store).map_err(|error| match error {
             // Whatever keeps podspec from running the command is 125, as podman has it.

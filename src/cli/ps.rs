@@ -53,7 +53,9 @@ impl Ps {
         for name in &names {
             match target::read(store, name) {
                 Ok(Some(record)) => pods.push(Listed::Known(Box::new(record))),
-                Ok(None) if store.pod(name).exists() => pods.extend(unrecorded(store, name)),
+                Ok(None) if store.pod(name).exists() => {
+                    pods.push(Listed::Unknown(name.clone(), unrecorded_status(store, name)));
+                }
                 // One that was listed is gone by now; one that was named should be there.
                 Ok(None) if self.pods.is_empty() => {}
                 Ok(None) => return target::find(store, name).map(|_| code),
@@ -93,11 +95,10 @@ impl Ps {
     }
 }
 
-/// A pod whose first record is yet to be written, or was lost.
-fn unrecorded(store: &Store, name: &PodName) -> Option<Listed> {
+/// How a pod is whose first record is yet to be written, or was lost.
+pub(super) fn unrecorded_status(store: &Store, name: &PodName) -> &'static str {
     let is_supervised = target::is_supervised(store, name).unwrap_or(false);
-    let status = if is_supervised { "starting" } else { "unsupervised, not recorded" };
-    Some(Listed::Unknown(name.clone(), status))
+    if is_supervised { "starting" } else { "unsupervised, not recorded" }
 }
 
 const HEADS: [&str; 7] = ["NAME", "STATUS", "RESTARTS", "AGE", "PORTS", "ADDRESS", "PID"];
@@ -123,7 +124,7 @@ const RELIEF: [Relief; 16] = [
 ];
 
 /// Containers of `initContainers` are marked.
-fn role(role: Role) -> &'static str {
+pub(super) fn role(role: Role) -> &'static str {
     match role {
         Role::Main => "",
         Role::Init => " (init)",
@@ -174,12 +175,12 @@ impl Listed {
 }
 
 /// Without an address it is every address of the host, as in the file.
-fn arrow(port: &PortRecord) -> String {
+pub(super) fn arrow(port: &PortRecord) -> String {
     let text = port.to_string();
     text.strip_prefix("0.0.0.0:").map_or(text.clone(), str::to_owned)
 }
 
-fn pod_status(record: &PodRecord, boot: &str) -> String {
+pub(super) fn pod_status(record: &PodRecord, boot: &str) -> String {
     let word = record.status.word();
     match &record.reason {
         _ if record.boot != boot => format!("{word} (before the restart)"),
@@ -188,7 +189,7 @@ fn pod_status(record: &PodRecord, boot: &str) -> String {
     }
 }
 
-fn container_status(pod: PodStatus, container: &ContainerRecord) -> String {
+pub(super) fn container_status(pod: PodStatus, container: &ContainerRecord) -> String {
     let words = describe(container.status, container.exit_code, container.reason.as_deref());
     if pod == PodStatus::Unsupervised { format!("{words}?") } else { words }
 }
@@ -218,7 +219,7 @@ pub(super) fn describe(
 }
 
 /// How long ago a time was, in its largest unit.
-fn age(since: &str, now: jiff::Timestamp) -> Option<String> {
+pub(super) fn age(since: &str, now: jiff::Timestamp) -> Option<String> {
     let since = since.parse::<jiff::Timestamp>().ok()?;
     let seconds = now.duration_since(since).as_secs().max(0);
     Some(match seconds {

@@ -4,7 +4,7 @@
 use super::error::CliError;
 use super::output::{self, sanitize};
 use super::ps::describe;
-use super::target::{self, TargetArg};
+use super::target::{self, Target, TargetArg};
 use super::{Format, down};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::{PodRecord, PodStatus};
@@ -30,6 +30,16 @@ impl Group {
         }
         self.record.containers.iter().map(|container| container.name.clone()).collect()
     }
+}
+
+/// A single target.
+pub(super) fn group(store: &Store, target: &Target) -> Result<Group, CliError> {
+    let record = target::find(store, &target.pod)?;
+    let mut named = Vec::new();
+    if target.container.is_some() {
+        named.push(target::container(&record, target.container.as_ref())?.name.clone());
+    }
+    Ok(Group { record, named })
 }
 
 /// The targets by pods. One that is not there is an error before anything is touched.
@@ -155,27 +165,38 @@ pub(super) fn ask(
             ));
         }
         match wire.receive::<Event>() {
-            Ok(Received::Frame(Event::Done { containers, problems })) => {
-                return if problems.is_empty() {
-                    Ok(containers)
-                } else {
-                    Err(not_done(pod, verb, problems))
-                };
-            }
             Ok(Received::Frame(Event::Note { text })) => output::progress(&sanitize(&text)),
-            Ok(Received::Frame(Event::Gone { .. } | Event::Failed(_) | Event::Stale { .. })) => {
-                return Err(CliError::refused(
-                    format!("cannot {verb} `{pod}`: it was brought down meanwhile"),
-                    "`podspec up FILE` starts it anew",
-                ));
+            received => {
+                if let Some(answer) = answer(pod, verb, received) {
+                    return answer;
+                }
             }
-            Ok(Received::Frame(_) | Received::Nothing) => {}
-            Ok(Received::Closed) => return Err(unsupervised(pod, verb)),
-            // Whether the time is over is judged above.
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(unsupervised(pod, verb)),
         }
     }
+}
+
+/// What came from the supervisor, for who has asked it; `None` where that is no answer yet.
+pub(super) fn answer(
+    pod: &PodName,
+    verb: &str,
+    received: std::io::Result<Received<Event>>,
+) -> Option<Result<Vec<ContainerState>, CliError>> {
+    Some(match received {
+        Ok(Received::Frame(Event::Done { containers, problems })) if problems.is_empty() => {
+            Ok(containers)
+        }
+        Ok(Received::Frame(Event::Done { problems, .. })) => Err(not_done(pod, verb, problems)),
+        Ok(Received::Frame(Event::Gone { .. } | Event::Failed(_) | Event::Stale { .. })) => {
+            Err(CliError::refused(
+                format!("cannot {verb} `{pod}`: it was brought down meanwhile"),
+                "`podspec up FILE` starts it anew",
+            ))
+        }
+        Ok(Received::Frame(_) | Received::Nothing) => return None,
+        // Whether the time is over is judged by who waits.
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+        Ok(Received::Closed) | Err(_) => Err(unsupervised(pod, verb)),
+    })
 }
 
 fn not_done(pod: &PodName, verb: &str, problems: Vec<String>) -> CliError {

@@ -49,7 +49,7 @@ impl Restart {
 }
 
 /// What is named and what that needs; of a whole pod all whose work is not done.
-fn restartable(store: &Store, group: &Group) -> Result<Vec<ContainerName>, CliError> {
+pub(super) fn restartable(store: &Store, group: &Group) -> Result<Vec<ContainerName>, CliError> {
     let starts = startable(store, group, &group.named)?;
     let mut containers = group.named.clone();
     if containers.is_empty() {

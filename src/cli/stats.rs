@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Over how long processor time is measured where one sample is all that is wanted.
-const GLANCE: Duration = Duration::from_millis(200);
+pub(super) const GLANCE: Duration = Duration::from_millis(200);
 /// How often a live view is drawn.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Show what pods and containers use
 #[derive(Debug, clap::Args)]
@@ -57,10 +57,10 @@ pub(super) struct Stats {
 }
 
 /// All that was read at one moment: pod, then infra (None) and each container.
-type Readings = BTreeMap<PodName, Vec<(Option<ContainerName>, Reading)>>;
+pub(super) type Readings = BTreeMap<PodName, Vec<(Option<ContainerName>, Reading)>>;
 
 #[derive(Debug, Clone, Copy)]
-struct Reading {
+pub(super) struct Reading {
     at: Instant,
     usage: Usage,
     network: Option<Counters>,
@@ -85,55 +85,55 @@ impl Bounds {
 }
 
 #[derive(Debug, Serialize)]
-struct Sample {
+pub(super) struct Sample {
     time: String,
-    pods: Vec<PodStats>,
+    pub(super) pods: Vec<PodStats>,
 }
 
 #[derive(Debug, Serialize)]
-struct PodStats {
-    name: PodName,
+pub(super) struct PodStats {
+    pub(super) name: PodName,
     /// None where only some of its containers are asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    total: Option<Values>,
-    containers: Vec<ContainerStats>,
+    pub(super) total: Option<Values>,
+    pub(super) containers: Vec<ContainerStats>,
 }
 
 #[derive(Debug, Serialize)]
-struct ContainerStats {
-    name: ContainerName,
+pub(super) struct ContainerStats {
+    pub(super) name: ContainerName,
     #[serde(flatten)]
-    values: Values,
+    pub(super) values: Values,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Values {
-    cpu: Cpu,
+pub(super) struct Values {
+    pub(super) cpu: Cpu,
     /// Bytes.
-    memory: Amount,
-    tasks: Amount,
-    block_io: BlockIo,
+    pub(super) memory: Amount,
+    pub(super) tasks: Amount,
+    pub(super) block_io: BlockIo,
     /// None where it has no network of its own.
-    network: Option<Network>,
-    pressure: Option<Pressure>,
+    pub(super) network: Option<Network>,
+    pub(super) pressure: Option<Pressure>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Cpu {
-    percent: f64,
+pub(super) struct Cpu {
+    pub(super) percent: f64,
     usage_microseconds: u64,
     /// Processors.
-    limit: Option<f64>,
+    pub(super) limit: Option<f64>,
     source: Source,
 }
 
 /// As seen from inside.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Network {
-    received: u64,
-    sent: u64,
+pub(super) struct Network {
+    pub(super) received: u64,
+    pub(super) sent: u64,
     source: &'static str,
 }
 
@@ -148,12 +148,7 @@ impl Stats {
                 target::container(&record, target.container.as_ref())?;
             }
         }
-        let meter = Meter {
-            store,
-            targets,
-            hierarchy: Hierarchy::open()
-                .map_err(|error| CliError::host("cannot read cgroups", &error))?,
-        };
+        let meter = Meter::open(store, targets)?;
         if self.watch || (!self.no_stream && output::stdout_is_terminal()) {
             self.stream(&meter)?;
         } else {
@@ -213,15 +208,21 @@ impl Stats {
 }
 
 /// Reads all that is asked for.
-struct Meter<'a> {
+pub(super) struct Meter<'a> {
     store: &'a Store,
     /// None: every pod.
     targets: Option<Vec<Target>>,
     hierarchy: Hierarchy,
 }
 
-impl Meter<'_> {
-    fn read(&self) -> Result<Readings, CliError> {
+impl<'a> Meter<'a> {
+    pub(super) fn open(store: &'a Store, targets: Option<Vec<Target>>) -> Result<Self, CliError> {
+        let hierarchy =
+            Hierarchy::open().map_err(|error| CliError::host("cannot read cgroups", &error))?;
+        Ok(Self { store, targets, hierarchy })
+    }
+
+    pub(super) fn read(&self) -> Result<Readings, CliError> {
         let pods = match &self.targets {
             None => {
                 self.store.pods().map_err(|error| CliError::host("cannot list the pods", &error))?
@@ -272,7 +273,7 @@ impl Meter<'_> {
         self.hierarchy.find(infra.parent()?).ok()??.pressure()
     }
 
-    fn sample(&self, before: &Readings, now: &Readings) -> Sample {
+    pub(super) fn sample(&self, before: &Readings, now: &Readings) -> Sample {
         let pods = now.iter().map(|(pod, readings)| {
             let before = before.get(pod).map_or(&[][..], Vec::as_slice);
             let all: Vec<(Option<&ContainerName>, Values)> = readings
@@ -431,8 +432,28 @@ fn wait(signals: Option<&SignalFd>, time: Duration) -> Result<(), CliError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// One pod, whose network has had so many bytes, and its containers with their processor and memory.
+    pub(in crate::cli) fn sample_of(
+        pod: &str,
+        bytes: u64,
+        containers: &[(&str, f64, u64)],
+    ) -> Sample {
+        let network = Network { received: bytes, sent: 2 * bytes, source: "veth" };
+        let infra = Values { network: Some(network), ..some(None, 0.0, 0) };
+        let names: Vec<ContainerName> =
+            containers.iter().map(|(name, ..)| name.parse().unwrap()).collect();
+        let values = containers.iter().map(|(name, cpu, memory)| some(Some(name), *cpu, *memory));
+        let values: Vec<Values> = values.collect();
+        let all: Vec<_> = names.iter().map(Some).zip(values.iter().copied()).collect();
+        let total = sum(&[vec![(None, infra)], all].concat());
+        let containers = names.iter().cloned().zip(values);
+        let containers = containers.map(|(name, values)| ContainerStats { name, values });
+        let pod = PodStats { name: pod.parse().unwrap(), total, containers: containers.collect() };
+        Sample { time: String::new(), pods: vec![pod] }
+    }
 
     fn some(container: Option<&str>, cpu: f64, memory: u64) -> Values {
         let amount = Amount { used: memory, limit: None, source: Source::Proc };

@@ -7,6 +7,7 @@ use crate::names::{ContainerName, PodName};
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{ContainerRecord, PodRecord, PodStatus};
 use crate::state::store::{Store, boot_id};
+use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -19,10 +20,31 @@ pub(super) struct TargetArg {
 }
 
 /// A pod, or one container of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
     pub pod: PodName,
     pub container: Option<ContainerName>,
+}
+
+impl Target {
+    pub(super) fn whole(pod: PodName) -> Self {
+        Self { pod, container: None }
+    }
+}
+
+impl From<Target> for TargetArg {
+    fn from(target: Target) -> Self {
+        Self { pod: Some(target.pod), container: target.container }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.container {
+            Some(container) => write!(f, "{}/{container}", self.pod),
+            None => write!(f, "{}", self.pod),
+        }
+    }
 }
 
 impl FromStr for TargetArg {
@@ -64,8 +86,7 @@ pub(super) fn one(given: Option<&TargetArg>) -> Result<Target, CliError> {
 /// What a command for many targets was given; nothing is every pod of ./pod.yaml.
 pub(super) fn many(given: &[TargetArg]) -> Result<Vec<Target>, CliError> {
     if given.is_empty() {
-        let whole = |pod| Target { pod, container: None };
-        return Ok(pods_here()?.into_iter().map(whole).collect());
+        return Ok(pods_here()?.into_iter().map(Target::whole).collect());
     }
     given.iter().map(|target| one(Some(target))).collect()
 }

@@ -28,14 +28,14 @@ impl Store {
 
     /// As `prepare`, and says nothing of the boot.
     pub fn make_directories(&self) -> Result<(), StateError> {
-        for dir in [self.run.join("pods"), self.leases(), self.data.clone()] {
+        for dir in [self.pod_directories(), self.leases(), self.data.clone()] {
             make_directory(&dir)?;
         }
         Ok(())
     }
 
     pub fn pod(&self, name: &PodName) -> PodDir {
-        PodDir { path: self.run.join("pods").join(name.as_str()) }
+        PodDir { path: self.pod_directories().join(name.as_str()) }
     }
 
     pub fn logs(&self, name: &PodName) -> PathBuf {
@@ -98,9 +98,14 @@ impl Store {
         self.run.join("net/ip_forward")
     }
 
+    /// Where each pod has its directory.
+    pub fn pod_directories(&self) -> PathBuf {
+        self.run.join("pods")
+    }
+
     /// Names of all pods that have a directory, sorted; a foreign file there is no pod.
     pub fn pods(&self) -> Result<Vec<PodName>, StateError> {
-        let path = self.run.join("pods");
+        let path = self.pod_directories();
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -51,6 +51,8 @@ mod profile;
 mod cli;
 // What processes do and use, seen from outside.
 mod observe;
+// Pods on the whole screen.
+mod top;
 // The view of a start.
 mod front;
 // What no pod uses is removed, and nothing else.

@@ -222,7 +222,7 @@ fn no_command_lets_a_container_drive_the_terminal() {
         &["logs", "-t", "shop/web"],
         &["logs", "shop/tty"],
         &["logs", "--format", "json", "shop"],
-        &["top", "shop"],
+        &["top", "--once", "shop"],
         &["top", "--format", "json", "shop"],
         &["ps"],
         &["inspect", "shop"],

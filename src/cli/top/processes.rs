@@ -1,36 +1,16 @@
-//! `podspec top`: the processes of a pod, from its cgroups and /proc. Nothing runs inside for it, and what a
-//! process says of itself is shown without what a terminal would obey.
+//! The processes of a pod, once, from its cgroups and /proc. Nothing runs inside for it, and what a process
+//! says of itself is shown without what a terminal would obey.
 
-use super::error::CliError;
-use super::output::{self, sanitize};
-use super::target::{self, TargetArg};
-use super::{Format, running};
 use crate::cgroup::{Hierarchy, Process};
+use crate::cli::error::CliError;
+use crate::cli::output::{self, sanitize};
+use crate::cli::target::Target;
+use crate::cli::{Format, running};
 use crate::names::ContainerName;
 use crate::state::store::Store;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// Show the processes of a pod
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  podspec top shop
-  podspec top shop/web
-  podspec top shop --format json | jq '.[].pid'
-
-The processes are those that the host sees: PID and USER are the host's, INSIDE is the pid that the
-container knows, and the line without a container is the process that holds the pod's namespaces. %CPU is of the whole life of the process, as ps(1) has it. A COMMAND in brackets is the
-name of a process that has no arguments, such as one that has ended and was not waited for.")]
-pub(super) struct Top {
-    /// The pod, or one container of it; the pod of ./pod.yaml where none is named
-    #[arg(value_name = "POD[/CONTAINER]")]
-    target: Option<TargetArg>,
-    /// How to report
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
-    format: Format,
-}
 
 /// A process as it is reported.
 #[derive(Debug, Serialize)]
@@ -53,35 +33,30 @@ struct Row {
     command: Vec<String>,
 }
 
-impl Top {
-    pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let target = target::one(self.target.as_ref())?;
-        let record = target::find(store, &target.pod)?;
-        if target.container.is_some() {
-            target::container(&record, target.container.as_ref())?;
+/// Lists the processes of a pod, or of one container of it.
+pub(super) fn show(store: &Store, target: &Target, format: Format) -> Result<ExitCode, CliError> {
+    super::check(store, target)?;
+    let plan = running::plan(store, &target.pod)?;
+    let failed = |error: &dyn std::error::Error| {
+        CliError::host(format!("cannot read the processes of `{}`", target.pod), error)
+    };
+    let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut rows = Vec::new();
+    for (container, cgroup) in running::cgroups(&plan) {
+        if target.container.is_some() && target.container.as_ref() != container {
+            continue;
         }
-        let plan = running::plan(store, &target.pod)?;
-        let failed = |error: &dyn std::error::Error| {
-            CliError::host(format!("cannot read the processes of `{}`", target.pod), error)
-        };
-        let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
-        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let mut rows = Vec::new();
-        for (container, cgroup) in running::cgroups(&plan) {
-            if target.container.is_some() && target.container.as_ref() != container {
-                continue;
-            }
-            let found = hierarchy.find(cgroup).map_err(|error| failed(&error))?;
-            let Some(cgroup) = found else { continue };
-            let processes = cgroup.processes().map_err(|error| failed(&error))?;
-            rows.extend(processes.into_iter().map(|process| row(container, process, &users)));
-        }
-        match self.format {
-            Format::Json => output::json(&rows)?,
-            Format::Human => output::line(&table(&rows))?,
-        }
-        Ok(ExitCode::SUCCESS)
+        let found = hierarchy.find(cgroup).map_err(|error| failed(&error))?;
+        let Some(cgroup) = found else { continue };
+        let processes = cgroup.processes().map_err(|error| failed(&error))?;
+        rows.extend(processes.into_iter().map(|process| row(container, process, &users)));
     }
+    match format {
+        Format::Json => output::json(&rows)?,
+        Format::Human => output::line(&table(&rows))?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn row(container: Option<&ContainerName>, process: Process, users: &str) -> Row {
