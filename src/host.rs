@@ -416,7 +416,7 @@ fn unreadable(file: &str, root: &Path, error: io::Error) -> Result<String, HostE
 }
 
 /// A small regular file inside a root that may be hostile; a missing one is empty.
-fn read_account(root: &File, path: &Path) -> io::Result<String> {
+pub fn read_account(root: &impl AsFd, path: &Path) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = match open_in_root(root.as_fd(), path, flags, Mode::empty(), ResolveFlags::empty()) {
         Ok(fd) => fd,

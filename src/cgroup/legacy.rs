@@ -119,6 +119,20 @@ fn inherit(parent: &Path, child: &OwnedFd) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Brings processes there that live already; one that ends meanwhile is left out.
+pub fn join(cgroup: Legacy<'_>, pids: &[i32]) -> Result<(), CgroupError> {
+    let path = cgroup.mount.join(cgroup.path);
+    let fail = |errno: Errno| CgroupError::Open { path: path.clone(), source: errno.into() };
+    let directory = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty()).map_err(fail)?;
+    for pid in pids {
+        match write(directory.as_fd(), "cgroup.procs", &pid.to_string()) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(fail(errno)),
+        }
+    }
+    Ok(())
+}
+
 /// The v1 controllers of this machine and where each is mounted, to be written.
 pub fn mounts() -> io::Result<Vec<(String, PathBuf)>> {
     Ok(parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
@@ -147,10 +161,26 @@ fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
 }
 
 /// Options of such a mount that name a controller.
-const KNOWN: [&str; 11] = [
-    "cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "hugetlb", "net_cls",
-    "net_prio", "rdma",
+const KNOWN: [&str; 12] = [
+    "cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb",
+    "net_cls", "net_prio", "rdma",
 ];
+
+/// Lets a process go on that somebody has stopped by v1's freezer: a signal that kills waits there, too.
+pub fn thaw(pid: i32) -> io::Result<()> {
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let of_freezer = |line: &str| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let is_it = controllers.split(',').any(|name| name == "freezer") && path != "/";
+        is_it.then(|| path.trim_start_matches('/').to_owned())
+    };
+    let Some(path) = cgroups.lines().find_map(of_freezer) else { return Ok(()) };
+    let Some((_, mount)) = mounts()?.into_iter().find(|(name, _)| name == "freezer") else {
+        return Ok(());
+    };
+    let cgroup = rustix::fs::openat(CWD, mount.join(path), DIRECTORY, Mode::empty())?;
+    Ok(write(cgroup.as_fd(), "freezer.state", "THAWED")?)
+}
 
 #[cfg(test)]
 mod tests {

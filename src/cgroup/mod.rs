@@ -12,7 +12,7 @@ mod process;
 mod usage;
 
 pub use devices::{DevicePrograms, DeviceRule};
-pub use legacy::{Legacy, mounts as legacy_mounts};
+pub use legacy::{Legacy, join as legacy_processes, mounts as legacy_mounts, thaw};
 pub use oom::OutOfMemory;
 pub use process::Process;
 pub use usage::{Amount, BlockIo, Pressure, Source, Usage};
@@ -107,6 +107,13 @@ impl Hierarchy {
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(CgroupError::Open { path: relative, source: e.into() }),
         }
+    }
+
+    /// Removes a cgroup in which nobody lives and no other cgroup is.
+    pub fn remove_empty(&self, path: &Path) -> Result<(), CgroupError> {
+        let relative: PathBuf = names(path)?.into_iter().collect();
+        rustix::fs::unlinkat(&self.root, &relative, AtFlags::REMOVEDIR)
+            .map_err(|errno| CgroupError::Remove { path: relative, source: errno.into() })
     }
 
     /// Ends every process at and below `path`, waits until it is empty, and removes the cgroups from the bottom up.

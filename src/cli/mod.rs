@@ -150,7 +150,7 @@ enum Command {
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(man::Man),
-    Oci(oci::Oci),
+    Oci(Box<oci::Oci>),
 }
 
 /// The whole program.

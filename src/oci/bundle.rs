@@ -1,9 +1,11 @@
 //! A bundle's `config.json`: read, judged, and made whole: paths that are relative to the bundle, capabilities that this
 //! process or kernel does not have.
 
-use super::OciError;
+use super::{OciError, environment};
 use oci_spec::runtime::{Capabilities, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
-use serde_json::Value;
+use rustix::fs::{Mode, OFlags};
+use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// A document with its bundle.
@@ -18,6 +20,9 @@ pub struct Document {
     pub warnings: Vec<String>,
 }
 
+/// What podman asks crun for by `--group-add keep-groups`.
+const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// No document is larger.
 const LONGEST: u64 = 16 << 20;
 
@@ -30,8 +35,15 @@ pub fn load(bundle: &Path, config: Option<&Path>) -> Result<Document, OciError> 
     let mut warnings = Vec::new();
     let mut spec: Spec = parse(&path, &text, &mut warnings)?;
     judge(&path, &spec)?;
-    complete(&path, &mut spec, &bundle)?;
+    let root = complete(&path, &mut spec, &bundle)?;
+    let keeps_groups = spec.annotations().as_ref().is_some_and(|all| all.contains_key(KEEP_GROUPS));
     if let Some(process) = spec.process_mut() {
+        environment::complete(process, &root);
+        if keeps_groups {
+            let groups = rustix::process::getgroups().unwrap_or_default();
+            let groups = groups.into_iter().map(rustix::fs::Gid::as_raw).collect();
+            process.user_mut().set_additional_gids(Some(groups));
+        }
         grant(process, &mut warnings);
     }
     Ok(Document { spec, text, bundle, warnings })
@@ -67,6 +79,13 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
         Err(error) => error,
     };
     let Ok(mut value) = serde_json::from_slice::<Value>(text) else { return Err(failed(first)) };
+    for place in ["/process", ""] {
+        let process = value.pointer_mut(place).and_then(Value::as_object_mut);
+        if let Some(process) = process.filter(|process| process.contains_key("args")) {
+            // Root, as every runtime reads it.
+            process.entry("user").or_insert_with(|| json!({ "uid": 0, "gid": 0 }));
+        }
+    }
     for place in ["/process/capabilities", "/capabilities"] {
         let sets = value.pointer_mut(place).and_then(Value::as_object_mut);
         for set in sets.into_iter().flat_map(|sets| sets.values_mut()) {
@@ -106,18 +125,30 @@ fn judge(path: &Path, spec: &Spec) -> Result<(), OciError> {
         return wrong("`process` is missing: there would be nothing to start".to_owned());
     };
     judge_process(path, process)?;
-    if spec.root().is_none() {
-        return wrong("`root` is missing".to_owned());
-    }
     let kinds = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let kinds: Vec<LinuxNamespaceType> = kinds.into_iter().flatten().map(|n| n.typ()).collect();
     if let Some(twice) = kinds.iter().enumerate().find(|(at, kind)| kinds[..*at].contains(kind)) {
         return wrong(format!("namespace `{}` is listed twice", twice.1));
     }
     judge_ids(path, spec, kinds.contains(&LinuxNamespaceType::User))?;
+    if !kinds.contains(&LinuxNamespaceType::Mount) {
+        judge_shared_mounts(path, spec)?;
+    }
     let named = spec.hostname().is_some() || spec.domainname().is_some();
     if named && !kinds.contains(&LinuxNamespaceType::Uts) {
         return wrong("`hostname` needs a uts namespace, or it would be the host's".to_owned());
+    }
+    Ok(())
+}
+
+/// Without a mount namespace a container's mounts are the caller's: what is hidden there would be hidden from all.
+fn judge_shared_mounts(path: &Path, spec: &Spec) -> Result<(), OciError> {
+    let linux = spec.linux().as_ref();
+    let listed = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|all| !all.is_empty());
+    if linux.is_some_and(|l| listed(l.masked_paths()) || listed(l.readonly_paths())) {
+        let message = "`maskedPaths` and `readonlyPaths` need a mount namespace, or they would be \
+                       the host's";
+        return Err(OciError::document(path, message));
     }
     Ok(())
 }
@@ -168,17 +199,18 @@ fn judge_process(path: &Path, process: &Process) -> Result<(), OciError> {
     Ok(())
 }
 
-/// What is relative to the bundle.
-fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<(), OciError> {
-    if let Some(root) = spec.root_mut() {
-        let found = bundle.join(root.path());
-        let found = std::fs::canonicalize(&found)
-            .map_err(|source| OciError::file("find the root", &found, source))?;
-        if !found.is_dir() {
-            return Err(OciError::document(path, "`root.path` is no directory"));
-        }
-        root.set_path(found);
-    }
+/// What is relative to the bundle. Gives the root.
+fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<OwnedFd, OciError> {
+    let Some(root) = spec.root_mut() else {
+        return Err(OciError::document(path, "`root` is missing"));
+    };
+    let found = bundle.join(root.path());
+    let failed = |source| OciError::file("find the root", &found, source);
+    let found = std::fs::canonicalize(&found).map_err(failed)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&found, flags, Mode::empty())
+        .map_err(|errno| OciError::file("open the root", &found, errno))?;
+    root.set_path(found);
     for mount in spec.mounts_mut().iter_mut().flatten() {
         if !mount.destination().is_absolute() {
             // Documents of before 1.0 have it so, and every runtime goes on taking them.
@@ -199,7 +231,7 @@ fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<(), OciError>
             mount.set_source(Some(bundle.join(source)));
         }
     }
-    Ok(())
+    Ok(directory)
 }
 
 /// What this process does not have nobody can be given; by the spec that is a warning.
@@ -256,8 +288,9 @@ mod tests {
         refused(|v| v["ociVersion"] = "".into(), "ociVersion");
         refused(|v| v["process"]["cwd"] = "work".into(), "absolute");
         refused(|v| v["process"]["args"] = Value::Array(Vec::new()), "args");
-        refused(|v| v["linux"]["namespaces"] = Value::Array(Vec::new()), "uts");
-        let ids = || serde_json::json!([{ "containerID": 0, "hostID": 9, "size": 1 }]);
+        refused(|v| v["linux"]["namespaces"] = json!([{ "type": "mount" }]), "uts");
+        refused(|v| v["linux"]["namespaces"] = json!([]), "need a mount namespace");
+        let ids = || json!([{ "containerID": 0, "hostID": 9, "size": 1 }]);
         let error = judged(|v| v["linux"]["uidMappings"] = ids()).unwrap_err();
         assert!(error.contains("need a user namespace"), "{error}");
         let error = judged(|v| v["mounts"][0]["gidMappings"] = ids()).unwrap_err();

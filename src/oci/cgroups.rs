@@ -3,11 +3,32 @@
 
 use super::OciError;
 use super::resources::limits;
-use crate::cgroup::{Cgroup, Hierarchy, Legacy};
+use crate::cgroup::{self, Cgroup, Hierarchy, Legacy};
+use crate::plan::step::{LegacyLimits, Limits};
+use crate::sandbox::Shown;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+/// Of containers whose documents name no cgroup.
+const OWN: &str = "podspec-oci";
+
+/// Who names a cgroup looks for it in every hierarchy of v1, whatever is limited there.
+fn everywhere(limits: &mut Limits) {
+    for (controller, mount) in cgroup::legacy_mounts().unwrap_or_default() {
+        if !limits.legacy.iter().any(|of| of.mount == mount) {
+            limits.legacy.push(LegacyLimits { mount, controller, files: Vec::new() });
+        }
+    }
+}
+
+/// By v1's freezer: whoever joins stops there.
+fn is_frozen(cgroup: &Path) -> bool {
+    let state = std::fs::read_to_string(cgroup.join("freezer.state"));
+    state.is_ok_and(|state| state.trim() != "THAWED")
+}
 
 /// Where a container's cgroup is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,15 +43,38 @@ pub(super) struct Place {
 pub(super) struct Home {
     pub(super) cgroup: Cgroup,
     pub(super) join: Vec<OwnedFd>,
+    /// What a mount of v1 shows.
+    pub(super) shown: Vec<Shown>,
+}
+
+/// A cgroup below the container's, as `exec --cgroup` names it.
+struct Below<'a> {
+    /// Of v1; none: everywhere.
+    controllers: Vec<&'a str>,
+    path: &'a Path,
+}
+
+impl<'a> Below<'a> {
+    fn of(word: &'a str) -> Result<Self, OciError> {
+        let (controllers, path) = word.split_once(':').unwrap_or(("", word));
+        let path = Path::new(path);
+        let path = path.strip_prefix("/").unwrap_or(path);
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            let why = "it is not a sub cgroup path of the container's own";
+            return Err(OciError::NoSuchCgroup { word: word.to_owned(), why });
+        }
+        let controllers = controllers.split(',').filter(|name| !name.is_empty()).collect();
+        Ok(Self { controllers, path })
+    }
 }
 
 impl Place {
-    /// By the document; one without a word has a cgroup of its own at the top. A relative path begins there, too.
+    /// By the document; one without a word is beside the others of this runtime. A relative path begins there, too.
     fn path(oci: &Spec, id: &str) -> Result<PathBuf, OciError> {
         let linux = oci.linux().as_ref();
         let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
         let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(PathBuf::from(format!("podspec-oci-{id}")));
+            return Ok(Path::new(OWN).join(id));
         };
         if !asked.is_absolute() && asked.to_string_lossy().split(':').count() == 3 {
             let message = format!(
@@ -47,15 +91,25 @@ impl Place {
     pub(super) fn make(oci: &Spec, id: &str) -> Result<(Self, Home), OciError> {
         let path = Self::path(oci, id)?;
         let hierarchy = Hierarchy::open()?;
-        let limits = limits(oci, &hierarchy)?;
+        let linux = oci.linux().as_ref();
+        let mut limits = limits(linux.and_then(|linux| linux.resources().as_ref()), &hierarchy)?;
+        if linux.is_some_and(|linux| linux.cgroups_path().is_some()) {
+            everywhere(&mut limits);
+        }
         if let Some(found) = hierarchy.find(&path)? {
             if !found.processes()?.is_empty() {
                 return Err(OciError::CgroupInUse { path });
             }
+            if found.is_frozen() {
+                return Err(OciError::CgroupFrozen { path });
+            }
             // Whatever is put into one that was killed is killed at once.
             hierarchy.remove(&path)?;
         }
-        let legacy = limits.legacy.iter().map(|of| of.mount.clone()).collect();
+        let legacy: Vec<PathBuf> = limits.legacy.iter().map(|of| of.mount.clone()).collect();
+        if legacy.iter().any(|mount| is_frozen(&mount.join(&path))) {
+            return Err(OciError::CgroupFrozen { path });
+        }
         let place = Self { path, legacy };
         let made = place.furnish(hierarchy, &limits);
         match made {
@@ -68,32 +122,64 @@ impl Place {
         }
     }
 
-    fn furnish(
-        &self,
-        hierarchy: Hierarchy,
-        limits: &crate::plan::step::Limits,
-    ) -> Result<Home, OciError> {
+    fn furnish(&self, hierarchy: Hierarchy, limits: &Limits) -> Result<Home, OciError> {
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             hierarchy.make(parent)?;
             hierarchy.enable(parent, &limits.controllers)?;
         } else {
             hierarchy.enable_at_root(&limits.controllers)?;
         }
-        let cgroup = hierarchy.make(&self.path)?;
+        // Another container's end may just have removed the directory of all of them.
+        let cgroup = hierarchy.make(&self.path).or_else(|_| hierarchy.make(&self.path))?;
         cgroup.limit(&limits.files)?;
         let of = limits.legacy.iter();
         let join = of.map(|of| Legacy { mount: &of.mount, path: &self.path }.make(&of.files));
         let join = join.collect::<Result<_, _>>()?;
-        Ok(Home { cgroup, join })
+        Ok(Home { cgroup, join, shown: self.shown() })
     }
 
-    /// What a further process is born in.
-    pub(super) fn find(&self) -> Result<Home, OciError> {
+    fn shown(&self) -> Vec<Shown> {
+        let shown = |mount: &PathBuf| {
+            let hierarchy = mount.file_name()?.to_str()?.to_owned();
+            Some(Shown { hierarchy, directory: mount.join(&self.path) })
+        };
+        self.legacy.iter().filter_map(shown).collect()
+    }
+
+    /// What a further process is born in: the container's own, or those below it that are asked for.
+    pub(super) fn find(&self, below: &[String]) -> Result<Home, OciError> {
+        let below = below.iter().map(|word| Below::of(word)).collect::<Result<Vec<_>, _>>()?;
+        let own = || self.path.clone();
         let hierarchy = Hierarchy::open()?;
-        let cgroup = hierarchy.make(&self.path)?;
-        let join = self.legacy.iter().map(|mount| Legacy { mount, path: &self.path }.find());
+        let everywhere = below.iter().find(|below| below.controllers.is_empty());
+        let path = everywhere.map_or_else(own, |below| self.path.join(below.path));
+        let missing = || OciError::NoSuchCgroup {
+            word: path.display().to_string(),
+            why: "there is no such cgroup",
+        };
+        let cgroup = match everywhere {
+            None => hierarchy.make(&path)?,
+            Some(_) => hierarchy.find(&path)?.ok_or_else(missing)?,
+        };
+        let mut paths: BTreeMap<&Path, PathBuf> =
+            self.legacy.iter().map(|mount| (mount.as_path(), path.clone())).collect();
+        let mounts = if below.iter().all(|below| below.controllers.is_empty()) {
+            Vec::new()
+        } else {
+            cgroup::legacy_mounts().unwrap_or_default()
+        };
+        for (below, controller) in
+            below.iter().flat_map(|below| below.controllers.iter().map(move |name| (below, *name)))
+        {
+            let why = "the container is in no cgroup of this controller";
+            let unknown = || OciError::NoSuchCgroup { word: controller.to_owned(), why };
+            let mount = mounts.iter().find(|(name, _)| name == controller).ok_or_else(unknown)?;
+            let place = paths.get_mut(mount.1.as_path()).ok_or_else(unknown)?;
+            *place = self.path.join(below.path);
+        }
+        let join = paths.iter().map(|(mount, path)| Legacy { mount, path }.find());
         let join = join.collect::<Result<_, _>>()?;
-        Ok(Home { cgroup, join })
+        Ok(Home { cgroup, join, shown: Vec::new() })
     }
 
     pub(super) fn is_frozen(&self) -> bool {
@@ -103,7 +189,12 @@ impl Place {
 
     /// Ends whoever lives there, and removes it. Done twice is done.
     pub(super) fn remove(&self) -> Result<(), OciError> {
-        let mut first = Hierarchy::open()?.remove(&self.path);
+        let hierarchy = Hierarchy::open()?;
+        let mut first = hierarchy.remove(&self.path);
+        if self.path.parent() == Some(Path::new(OWN)) {
+            // With the last one; while there are others it stays.
+            let _ = hierarchy.remove_empty(Path::new(OWN));
+        }
         for mount in &self.legacy {
             first = first.and(Legacy { mount, path: &self.path }.remove());
         }

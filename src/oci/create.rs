@@ -14,6 +14,7 @@ use crate::sys::process::pidfd_send_signal;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::termios::Winsize;
@@ -29,7 +30,7 @@ pub struct Ask<'a> {
     pub id: &'a str,
     pub console_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
-    pub preserved: u32,
+    pub preserved: &'a [i32],
     pub no_pivot: bool,
     pub keep_keyring: bool,
     /// stdin, stdout and stderr, unless the document asks for a terminal.
@@ -130,7 +131,7 @@ fn record(document: &Document, id: &str, place: Place) -> Result<Record, OciErro
     let spec = &document.spec;
     let boot = boot_id().map_err(|error| OciError::Usage { message: error.to_string() })?;
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let mut kinds = namespaces.into_iter().flatten();
+    let kinds = || namespaces.into_iter().flatten();
     Ok(Record {
         id: id.to_owned(),
         bundle: document.bundle.clone(),
@@ -142,7 +143,9 @@ fn record(document: &Document, id: &str, place: Place) -> Result<Record, OciErro
         place,
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         version: spec.version().clone(),
-        own_pids: kinds.any(|kind| kind.typ() == LinuxNamespaceType::Pid && kind.path().is_none()),
+        own_pids: kinds()
+            .any(|kind| kind.typ() == LinuxNamespaceType::Pid && kind.path().is_none()),
+        shares_mounts: kinds().all(|kind| kind.typ() != LinuxNamespaceType::Mount),
     })
 }
 
@@ -158,6 +161,8 @@ fn set_up(
     // With it `delete --force` finds what a maker leaves that is killed.
     store::write_record(directory, &record)?;
     let listener = if ask.waits { Some(store::listen(directory)?) } else { None };
+    // What its caller is bound to is no business of the container's; a sandbox may forbid the change.
+    let _ = crate::sys::cpus::run_anywhere();
     let filter = filter(spec)?;
     let [stdin, stdout, stderr] = ask.streams;
     let child = sandbox::create(&Order {
@@ -177,6 +182,7 @@ fn set_up(
             no_pivot: ask.no_pivot,
             listener: listener.as_ref().map(AsFd::as_fd),
             bundle: Some(&document.bundle),
+            legacy: &home.shown,
         },
     })?;
     drop(listener);
@@ -306,8 +312,17 @@ pub(super) fn hand_over(socket: &Path, master: BorrowedFd<'_>) -> Result<(), Oci
 /// Whatever was made; the first error is the one to tell.
 fn undo(spec: &Spec, record: &Record) {
     let _ = record.place.remove();
+    unmount(record);
     let state = store::state(record, Status::Stopped);
     let _ = hooks::run_all(spec, Moment::Poststop, &record.bundle, &state);
+}
+
+/// The root of a container that was mounted for all to see, with what is mounted below it.
+pub(super) fn unmount(record: &Record) {
+    if record.shares_mounts {
+        // Somebody may have done so already.
+        let _ = rustix::mount::unmount(&record.rootfs, UnmountFlags::DETACH);
+    }
 }
 
 /// Ends a child of this process, and waits for it.

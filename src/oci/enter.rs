@@ -1,8 +1,8 @@
 //! `exec`: a further process in a container, as its document has the first one, or as another says.
 
-use super::OciError;
 use super::create::{end, hand_over};
 use super::store::{self, Container, Status};
+use super::{OciError, environment};
 use crate::sandbox::{self, Entered, Entry, Extras};
 use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +13,11 @@ use std::path::Path;
 pub struct Further<'a> {
     pub console_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
-    pub preserved: u32,
+    pub preserved: &'a [i32],
+    /// One that is paused goes on some time, and with it the process.
+    pub ignore_paused: bool,
+    /// Cgroups below the container's own, as `[CONTROLLER[,CONTROLLER]:]PATH`.
+    pub below: &'a [String],
     pub streams: [Option<BorrowedFd<'a>>; 3],
 }
 
@@ -27,29 +31,47 @@ impl Container {
     }
 }
 
+/// The processors that it is to begin on, a bit each; those beyond 64 are not told.
+pub fn initial_processors(process: &Process) -> Option<u64> {
+    let asked = process.exec_cpu_affinity().as_ref()?.initial().as_deref()?;
+    let all = sandbox::numbers(asked)?;
+    Some(all.into_iter().filter(|cpu| *cpu < 64).fold(0, |mask, cpu| mask | 1 << cpu))
+}
+
 /// Starts it, and waits until it has become its program.
 pub fn enter(
     container: &Container,
     process: &Process,
     further: &Further<'_>,
 ) -> Result<Entered, OciError> {
-    let refuse = |status| OciError::Status {
-        operation: "run a process in",
-        id: container.id().to_owned(),
-        status,
-    };
-    if !matches!(container.status, Status::Created | Status::Running) {
-        return Err(refuse(container.status));
+    let id = || container.id().to_owned();
+    let refuse = |status| OciError::Status { operation: "run a process in", id: id(), status };
+    match container.status {
+        Status::Created | Status::Running => {}
+        Status::Paused if further.ignore_paused => {}
+        Status::Paused => return Err(OciError::Paused { id: id() }),
+        status => return Err(refuse(status)),
     }
-    let target = container.pidfd()?.ok_or_else(|| refuse(Status::Stopped))?;
-    let home = container.record.place.find()?;
+    if container.record.shares_mounts {
+        let message = "a further process needs a container with a mount namespace of its own";
+        return Err(OciError::Usage { message: message.to_owned() });
+    }
+    let (pid, target) = container.first()?.ok_or_else(|| refuse(Status::Stopped))?;
+    let root = crate::sys::process::root(pid, target.as_fd())
+        .map_err(|source| OciError::file("find the root of", &container.directory, source))?;
+    let mut process = process.clone();
+    environment::complete(&mut process, &root);
+    drop(root);
+    // What its caller is bound to is no business of the container's; a sandbox may forbid the change.
+    let _ = crate::sys::cpus::run_anywhere();
+    let home = container.record.place.find(further.below)?;
     let document = container.document()?;
     let filter = super::create::filter(&document)?;
     let [stdin, stdout, stderr] = further.streams;
     let mut entered = sandbox::enter(&Entry {
         target: target.as_fd(),
         oci: &document,
-        process,
+        process: &process,
         filter: filter.as_ref(),
         cgroup: home.cgroup.fd(),
         join: &home.join,

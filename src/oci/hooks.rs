@@ -1,7 +1,7 @@
 //! The document's hooks that run in the runtime's own namespaces, told the container's state.
 
 use super::OciError;
-use crate::sandbox::run_hook;
+use crate::sandbox::{Site, run_hook};
 use oci_spec::runtime::{Hook, Hooks, Spec};
 use std::path::Path;
 
@@ -41,14 +41,16 @@ fn of(oci: &Spec, moment: Moment) -> impl Iterator<Item = &Hook> {
 
 /// In their order; the first that fails ends it.
 pub(super) fn run(oci: &Spec, moment: Moment, bundle: &Path, state: &[u8]) -> Result<(), OciError> {
+    let site = Site { directory: bundle, env: None };
     for hook in of(oci, moment) {
-        run_hook(moment.name(), hook, bundle, state)?;
+        run_hook(moment.name(), hook, site, state)?;
     }
     Ok(())
 }
 
 /// One that fails is to be warned of, and the others run all the same.
 pub(super) fn run_all(oci: &Spec, moment: Moment, bundle: &Path, state: &[u8]) -> Vec<String> {
-    let failed = |hook| run_hook(moment.name(), hook, bundle, state).err();
+    let site = Site { directory: bundle, env: None };
+    let failed = |hook| run_hook(moment.name(), hook, site, state).err();
     of(oci, moment).filter_map(failed).map(|error| error.to_string()).collect()
 }

@@ -2,10 +2,10 @@
 
 use super::OciError;
 use super::cgroups::pids;
-use super::create::{poststart, runs};
+use super::create::{poststart, runs, unmount};
 use super::hooks::{self, Moment};
 use super::store::{self, Container, Status, Store};
-use crate::cgroup::Hierarchy;
+use crate::cgroup::{self, Hierarchy};
 use crate::sandbox;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -110,14 +110,19 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>, OciEr
 
 /// Whatever it is doing.
 pub fn destroy(container: &Container) -> Result<Vec<String>, OciError> {
-    if let Some(pidfd) = container.pidfd()? {
+    if let Some((pid, pidfd)) = container.first()? {
         match send(pidfd.as_fd(), libc::SIGKILL, container.id()) {
-            Ok(()) => ended(container.id(), pidfd.as_fd())?,
+            Ok(()) => {
+                // Where that is refused the wait tells of it.
+                let _ = cgroup::thaw(pid);
+                ended(container.id(), pidfd.as_fd())?;
+            }
             Err(OciError::NotRunning { .. }) => {}
             Err(error) => return Err(error),
         }
     }
     container.record.place.remove()?;
+    unmount(&container.record);
     let state = store::state(&container.record, Status::Stopped);
     let warnings = match container.document() {
         Ok(spec) => hooks::run_all(&spec, Moment::Poststop, container.bundle(), &state),
@@ -152,7 +157,7 @@ pub fn resume(store: &Store, id: &str) -> Result<(), OciError> {
 fn freeze(store: &Store, id: &str, operation: &'static str, is: Status) -> Result<(), OciError> {
     let container = store.find(id)?;
     expect(&container, operation, &[is])?;
-    let home = container.record.place.find()?;
+    let home = container.record.place.find(&[])?;
     Ok(home.cgroup.freeze(is == Status::Running)?)
 }
 

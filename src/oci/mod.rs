@@ -11,19 +11,22 @@ mod create;
 mod default;
 mod devices;
 mod enter;
+mod environment;
 mod hooks;
 mod life;
 mod resources;
 mod store;
+mod update;
 
 pub use crate::sandbox::MOUNT_OPTIONS;
 pub use bundle::{Document, capabilities, load, process};
 pub use create::{Ask, Fresh, create};
 pub use default::default_document;
 pub use devices::rules as device_rules;
-pub use enter::{Further, enter};
+pub use enter::{Further, enter, initial_processors};
 pub use life::{delete, destroy, kill, pause, processes, resume, start};
 pub use store::{Container, Status, Store};
+pub use update::update;
 
 use crate::cgroup::CgroupError;
 use crate::sandbox::SandboxError;
@@ -56,8 +59,16 @@ pub enum OciError {
     File { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot limit {what}: {remedy}")]
     Limit { what: String, remedy: String },
-    #[error("the cgroup {} has processes already", path.display())]
+    #[error("container's cgroup is not empty: {} has processes of somebody else", path.display())]
     CgroupInUse { path: PathBuf },
+    #[error("container's cgroup unexpectedly frozen: {}", path.display())]
+    CgroupFrozen { path: PathBuf },
+    #[error("cannot join the cgroup `{word}`: {why}")]
+    NoSuchCgroup { word: String, why: &'static str },
+    #[error(
+        "cannot exec in a paused container: `{id}` (`--ignore-paused` waits until it is resumed)"
+    )]
+    Paused { id: String },
     #[error("{message}")]
     Usage { message: String },
     #[error("the container's first process ended before it was set up")]

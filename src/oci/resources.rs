@@ -6,13 +6,15 @@ use crate::cgroup::{self, Hierarchy};
 use crate::plan::cgroups::{self as planned, Level};
 use crate::plan::facts::Controller;
 use crate::plan::step::{LegacyLimits, Limits};
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources, Spec};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxWeightDevice};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Of the whole document.
-pub(super) fn limits(oci: &Spec, hierarchy: &Hierarchy) -> Result<Limits, OciError> {
-    let resources = oci.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+pub(super) fn limits(
+    resources: Option<&LinuxResources>,
+    hierarchy: &Hierarchy,
+) -> Result<Limits, OciError> {
     let Some(resources) = resources else { return Ok(Limits::default()) };
     let wanted = wanted(resources);
     let facts = crate::host::cgroup_facts(&wanted);
@@ -31,6 +33,9 @@ pub(super) fn limits(oci: &Spec, hierarchy: &Hierarchy) -> Result<Limits, OciErr
     }
     if let Some(cpu) = resources.cpu() {
         more.processors(cpu)?;
+    }
+    if let Some(io) = resources.block_io() {
+        more.disks(io, facts.io_weight.as_deref())?;
     }
     more.others(resources)?;
     Ok(limits)
@@ -113,6 +118,31 @@ impl<F: Fn(Controller) -> bool> More<'_, F> {
                 ));
             }
             self.write("cpu", file, value)?;
+        }
+        Ok(())
+    }
+
+    /// Shares of single disks; what bounds their rates the planner knows. `weight` is the file of shares, if there is one.
+    fn disks(&mut self, io: &LinuxBlockIo, weight: Option<&str>) -> Result<(), OciError> {
+        let of_leaf = |device: &LinuxWeightDevice| device.leaf_weight().is_some();
+        let devices = io.weight_device().iter().flatten();
+        if io.leaf_weight().is_some() || devices.clone().any(of_leaf) {
+            let what = "shares of disk time among the cgroup's own processes";
+            return Err(refused(
+                what,
+                "the kernel has no `leafWeight` since Linux 5.0; leave it out",
+            ));
+        }
+        for device in devices {
+            let Some(share) = device.weight() else { continue };
+            let file = weight.ok_or_else(|| {
+                refused("shares of disk time", "load the module `bfq`, or leave `weightDevice` out")
+            })?;
+            let value = format!("{}:{} {share}", device.major(), device.minor());
+            match (self.is_v2)(Controller::Io) {
+                true => self.write("io", file, value)?,
+                false => self.write("blkio", &format!("{file}_device"), value)?,
+            }
         }
         Ok(())
     }

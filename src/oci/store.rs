@@ -62,6 +62,9 @@ pub(super) struct Record {
     pub(super) version: String,
     /// It has a pid namespace of its own: its first process takes the others with it.
     pub(super) own_pids: bool,
+    /// It has no mount namespace of its own: its root is mounted in its caller's.
+    #[serde(default)]
+    pub(super) shares_mounts: bool,
 }
 
 /// A container that was found.
@@ -305,6 +308,11 @@ impl Container {
 
     /// Its first process, certainly that one; None where it has ended.
     pub(super) fn pidfd(&self) -> Result<Option<OwnedFd>, OciError> {
+        Ok(self.first()?.map(|(_, pidfd)| pidfd))
+    }
+
+    /// With its pid.
+    pub(super) fn first(&self) -> Result<Option<(i32, OwnedFd)>, OciError> {
         let Some((pid, start)) = self.record.process else { return Ok(None) };
         let pidfd = match pidfd_open(pid) {
             Ok(pidfd) => pidfd,
@@ -313,7 +321,7 @@ impl Container {
                 return Err(OciError::file("find the process of", &self.directory, error));
             }
         };
-        Ok(is_alive(pid, start).then_some(pidfd))
+        Ok(is_alive(pid, start).then_some((pid, pidfd)))
     }
 }
 
@@ -324,8 +332,8 @@ pub(super) fn state(record: &Record, status: Status) -> Vec<u8> {
     struct State<'a> {
         oci_version: &'a str,
         id: &'a str,
-        status: Status,
         pid: i32,
+        status: Status,
         bundle: &'a Path,
         rootfs: &'a Path,
         created: &'a str,

@@ -21,6 +21,11 @@ pub(super) fn user_by_name<'a>(passwd: &'a str, name: &str) -> Option<Account<'a
     entries(passwd).filter(|fields| fields[0] == name).find_map(account)
 }
 
+/// Where that user is at home by such a text, or none.
+pub fn home(passwd: &str, uid: u32) -> Option<&str> {
+    user_by_id(passwd, uid)?.home
+}
+
 pub(super) fn user_by_id(passwd: &str, uid: u32) -> Option<Account<'_>> {
     entries(passwd).filter_map(account).find(|account| account.uid == uid)
 }

@@ -10,7 +10,7 @@ pub mod timing;
 mod error;
 pub mod places;
 
-mod accounts;
+pub mod accounts;
 mod declared;
 mod files;
 mod ids;

@@ -58,14 +58,16 @@ impl Propagation {
 }
 
 /// The directory that the document names as its root, mounted onto itself: hooks find the container's mounts below it.
-pub(super) fn directory(oci: &Spec) -> Result<Root, SandboxError> {
+pub(super) fn directory(oci: &Spec, own_mounts: bool) -> Result<Root, SandboxError> {
     let Some(root) = oci.root() else { return Err(SandboxError::unsupported("missing root")) };
     let path = root.path();
     let make = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        // Else the mount would be the host's, too, and pivot_root(2) refuses.
-        make_parent_private(path)?;
+        if own_mounts {
+            // Else the mount would be the host's, too, and pivot_root(2) refuses.
+            make_parent_private(path)?;
+        }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH
@@ -94,7 +96,16 @@ fn make_parent_private(path: &Path) -> Result<(), Errno> {
 pub(super) fn move_over_root(root: BorrowedFd<'_>) -> Result<(), SandboxError> {
     let change = || {
         rustix::process::fchdir(root)?;
-        attach_over_root(root)?;
+        attach_over_root(root)
+    };
+    change().at(Stage::Pivot, "the rootfs")?;
+    change_root(root)
+}
+
+/// For who shares the caller's mounts, of which none may be unmounted.
+pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<(), SandboxError> {
+    let change = || {
+        rustix::process::fchdir(root)?;
         rustix::process::chroot(".")?;
         rustix::process::chdir("/")
     };

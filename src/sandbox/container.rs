@@ -5,17 +5,18 @@ use super::bundle::{self, Propagation};
 use super::channel::{await_start, await_starter, last_word, say_mounted, say_ready};
 use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, make_files_as, score};
+use super::mounts::Dev;
 use super::namespaces::Namespaces;
 use super::owned::Made;
 use super::program::Program;
+use super::root::Root;
 use super::terminal::take_terminal;
-use super::{Order, mounts, root, run_hook};
-use crate::sys::descriptors::{keep_beyond, place};
+use super::{Order, Site, mounts, root, run_hook, schedule};
+use crate::sys::descriptors::{beyond, keep_beyond, place};
 use crate::sys::identity::{default_signals, join_new_session_keyring};
 use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
-use nix::sys::personality::Persona;
-use oci_spec::runtime::{Hook, LinuxPersonalityDomain, Process, Spec};
+use oci_spec::runtime::{Hook, Process, Spec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::process::Signal;
 use std::convert::Infallible;
@@ -25,19 +26,15 @@ use std::path::Path;
 /// What a document may ask for and this runtime does not do must not be taken for done.
 pub(super) fn check(order: &Order<'_>) -> Result<(), SandboxError> {
     let oci = order.oci;
-    let process = process_of(oci)?;
+    process_of(oci)?;
     let linux = oci.linux().as_ref();
     let asked = [
-        ("ioPriority", process.io_priority().is_some()),
-        ("scheduler", process.scheduler().is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
         ("seccomp", order.filter.is_none() && linux.is_some_and(|l| l.seccomp().is_some())),
         (
             "mountLabel",
             linux.is_some_and(|l| l.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
         ),
         ("netDevices", linux.is_some_and(|l| l.net_devices().is_some())),
-        ("memoryPolicy", linux.is_some_and(|l| l.memory_policy().is_some())),
         ("intelRdt", linux.is_some_and(|l| l.intel_rdt().is_some())),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
@@ -133,17 +130,17 @@ fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible
         make_files_as(user.root)?;
     }
     name_host(order, namespaces)?;
-    build_root(order, way, process, channel)?;
+    build_root(order, way, channel)?;
     if !order.extras.keep_keyring {
         join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     }
-    take_personality(order.oci)?;
+    schedule::take(order.oci, process)?;
     let namespace = way.user.map(|user| user.namespace);
     become_user(process, namespace, order.filter.is_some(), death)?;
     let umask = process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     let mut program = Program::find(process)?;
-    program.preserved = order.extras.preserved;
+    program.close_from = beyond(order.extras.preserved);
     say_ready(channel)?;
     let state = await_start(channel)?;
     match ends.listener {
@@ -157,7 +154,8 @@ fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible
 
 fn begin(order: &Order<'_>, program: &Program, state: &[u8]) -> Result<Infallible, SandboxError> {
     let hooks = order.oci.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
-    run_hooks("startContainer", hooks, Path::new("/"), state)?;
+    let env = process_of(order.oci)?.env().as_deref().unwrap_or(&[]);
+    run_hooks("startContainer", hooks, Site { directory: Path::new("/"), env: Some(env) }, state)?;
     if order.init {
         let terminal = process_of(order.oci)?.terminal().unwrap_or(false);
         return program.run_under_reaper(terminal, order.filter);
@@ -168,10 +166,10 @@ fn begin(order: &Order<'_>, program: &Program, state: &[u8]) -> Result<Infallibl
 fn run_hooks(
     kind: &str,
     hooks: Option<&Vec<Hook>>,
-    directory: &Path,
+    site: Site<'_>,
     state: &[u8],
 ) -> Result<(), SandboxError> {
-    hooks.into_iter().flatten().try_for_each(|hook| run_hook(kind, hook, directory, state))
+    hooks.into_iter().flatten().try_for_each(|hook| run_hook(kind, hook, site, state))
 }
 
 /// Hooks that come between the mounts and the container's own root: the parent runs its own, then lets the child.
@@ -183,26 +181,8 @@ fn hooks_before_pivot(order: &Order<'_>, channel: BorrowedFd<'_>) -> Result<(), 
     }
     say_mounted(channel)?;
     let state = await_start(channel)?;
-    let directory = order.extras.bundle.unwrap_or(Path::new("/"));
-    run_hooks("createContainer", hooks.create_container().as_ref(), directory, &state)
-}
-
-/// personality(2), of linux/personality.h.
-const PER_LINUX32: i32 = 8;
-
-fn take_personality(oci: &Spec) -> Result<(), SandboxError> {
-    let linux = oci.linux().as_ref();
-    let Some(asked) = linux.and_then(|linux| linux.personality().as_ref()) else { return Ok(()) };
-    if asked.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
-        return Err(SandboxError::unsupported("flags of the personality"));
-    }
-    let domain = match asked.domain() {
-        LinuxPersonalityDomain::PerLinux => Persona::empty(),
-        LinuxPersonalityDomain::PerLinux32 => Persona::from_bits_retain(PER_LINUX32),
-    };
-    nix::sys::personality::set(domain)
-        .map(drop)
-        .map_err(|e| SandboxError::step(Stage::Personality, "of the document", e))
+    let site = Site { directory: order.extras.bundle.unwrap_or(Path::new("/")), env: None };
+    run_hooks("createContainer", hooks.create_container().as_ref(), site, &state)
 }
 
 /// Where uts is shared, its name is infra's to give.
@@ -223,43 +203,70 @@ fn name_host(order: &Order<'_>, namespaces: &Namespaces<'_>) -> Result<(), Sandb
 fn build_root(
     order: &Order<'_>,
     way: &Way<'_>,
-    process: &Process,
     channel: BorrowedFd<'_>,
 ) -> Result<(), SandboxError> {
     let propagation = Propagation::of(order.oci)?;
-    propagation.isolate()?;
+    // A bundle may do without; then all that is mounted is the caller's, too.
+    let own_mounts = way.namespaces.has(CloneFlags::CLONE_NEWNS);
+    if own_mounts {
+        propagation.isolate()?;
+    }
     let mounts = order.oci.mounts().as_deref().unwrap_or(&[]);
-    let sources = mounts::open_sources(mounts, order.beneath, way.user)?;
+    let sources = mounts::Sources {
+        beneath: order.beneath,
+        user: way.user,
+        is_bundles: order.overlays.is_empty(),
+    };
+    let sources = mounts::open_sources(mounts, sources)?;
     let root = match order.overlays {
-        [] => bundle::directory(order.oci)?,
+        [] => bundle::directory(order.oci, own_mounts)?,
         overlays => root::assemble(overlays, way.user.map(|user| user.namespace))?,
     };
-    let site = mounts::Place { root: &root, namespaces: way.namespaces, user: way.user };
+    let site = mounts::Place {
+        root: &root,
+        namespaces: way.namespaces,
+        user: way.user,
+        legacy: order.extras.legacy,
+    };
     let dev = mounts::mount_all(site, order.oci, sources)?;
     hooks_before_pivot(order, channel)?;
-    let dev = dev.map_or_else(bundle::hidden_dev, Ok)?;
+    if !own_mounts {
+        bundle::change_root(root.fd())?;
+        return settle(order, way, (&root, dev.as_ref()), channel);
+    }
+    let dev = dev.map_or_else(|| bundle::hidden_dev().map(Dev::hidden), Ok)?;
     if let Some(linux) = order.oci.linux() {
         mounts::make_readonly(&root, linux.readonly_paths().as_deref().unwrap_or(&[]))?;
-        mounts::mask(&root, dev.as_fd(), linux.masked_paths().as_deref().unwrap_or(&[]))?;
+        mounts::mask(&root, dev.mount.as_fd(), linux.masked_paths().as_deref().unwrap_or(&[]))?;
     }
     match order.extras.no_pivot {
         false => root::pivot(root.fd())?,
         true => bundle::move_over_root(root.fd())?,
     }
     propagation.apply()?;
-    root::change_directory(&root, process.cwd(), true)?;
+    settle(order, way, (&root, Some(&dev)), channel)
+}
+
+/// What is done from within the new root: its working directory, and its terminal in its /dev.
+fn settle(
+    order: &Order<'_>,
+    way: &Way<'_>,
+    (root, dev): (&Root, Option<&Dev>),
+    channel: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
+    let process = process_of(order.oci)?;
+    root::change_directory(root, process.cwd(), true)?;
     if order.oci.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
-        mounts::make_root_readonly(&root)?;
+        mounts::make_root_readonly(root)?;
     }
     if process.terminal().unwrap_or(false) {
         let uid = process.user().uid();
         let owner = way.user.map_or(uid, |user| user.maps.owner(uid, 0).0);
-        take_terminal(&root, owner, channel)?;
-        return bundle::console(dev.as_fd());
+        take_terminal(root, owner, channel)?;
+        dev.map_or(Ok(()), |dev| bundle::console(dev.mount.as_fd()))?;
+    } else if let (None, Some(dev)) = (order.stdin, dev) {
+        let null = mounts::own_null(dev.mount.as_fd(), OFlags::RDWR)?;
+        place(null.as_fd(), 0).at(Stage::Stdio, "/dev/null")?;
     }
-    if order.stdin.is_some() {
-        return Ok(());
-    }
-    let null = mounts::own_null(dev.as_fd(), OFlags::RDWR)?;
-    place(null.as_fd(), 0).at(Stage::Stdio, "/dev/null")
+    dev.map_or(Ok(()), Dev::finish)
 }

@@ -5,11 +5,12 @@ use super::channel::{last_word, pair, receive_terminal};
 use super::error::{At, SandboxError, Stage};
 use super::identity::{become_user, guard, make_files_as, score};
 use super::namespaces::{ChildrenIn, NEWTIME};
+use super::schedule::{self, When};
 use super::terminal::take_terminal;
 use super::{Child, Extras, mounts, root};
 use super::{owned, program};
 use crate::sys::clone::clone3;
-use crate::sys::descriptors::{keep_beyond, place};
+use crate::sys::descriptors::{beyond, keep_beyond, place};
 use crate::sys::filter::Program;
 use crate::sys::identity::{default_signals, join_new_session_keyring};
 use nix::sched::CloneFlags;
@@ -72,7 +73,9 @@ pub fn enter(entry: &Entry<'_>) -> Result<Entered, SandboxError> {
 fn become_entered(entry: &Entry<'_>, channel: BorrowedFd<'_>) -> Result<Infallible, SandboxError> {
     guard(Some(Signal::KILL)).at(Stage::Identity, "dumpable")?;
     let stdio = [entry.stdin, entry.stdout, entry.stderr];
-    let joined = super::join_cgroups(entry.join);
+    let joined = schedule::take_processors(entry.process, When::Initial)
+        .and_then(|()| super::join_cgroups(entry.join))
+        .and_then(|()| schedule::take_processors(entry.process, When::Final));
     let kept = keep_beyond(stdio, entry.extras.preserved, &[channel, entry.target]);
     let kept = kept.at(Stage::Stdio, "of the container")?;
     let [channel, target] = &kept[..] else { return Err(SandboxError::unsupported("channel")) };
@@ -109,6 +112,7 @@ fn join(
     }
     root::change_directory(&root, entry.process.cwd(), false)?;
     let namespace = maps.map(|_| target);
+    schedule::take(entry.oci, entry.process)?;
     if !entry.extras.keep_keyring {
         join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     }
@@ -116,7 +120,7 @@ fn join(
     let umask = entry.process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     let mut program = program::Program::find(entry.process)?;
-    program.preserved = entry.extras.preserved;
+    program.close_from = beyond(entry.extras.preserved);
     program.run(entry.filter)
 }
 

@@ -71,6 +71,10 @@ stages! {
     Program = "find the program",
     Execute = "execute",
     Personality = "take on the personality",
+    Scheduler = "take on the scheduling policy",
+    IoPriority = "take on the priority at disks",
+    MemoryPolicy = "take on the memory policy",
+    Processors = "run on the processors",
     Terminal = "open a terminal",
 }
 

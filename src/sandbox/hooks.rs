@@ -15,20 +15,23 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// Of what a hook has written, so much is told when it fails.
 const TOLD_MAX: u64 = 1024;
 
+/// Where a hook runs, and what it has of its surroundings.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    pub directory: &'a Path,
+    /// What a hook whose document names no environment has; none: the caller's own.
+    pub env: Option<&'a [String]>,
+}
+
 /// Runs one hook to its end. `kind` is its name in the document.
-pub fn run_hook(
-    kind: &str,
-    hook: &Hook,
-    directory: &Path,
-    state: &[u8],
-) -> Result<(), SandboxError> {
+pub fn run_hook(kind: &str, hook: &Hook, site: Site<'_>, state: &[u8]) -> Result<(), SandboxError> {
     let failed = |why: String| SandboxError::Hook {
         what: format!("the {kind} hook {} {why}", hook.path().display()),
     };
     let refused = |error: io::Error| failed(format!("cannot be run: {error}"));
     let input = memory("podspec-hook-state", state).map_err(refused)?;
     let mut output = memory("podspec-hook-output", &[]).map_err(refused)?;
-    let mut child = command(hook, directory, input, &output)
+    let mut child = command(hook, site, input, &output)
         .and_then(|mut command| command.spawn())
         .map_err(refused)?;
     match finish(&mut child, hook.timeout()).map_err(refused)? {
@@ -45,16 +48,14 @@ pub fn run_hook(
     }
 }
 
-fn command(hook: &Hook, directory: &Path, input: File, output: &File) -> io::Result<Command> {
+fn command(hook: &Hook, site: Site<'_>, input: File, output: &File) -> io::Result<Command> {
     let mut command = Command::new(hook.path());
     if let Some((name, arguments)) = hook.args().as_deref().and_then(<[String]>::split_first) {
         command.arg0(name).args(arguments);
     }
-    command.env_clear().current_dir(directory);
-    for word in hook.env().iter().flatten() {
-        if let Some((name, value)) = word.split_once('=') {
-            command.env(name, value);
-        }
+    command.current_dir(site.directory);
+    if let Some(env) = hook.env().as_deref().or(site.env) {
+        command.env_clear().envs(env.iter().filter_map(|word| word.split_once('=')));
     }
     let both = (output.try_clone()?, output.try_clone()?);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(both.0)).stderr(Stdio::from(both.1));
@@ -104,7 +105,8 @@ mod tests {
             .timeout(timeout)
             .build()
             .unwrap();
-        run_hook("prestart", &hook, Path::new("/"), b"{\"id\":\"x\"}").map_err(|e| e.to_string())
+        let site = Site { directory: Path::new("/"), env: None };
+        run_hook("prestart", &hook, site, b"{\"id\":\"x\"}").map_err(|e| e.to_string())
     }
 
     #[test]

@@ -36,13 +36,13 @@ pub(super) fn become_user(
     let no_new_privs = process.no_new_privileges().unwrap_or(false);
     let for_filter = if filtered && !no_new_privs { ADMIN } else { CapabilitySet::empty() };
     let sets = Sets { permitted: sets.permitted | for_filter, ..sets };
-    let keep = user.uid() != 0 && !sets.permitted.is_empty();
+    let keep = user.uid() != 0 && !(sets.permitted | sets.inheritable).is_empty();
     if keep {
         rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities, "kept")?;
     }
-    let mut groups = vec![user.gid()];
-    groups.extend(user.additional_gids().iter().flatten().filter(|gid| **gid != user.gid()));
-    set_groups(&groups).at(Stage::Identity, "groups")?;
+    // As the document has them: who wants the first one among them (CVE-2022-36109) lists it, as the planner does.
+    let groups = user.additional_gids().as_deref().unwrap_or(&[]);
+    set_groups(groups).at(Stage::Identity, "groups")?;
     set_gid(user.gid()).at(Stage::Identity, "gid")?;
     set_uid(user.uid()).at(Stage::Identity, "uid")?;
     sets.apply().at(Stage::Capabilities, "effective")?;

@@ -3,6 +3,7 @@
 //! Takes an OCI document, paths and descriptors; knows nothing of pods, and makes no cgroup and no network.
 
 mod bundle;
+mod cgroups;
 mod channel;
 mod container;
 mod copyup;
@@ -18,19 +19,21 @@ mod namespaces;
 mod owned;
 mod program;
 mod root;
+mod schedule;
 pub mod sysctl;
 mod terminal;
 
 pub use channel::{Report, report, start, start_telling};
 pub use enter::{Entered, Entry, enter};
 pub use error::{SandboxError, Stage};
-pub use hooks::run_hook;
+pub use hooks::{Site, run_hook};
 pub use identity::{make_files_as, outlive_others, within_own_limits};
 pub use infra::{InfraOrder, start_infra};
 pub use lookout::look_for;
 pub use mounts::MOUNT_OPTIONS;
 pub use namespaces::NamespaceKind;
 pub use owned::{Offsets, maps, network as owned_network};
+pub use schedule::numbers;
 pub use terminal::Keeper;
 
 use crate::sys::clone::{Cloned, clone3, exit_now};
@@ -84,8 +87,8 @@ pub struct Order<'a> {
 /// What the command line of a runtime can ask for beside the document. A pod asks for nothing of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extras<'a> {
-    /// So many descriptors from 3 on are the program's, too.
-    pub preserved: u32,
+    /// These descriptors, from 3 on, are the program's, too.
+    pub preserved: &'a [i32],
     /// The program has the caller's session keyring.
     pub keep_keyring: bool,
     /// The root is moved over the old one, for who stands in a root that cannot be left by pivot_root(2).
@@ -94,6 +97,16 @@ pub struct Extras<'a> {
     pub listener: Option<BorrowedFd<'a>>,
     /// Hooks that run before the program stand here.
     pub bundle: Option<&'a Path>,
+    /// Cgroups of v1 that a mount of type `cgroup` shows beside v2's: each by the name of its hierarchy.
+    pub legacy: &'a [Shown],
+}
+
+/// A cgroup of v1 as its container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// As in `cpu,cpuacct`.
+    pub hierarchy: String,
+    pub directory: PathBuf,
 }
 
 /// A process that sets itself up, to be waited for by its pidfd.

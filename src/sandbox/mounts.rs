@@ -7,7 +7,7 @@ use super::copyup::copy_up;
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
 use super::root::{Kind, Root, attach, status};
-use super::sysctl;
+use super::{Shown, cgroups, sysctl};
 use crate::sys::mounts::{MountAttr, mount_setattr};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
@@ -25,13 +25,81 @@ const SYSFS_MAGIC: i64 = 0x6265_6572;
 /// `/dev`, the only directory that podspec fills: always a tmpfs of the container's own.
 pub(super) const DEV: &str = "/dev";
 
+/// Flags of a mount, to be set and to be taken away.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flags {
+    pub(super) set: u64,
+    clear: u64,
+}
+
+impl Flags {
+    /// A word of `FLAGS` or `TIMES`; false where it is none.
+    fn take(&mut self, word: &str) -> bool {
+        if let Some((_, bit)) = TIMES.iter().find(|(name, _)| *name == word) {
+            if let Some(bit) = bit {
+                self.clear |= libc::MOUNT_ATTR__ATIME;
+                self.set = (self.set & !libc::MOUNT_ATTR__ATIME) | bit;
+            }
+            return true;
+        }
+        for (yes, no, bit) in FLAGS {
+            if word == yes {
+                (self.set, self.clear) = (self.set | bit, self.clear & !bit);
+            } else if word == no {
+                (self.set, self.clear) = (self.set & !bit, self.clear | bit);
+            } else {
+                continue;
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Nothing that the source forbids is allowed again.
+    pub(super) fn forbid_only(self) -> Self {
+        Self { clear: self.clear & libc::MOUNT_ATTR__ATIME, ..self }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { set: self.set | other.set, clear: self.clear | other.clear }
+    }
+
+    pub(super) fn attr(self) -> MountAttr {
+        MountAttr { set: self.set, clear: self.clear, ..MountAttr::default() }
+    }
+}
+
+/// The word that sets a flag, and the one that takes it away.
+const FLAGS: [(&str, &str, u64); 6] = [
+    ("ro", "rw", libc::MOUNT_ATTR_RDONLY),
+    ("nosuid", "suid", libc::MOUNT_ATTR_NOSUID),
+    ("nodev", "dev", libc::MOUNT_ATTR_NODEV),
+    ("noexec", "exec", libc::MOUNT_ATTR_NOEXEC),
+    ("nosymfollow", "symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW),
+    ("nodiratime", "diratime", libc::MOUNT_ATTR_NODIRATIME),
+];
+
+/// When the time of the last access is written; some words leave it as it is.
+const TIMES: [(&str, Option<u64>); 6] = [
+    ("noatime", Some(libc::MOUNT_ATTR_NOATIME)),
+    ("strictatime", Some(libc::MOUNT_ATTR_STRICTATIME)),
+    ("relatime", Some(0)),
+    ("atime", None),
+    ("norelatime", None),
+    ("nostrictatime", None),
+];
+
 /// What the words of a mount's `options` come to.
 #[derive(Debug, Default)]
-struct Options<'a> {
-    attr: MountAttr,
+pub(super) struct Options<'a> {
+    /// Of the mount itself.
+    own: Flags,
+    /// Of the mount and all below it: the words that begin with another `r`.
+    below: Flags,
     recursive: bool,
-    /// Ids are those of the container's user namespace.
+    /// Ids are those of the container's user namespace; with the mounts below.
     idmap: bool,
+    ridmap: bool,
     propagation: Option<u64>,
     /// A tmpfs begins with what it covers.
     copy_up: bool,
@@ -40,7 +108,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn of(mount: &'a Mount) -> Self {
+    pub(super) fn of(mount: &'a Mount) -> Self {
         let mut options = Self::default();
         for word in mount.options().iter().flatten() {
             options.take(word);
@@ -49,29 +117,21 @@ impl<'a> Options<'a> {
     }
 
     fn take(&mut self, word: &'a str) {
-        let set = |attr: &mut MountAttr, bit: u64| attr.set |= bit;
+        if self.own.take(word) || word.strip_prefix('r').is_some_and(|word| self.below.take(word)) {
+            return;
+        }
         match word {
-            "ro" | "rro" => set(&mut self.attr, libc::MOUNT_ATTR_RDONLY),
-            "nosuid" | "rnosuid" => set(&mut self.attr, libc::MOUNT_ATTR_NOSUID),
-            "nodev" | "rnodev" => set(&mut self.attr, libc::MOUNT_ATTR_NODEV),
-            "noexec" | "rnoexec" => set(&mut self.attr, libc::MOUNT_ATTR_NOEXEC),
-            "nosymfollow" | "rnosymfollow" => set(&mut self.attr, libc::MOUNT_ATTR_NOSYMFOLLOW),
-            "nodiratime" | "rnodiratime" => set(&mut self.attr, libc::MOUNT_ATTR_NODIRATIME),
-            "noatime" | "rnoatime" => self.access_time(libc::MOUNT_ATTR_NOATIME),
-            "strictatime" | "rstrictatime" => self.access_time(libc::MOUNT_ATTR_STRICTATIME),
-            "relatime" | "rrelatime" => self.access_time(0),
             "rbind" => self.recursive = true,
-            "idmap" | "ridmap" => self.idmap = true,
+            "idmap" => self.idmap = true,
+            "ridmap" => (self.idmap, self.ridmap) = (true, true),
             "private" | "rprivate" => self.propagation = Some(libc::MS_PRIVATE),
             "slave" | "rslave" => self.propagation = Some(libc::MS_SLAVE),
             "shared" | "rshared" => self.propagation = Some(libc::MS_SHARED),
             "unbindable" | "runbindable" => self.propagation = Some(libc::MS_UNBINDABLE),
             "tmpcopyup" => self.copy_up = true,
-            // What is so without being asked for. Nothing that the source forbids is ever allowed again.
-            "bind" | "defaults" | "rw" | "suid" | "dev" | "exec" | "async" | "diratime"
-            | "atime" | "norelatime" | "nostrictatime" | "symfollow" | "nomand" | "nolazytime"
-            | "loud" | "noiversion" | "rrw" | "rsuid" | "rdev" | "rexec" | "rsymfollow"
-            | "rdiratime" | "ratime" | "rnorelatime" | "rnostrictatime" => {}
+            // What is so without being asked for.
+            "bind" | "defaults" | "async" | "nomand" | "nolazytime" | "loud" | "silent"
+            | "noiversion" => {}
             word => self.data.push(match word.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (word, None),
@@ -79,9 +139,13 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn access_time(&mut self, bit: u64) {
-        self.attr.clear |= libc::MOUNT_ATTR__ATIME;
-        self.attr.set = (self.attr.set & !(libc::MOUNT_ATTR__ATIME)) | bit;
+    /// Of a file system that is made for this mount.
+    pub(super) fn flags(&self) -> Flags {
+        self.own.and(self.below)
+    }
+
+    pub(super) fn is_readonly(&self) -> bool {
+        self.flags().set & libc::MOUNT_ATTR_RDONLY != 0
     }
 }
 
@@ -94,11 +158,15 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "loud",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
+    "nomand",
     "norelatime",
     "nostrictatime",
     "nosuid",
@@ -110,25 +178,33 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "rdiratime",
     "relatime",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
     "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
     "rnosuid",
+    "rnosymfollow",
     "ro",
     "rprivate",
+    "rrelatime",
     "rro",
     "rrw",
     "rshared",
     "rslave",
     "rstrictatime",
     "rsuid",
+    "rsymfollow",
     "runbindable",
     "rw",
     "shared",
+    "silent",
     "slave",
     "strictatime",
     "suid",
+    "symfollow",
     "tmpcopyup",
     "unbindable",
 ];
@@ -138,13 +214,22 @@ fn is_bind(mount: &Mount) -> bool {
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
 }
 
+/// Where bind mounts come from, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// As [`Order::beneath`](super::Order::beneath).
+    pub(super) beneath: &'a BTreeMap<PathBuf, PathBuf>,
+    pub(super) user: Option<User<'a>>,
+    /// Others wrote the document, and each word of theirs counts.
+    pub(super) is_bundles: bool,
+}
+
 /// The sources of the bind mounts, in the order of the document; None for the others. Before the root is attached.
 pub(super) fn open_sources(
     mounts: &[Mount],
-    beneath: &BTreeMap<PathBuf, PathBuf>,
-    user: Option<User<'_>>,
+    sources: Sources<'_>,
 ) -> Result<Vec<Option<OwnedFd>>, SandboxError> {
-    let open = |mount| open_source(mount, beneath.get(mount.destination()), user).map(Some);
+    let open = |mount| open_source(mount, sources).map(Some);
     mounts.iter().map(|mount| if is_bind(mount) { open(mount) } else { Ok(None) }).collect()
 }
 
@@ -160,11 +245,8 @@ fn find_source(source: &Path, beneath: Option<&PathBuf>) -> Result<Option<OwnedF
     rustix::fs::openat2(&top, relative, flags, Mode::empty(), resolve).map(Some)
 }
 
-fn open_source(
-    mount: &Mount,
-    beneath: Option<&PathBuf>,
-    user: Option<User<'_>>,
-) -> Result<OwnedFd, SandboxError> {
+fn open_source(mount: &Mount, sources: Sources<'_>) -> Result<OwnedFd, SandboxError> {
+    let beneath = sources.beneath.get(mount.destination());
     let Some(source) = mount.source() else {
         return Err(Errno::INVAL).at(Stage::OpenSource, mount.destination());
     };
@@ -182,11 +264,19 @@ fn open_source(
     };
     let tree = tree.at(Stage::OpenSource, source)?;
     let propagation = options.propagation.unwrap_or(libc::MS_PRIVATE);
-    let attr = MountAttr { propagation, ..options.attr };
-    // With everything below: a volume that is read-only is read-only to its last mount.
+    let (own, below) = match sources.is_bundles {
+        true => (options.own, options.below),
+        // With everything below: a volume that is read-only is read-only to its last mount.
+        false => (Flags::default(), options.flags().forbid_only()),
+    };
+    let attr = MountAttr { propagation, ..below.attr() };
     mount_setattr(tree.as_fd(), attr, options.recursive).at(Stage::OpenSource, source)?;
+    if own != Flags::default() {
+        mount_setattr(tree.as_fd(), own.attr(), false).at(Stage::OpenSource, source)?;
+    }
     if options.idmap {
-        map_ids(tree.as_fd(), options.recursive, user).at(Stage::MapSource, source)?;
+        let all = if sources.is_bundles { options.ridmap } else { options.recursive };
+        map_ids(tree.as_fd(), all, sources.user).at(Stage::MapSource, source)?;
     }
     Ok(tree)
 }
@@ -216,6 +306,8 @@ pub(super) struct Place<'a> {
     pub(super) root: &'a Root,
     pub(super) namespaces: &'a Namespaces<'a>,
     pub(super) user: Option<User<'a>>,
+    /// As [`Extras::legacy`](super::Extras::legacy).
+    pub(super) legacy: &'a [Shown],
 }
 
 /// How mounts of the host and in the container reach each other, from this one down.
@@ -223,12 +315,34 @@ pub(super) fn set_propagation(mount: BorrowedFd<'_>, propagation: u64) -> std::i
     mount_setattr(mount, MountAttr { propagation, ..MountAttr::default() }, true)
 }
 
+/// The container's own /dev.
+pub(super) struct Dev {
+    pub(super) mount: OwnedFd,
+    /// As soon as all is in it.
+    is_readonly: bool,
+}
+
+impl Dev {
+    /// One that nobody sees.
+    pub(super) fn hidden(mount: OwnedFd) -> Self {
+        Self { mount, is_readonly: false }
+    }
+
+    /// Nothing more is put into it.
+    pub(super) fn finish(&self) -> Result<(), SandboxError> {
+        match self.is_readonly {
+            true => mount_setattr(self.mount.as_fd(), READ_ONLY, false).at(Stage::ReadOnly, DEV),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Carries out `mounts`. Returns the container's own /dev, where it has one.
 pub(super) fn mount_all(
     place: Place<'_>,
     oci: &Spec,
     sources: Vec<Option<OwnedFd>>,
-) -> Result<Option<OwnedFd>, SandboxError> {
+) -> Result<Option<Dev>, SandboxError> {
     let (root, namespaces) = (place.root, place.namespaces);
     let mut dev = None;
     let mut has_proc = false;
@@ -236,6 +350,10 @@ pub(super) fn mount_all(
         let at = mount.destination();
         if let Some(source) = source {
             attach_bind(root, at, source.as_fd())?;
+            continue;
+        }
+        if mount.typ().as_deref() == Some("cgroup") && !place.legacy.is_empty() {
+            cgroups::mount_all(mount, place)?;
             continue;
         }
         let made = new_filesystem(mount, place)?;
@@ -246,7 +364,7 @@ pub(super) fn mount_all(
         attach_filesystem(root, mount, made.as_fd())?;
         if at == Path::new(DEV) && mount.typ().as_deref() == Some("tmpfs") {
             fill_dev(place, oci, made.as_fd())?;
-            dev = Some(made);
+            dev = Some(Dev { mount: made, is_readonly: Options::of(mount).is_readonly() });
         }
     }
     if !root.is_bundles && dev.is_none() {
@@ -304,19 +422,19 @@ fn refuse_kernel_files(root: &Root, target: BorrowedFd<'_>, at: &Path) -> Result
     Ok(())
 }
 
-fn new_filesystem(mount: &Mount, place: Place<'_>) -> Result<OwnedFd, SandboxError> {
+pub(super) fn new_filesystem(mount: &Mount, place: Place<'_>) -> Result<OwnedFd, SandboxError> {
     let any_kind = place.root.is_bundles;
     let kind = match mount.typ().as_deref() {
         Some("cgroup" | "cgroup2")
             if any_kind && !place.namespaces.has(CloneFlags::CLONE_NEWCGROUP) =>
         {
-            return own_cgroup(mount);
+            return cgroups::own(mount);
         }
         Some("cgroup" | "cgroup2") if place.namespaces.has(CloneFlags::CLONE_NEWCGROUP) => {
             "cgroup2"
         }
         // To mount it would set the flags of the host's whole hierarchy.
-        Some("cgroup" | "cgroup2") => return hosts_cgroups(mount),
+        Some("cgroup" | "cgroup2") => return cgroups::hosts(mount),
         Some(kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue")) => kind,
         Some(other) if any_kind => other,
         Some(other) => return Err(SandboxError::unsupported(&format!("mount type {other}"))),
@@ -336,7 +454,9 @@ fn new_filesystem(mount: &Mount, place: Place<'_>) -> Result<OwnedFd, SandboxErr
             }
         }
         rustix::mount::fsconfig_create(&context)?;
-        let attr = MountAttrFlags::from_bits_retain(options.attr.set as u32);
+        // What is put into a tmpfs at first is put there before it is read-only.
+        let later = if kind == "tmpfs" { libc::MOUNT_ATTR_RDONLY } else { 0 };
+        let attr = MountAttrFlags::from_bits_retain((options.flags().set & !later) as u32);
         rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
     };
     let made = make().at(Stage::Mount, mount.destination())?;
@@ -357,43 +477,11 @@ fn mapped(key: &str, value: &str, user: Option<User<'_>>) -> Option<String> {
     }
 }
 
-/// As the host has them, read-only to the last one.
-fn hosts_cgroups(mount: &Mount) -> Result<OwnedFd, SandboxError> {
-    let options = Options::of(mount);
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let open = || {
-        let tree = rustix::mount::open_tree(CWD, "/sys/fs/cgroup", flags)?;
-        let set = options.attr.set | libc::MOUNT_ATTR_RDONLY;
-        let propagation = libc::MS_PRIVATE;
-        let attr = MountAttr { set, propagation, ..options.attr };
-        mount_setattr(tree.as_fd(), attr, true)?;
-        Ok::<_, std::io::Error>(tree)
-    };
-    open().at(Stage::Mount, mount.destination())
-}
-
-/// Without a cgroup namespace the container sees what is below its own cgroup all the same, as in one; its /proc tells
-/// where that is.
-fn own_cgroup(mount: &Mount) -> Result<OwnedFd, SandboxError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let home = rustix::fs::openat(CWD, "/proc/self/ns/cgroup", flags, Mode::empty());
-    let home = home.at(Stage::Join, "of cgroups")?;
-    super::namespaces::unshare(CloneFlags::CLONE_NEWCGROUP)?;
-    let options = Options::of(mount);
-    let make = || {
-        let context = rustix::mount::fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_create(&context)?;
-        let attr = MountAttrFlags::from_bits_retain(options.attr.set as u32);
-        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
-    };
-    let made = make().at(Stage::Mount, mount.destination());
-    nix::sched::setns(&home, CloneFlags::CLONE_NEWCGROUP).at(Stage::Join, "of cgroups")?;
-    made
-}
-
-fn attach_filesystem(root: &Root, mount: &Mount, made: BorrowedFd<'_>) -> Result<(), SandboxError> {
+pub(super) fn attach_filesystem(
+    root: &Root,
+    mount: &Mount,
+    made: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
     let at = mount.destination();
     const KERNELS: [&str; 6] = ["proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"];
     let kind = mount.typ().as_deref().unwrap_or_default();
@@ -411,6 +499,9 @@ fn attach_filesystem(root: &Root, mount: &Mount, made: BorrowedFd<'_>) -> Result
     }
     if options.copy_up {
         copy_up(target.as_fd(), made).at(Stage::CopyUp, at)?;
+    }
+    if kind == "tmpfs" && at != Path::new(DEV) && options.is_readonly() {
+        mount_setattr(made, READ_ONLY, false).at(Stage::Mount, at)?;
     }
     attach(made, target.as_fd()).at(Stage::Mount, at)?;
     match options.propagation.filter(|kind| *kind != libc::MS_PRIVATE) {
@@ -643,7 +734,7 @@ pub(super) fn make_readonly(root: &Root, paths: &[String]) -> Result<(), Sandbox
     Ok(())
 }
 
-const READ_ONLY: MountAttr =
+pub(super) const READ_ONLY: MountAttr =
     MountAttr { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns: 0 };
 
 /// `root.readonly`: the root's own mounts, not the volumes on them.
@@ -676,10 +767,24 @@ mod tests {
             options.take(word);
         }
         let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME;
-        assert_eq!(options.attr.set, set);
-        assert_eq!(options.attr.clear, libc::MOUNT_ATTR__ATIME);
+        assert_eq!(options.own, Flags { set, clear: libc::MOUNT_ATTR__ATIME });
+        assert_eq!(options.below, Flags::default());
         assert_eq!(options.propagation, Some(libc::MS_SLAVE));
         assert!(options.recursive);
         assert_eq!(options.data, [("size", Some("64k")), ("newinstance", None)]);
+    }
+
+    #[test]
+    fn the_last_word_counts_and_an_r_is_for_all_below() {
+        let mut options = Options::default();
+        for word in ["ro", "rw", "rro", "exec", "rnosuid", "rrelatime"] {
+            options.take(word);
+        }
+        let (ro, noexec) = (libc::MOUNT_ATTR_RDONLY, libc::MOUNT_ATTR_NOEXEC);
+        assert_eq!(options.own, Flags { set: 0, clear: ro | noexec });
+        let set = ro | libc::MOUNT_ATTR_NOSUID;
+        assert_eq!(options.below, Flags { set, clear: libc::MOUNT_ATTR__ATIME });
+        assert_eq!(options.own.forbid_only(), Flags::default());
+        assert!(options.data.is_empty());
     }
 }

@@ -19,8 +19,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// A program that was found, with all that execve takes.
 pub(super) struct Program {
-    /// So many descriptors from 3 on are its, too.
-    pub(super) preserved: u32,
+    /// It has no descriptor from this number on.
+    pub(super) close_from: u32,
     path: CString,
     argv: Vec<CString>,
     env: Vec<CString>,
@@ -41,7 +41,7 @@ impl Program {
         };
         let path = found.map_err(|e| missing(name, e))?;
         let (argv, env) = (c_strings(args)?, c_strings(env)?);
-        Ok(Self { preserved: 0, path: c_string(&path)?, argv, env })
+        Ok(Self { close_from: 3, path: c_string(&path)?, argv, env })
     }
 
     /// Ends in execve; returns only to say why it could not.
@@ -50,7 +50,7 @@ impl Program {
         let fail = |e: std::io::Error| SandboxError::step(Stage::Execute, name(), e);
         // The containers live on when whoever started them dies.
         rustix::process::set_parent_process_death_signal(None).map_err(|e| fail(e.into()))?;
-        close_at_exec(3 + self.preserved).map_err(fail)?;
+        close_at_exec(self.close_from).map_err(fail)?;
         confine(filter)?;
         let error = exec_path(&self.path, &self.argv, &self.env);
         match error.raw_os_error() {

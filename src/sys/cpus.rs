@@ -1,6 +1,6 @@
 //! Where a fresh child runs.
 
-use nix::sched::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// Sends a child that was just born to another processor than ours, if there is one that we may use. The
@@ -16,4 +16,18 @@ pub fn spread(pid: i32) {
     if others.unset(here).is_ok() && sched_setaffinity(pid, &others).is_ok() {
         let _ = sched_setaffinity(pid, &ours);
     }
+}
+
+/// Lets this process run on these processors; those that its cgroup does not have are left out by the kernel.
+pub fn run_on(cpus: &std::collections::BTreeSet<usize>) -> std::io::Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// Lets this process run wherever its cgroup may: what its caller was bound to is the caller's.
+pub fn run_anywhere() -> std::io::Result<()> {
+    run_on(&(0..CpuSet::count()).collect())
 }

@@ -13,20 +13,20 @@ pub fn keep_only(
     stdio: [Option<BorrowedFd<'_>>; 3],
     others: &[BorrowedFd<'_>],
 ) -> io::Result<Vec<OwnedFd>> {
-    keep_beyond(stdio, 0, others)
+    keep_beyond(stdio, &[], others)
 }
 
-/// As `keep_only`, but the first `inherited` descriptors from 3 on stay what they are, and `others` come after them.
+/// As `keep_only`, but the `inherited` ones stay what they are, and `others` come after them.
 pub fn keep_beyond(
     stdio: [Option<BorrowedFd<'_>>; 3],
-    inherited: u32,
+    inherited: &[RawFd],
     others: &[BorrowedFd<'_>],
 ) -> io::Result<Vec<OwnedFd>> {
-    let stay = std::iter::repeat_n(None, inherited as usize);
+    let first = beyond(inherited) as RawFd;
+    let stay = std::iter::repeat_n(None, first as usize - 3);
     let wanted: Vec<Option<BorrowedFd<'_>>> =
         stdio.into_iter().chain(stay).chain(others.iter().copied().map(Some)).collect();
     let floor = wanted.len() as RawFd;
-    let first = 3 + inherited as RawFd;
     let mut copies = Vec::with_capacity(wanted.len());
     for fd in &wanted {
         // First out of the way: a wanted number may be the source of another.
@@ -40,6 +40,11 @@ pub fn keep_beyond(
                 return Err(io::Error::last_os_error());
             }
         }
+    }
+    for number in (3..first).filter(|number| !inherited.contains(number)) {
+        // One that is not open is closed already.
+        // SAFETY: the child has nobody else who owns it.
+        unsafe { libc::close(number) };
     }
     close_range(floor as u32, 0)?;
     // SAFETY: dup3 has just made these numbers, and the child has nobody else who owns them.
@@ -65,11 +70,16 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Whether this program was started with each of the first `count` descriptors from 3 on. First thing in `main`: later
-/// these may be its own.
-pub fn has_inherited(count: u32) -> bool {
-    // SAFETY: fcntl takes numbers only.
-    (3..3 + count).all(|number| unsafe { libc::fcntl(number as RawFd, libc::F_GETFD) } >= 0)
+/// Which of the first `count` descriptors from 3 on this program was started with: its own are close-on-exec.
+pub fn inherited_among(count: u32) -> Vec<RawFd> {
+    // SAFETY: fcntl takes numbers only; of one that is not open it is -1, which has every flag.
+    let flags = |number: RawFd| unsafe { libc::fcntl(number, libc::F_GETFD) };
+    (3..3 + count as RawFd).filter(|number| flags(*number) & libc::FD_CLOEXEC == 0).collect()
+}
+
+/// The first number after those, which are from 3 on.
+pub fn beyond(inherited: &[RawFd]) -> u32 {
+    inherited.iter().map(|number| number.cast_unsigned() + 1).max().unwrap_or(3)
 }
 
 /// What this program was started with, for its children.

@@ -16,3 +16,4 @@ pub mod netlink;
 pub mod paths;
 pub mod process;
 pub mod program;
+pub mod schedule;

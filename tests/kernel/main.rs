@@ -77,6 +77,8 @@ mod locked;
 mod oci_podman;
 // The same program in containers of podspec, podman and crun: who lets it do more.
 mod inspector;
+// What the suites of other runtimes ask of one.
+mod oci_suites;
 // Pulls that are killed, at once, led through a proxy, without room.
 mod pulls;
 // Apache and Redis from pulled images, and what podman makes of the same.

@@ -1,9 +1,10 @@
 //! `podspec oci exec`: a further process in a container, from the arguments or from a document of its own.
 
+use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
 use crate::oci::{self, Container, Further, OciError, Store};
-use crate::sys::descriptors::has_inherited;
+use crate::sys::descriptors::inherited_among;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -54,12 +55,24 @@ pub(super) struct Exec {
     /// Write its pid there
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// So many further descriptors, from 3 on, are its, too
+    /// Of the next so many descriptors, from 3 on, those that are open are its, too
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     preserve_fds: u32,
-    /// Refused: it lives in its container's cgroup
+    /// A cgroup below the container's own, as [CONTROLLER[,CONTROLLER]:]PATH
     #[arg(long, value_name = "PATH")]
-    cgroup: Option<PathBuf>,
+    cgroup: Vec<String>,
+    /// Also where the container is paused: it runs when that is resumed
+    #[arg(long)]
+    ignore_paused: bool,
+    /// Its profile of AppArmor
+    #[arg(long, value_name = "NAME")]
+    apparmor: Option<String>,
+    /// Its label of SELinux
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// Accepted for the sake of callers: a process that starts others waits for them
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
     /// The container
     #[arg(value_name = "ID")]
     id: String,
@@ -69,16 +82,14 @@ pub(super) struct Exec {
 }
 
 impl Exec {
-    pub(super) fn run(self, store: &Store) -> Result<ExitCode, OciError> {
+    pub(super) fn run(self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
         let usage = |message: String| OciError::Usage { message };
-        if self.cgroup.is_some() {
-            return Err(usage("`--cgroup` is not supported: leave it out".to_owned()));
-        }
-        if !has_inherited(self.preserve_fds) {
-            return Err(usage("not every descriptor to preserve is open".to_owned()));
-        }
+        let preserved = inherited_among(self.preserve_fds.min(super::run::PRESERVED_MOST));
         let container = store.find(&self.id)?;
-        let process = self.whole_process(&container)?;
+        let process = self.whole_process(&container, log)?;
+        if let Some(mask) = oci::initial_processors(&process) {
+            log.debug(&format!("initial CPU affinity: {mask:#x}"));
+        }
         let terminal = process.terminal().unwrap_or(false);
         if terminal && self.detach != self.console_socket.is_some() {
             return Err(usage(
@@ -101,7 +112,9 @@ impl Exec {
         let further = Further {
             console_socket: self.console_socket.as_deref(),
             pid_file: self.pid_file.as_deref(),
-            preserved: self.preserve_fds,
+            preserved: &preserved,
+            ignore_paused: self.ignore_paused,
+            below: &self.cgroup,
             streams: ends,
         };
         let entered = oci::enter(&container, &process, &further)?;
@@ -114,7 +127,7 @@ impl Exec {
     }
 
     /// As the container's own, but for what is said here.
-    fn whole_process(&self, container: &Container) -> Result<Process, OciError> {
+    fn whole_process(&self, container: &Container, log: &Log) -> Result<Process, OciError> {
         let usage = |message: String| OciError::Usage { message };
         if let Some(path) = &self.process {
             let mut process = oci::process(path)?;
@@ -144,11 +157,17 @@ impl Exec {
         if self.no_new_privs {
             process.set_no_new_privileges(Some(true));
         }
-        self.identify(&mut process)?;
+        if self.apparmor.is_some() {
+            process.set_apparmor_profile(self.apparmor.clone());
+        }
+        if self.process_label.is_some() {
+            process.set_selinux_label(self.process_label.clone());
+        }
+        self.identify(&mut process, log)?;
         Ok(process)
     }
 
-    fn identify(&self, process: &mut Process) -> Result<(), OciError> {
+    fn identify(&self, process: &mut Process, log: &Log) -> Result<(), OciError> {
         let usage = |message: String| OciError::Usage { message };
         if let Some(user) = &self.user {
             let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
@@ -170,8 +189,11 @@ impl Exec {
         for word in &self.cap {
             let name = word.to_ascii_uppercase();
             let name = name.trim_start_matches("CAP_").to_owned();
-            let known = serde_json::from_value::<Capability>(format!("CAP_{name}").into());
-            added.insert(known.map_err(|_| usage(format!("there is no capability `{word}`")))?);
+            // As in documents: a kernel to come may have it.
+            match serde_json::from_value::<Capability>(format!("CAP_{name}").into()) {
+                Ok(known) => _ = added.insert(known),
+                Err(_) => log.warn(&[format!("capability {word} is unknown, and left out")]),
+            }
         }
         let mut sets = process.capabilities().clone().unwrap_or_default();
         let with = |set: &Option<Capabilities>| {

@@ -90,12 +90,13 @@ fn table(found: &[Container]) -> String {
     text
 }
 
-/// List the pids of a container's processes
+/// List the processes of a container
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   podspec oci ps demo1
-  podspec oci ps --format json demo1")]
+  podspec oci ps --format json demo1              the pids alone
+  podspec oci ps demo1 -o pid,comm                with options of ps(1)")]
 pub(super) struct Ps {
     /// How the list is written
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
@@ -103,6 +104,9 @@ pub(super) struct Ps {
     /// The container
     #[arg(value_name = "ID")]
     id: String,
+    /// Options of ps(1), which shows them; without any, `-ef`
+    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
 }
 
 impl Ps {
@@ -110,11 +114,54 @@ impl Ps {
         let pids = oci::processes(store, &self.id)?;
         match self.format {
             Format::Json => print(format!("{}\n", serde_json::Value::from(pids)).as_bytes()),
-            Format::Table => {
-                let lines = pids.iter().map(|pid| format!("{pid}\n"));
-                let text: String = std::iter::once("PID\n".to_owned()).chain(lines).collect();
-                print(text.as_bytes())
+            Format::Table => print(rows(&self.shown()?, &pids)?.as_bytes()),
+        }
+    }
+
+    /// All that ps(1) says of the machine.
+    fn shown(&self) -> Result<String, OciError> {
+        let default = ["-ef".to_owned()];
+        let options = if self.options.is_empty() { &default[..] } else { &self.options };
+        let output = std::process::Command::new("ps").args(options).output();
+        let output = output.map_err(|source| OciError::File {
+            operation: "run",
+            path: "ps".into(),
+            source,
+        })?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                Err(OciError::Usage { message: format!("ps {}: {said}", options.join(" ")) })
             }
         }
+    }
+}
+
+/// The heading and the rows of these pids.
+fn rows(shown: &str, pids: &[i32]) -> Result<String, OciError> {
+    let mut lines = shown.lines();
+    let heading = lines.next().unwrap_or_default();
+    let Some(column) = heading.split_whitespace().position(|word| word == "PID") else {
+        let message = "ps shows no column PID with these options".to_owned();
+        return Err(OciError::Usage { message });
+    };
+    let is_theirs = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
+        pid.is_some_and(|pid: i32| pids.contains(&pid))
+    };
+    let kept = std::iter::once(heading).chain(lines.filter(is_theirs));
+    Ok(kept.map(|line| format!("{line}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_by_their_pid() {
+        let shown = "  PID TTY      CMD\n    7 pts/0    sh\n   70 ?        cat 7\n";
+        assert_eq!(rows(shown, &[7]).unwrap(), "  PID TTY      CMD\n    7 pts/0    sh\n");
+        assert!(rows("CMD\nsh\n", &[7]).is_err());
     }
 }

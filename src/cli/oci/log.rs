@@ -4,8 +4,9 @@ use crate::cli::output;
 use crate::oci::OciError;
 use crate::sandbox::SandboxError;
 use crate::supervise::protocol::chain;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -15,11 +16,29 @@ pub(super) enum Format {
 }
 
 pub(super) struct Log {
-    pub(super) file: Option<PathBuf>,
-    pub(super) format: Format,
+    file: Option<File>,
+    format: Format,
+    debug: bool,
 }
 
 impl Log {
+    /// The file is made at once: callers look for it.
+    pub(super) fn open(path: Option<&Path>, format: Format, debug: bool) -> io::Result<Self> {
+        let open = |path| OpenOptions::new().append(true).create(true).open(path);
+        Ok(Self { file: path.map(open).transpose()?, format, debug })
+    }
+
+    /// What `--debug` asks for: in the file, or where there is none on standard error.
+    pub(super) fn debug(&self, message: &str) {
+        if !self.debug {
+            return;
+        }
+        match &self.file {
+            Some(_) => self.write("debug", message),
+            None => output::error_line(&output::sanitize(&text("debug", message))),
+        }
+    }
+
     pub(super) fn error(&self, error: &OciError) {
         let message = message(error);
         self.write("error", &message);
@@ -35,18 +54,22 @@ impl Log {
     }
 
     fn write(&self, level: &str, message: &str) {
-        let Some(path) = &self.file else { return };
-        let time = jiff::Timestamp::now().to_string();
+        let Some(mut file) = self.file.as_ref() else { return };
         let line = match self.format {
             Format::Json => {
+                let time = jiff::Timestamp::now().to_string();
                 serde_json::json!({ "level": level, "msg": message, "time": time }).to_string()
             }
-            Format::Text => format!("time={time:?} level={level} msg={message:?}"),
+            Format::Text => text(level, message),
         };
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
         // Whoever gave it reads it; there is nobody else to tell.
-        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+        let _ = file.write_all(format!("{line}\n").as_bytes());
     }
+}
+
+fn text(level: &str, message: &str) -> String {
+    let time = jiff::Timestamp::now().to_string();
+    format!("time={time:?} level={level} msg={message:?}")
 }
 
 /// In one line. Callers look for the words that runc has for a program that is missing.
@@ -77,7 +100,9 @@ mod tests {
     #[test]
     fn the_log_is_json() {
         let file = std::env::temp_dir().join(format!("podspec-oci-log-{}", std::process::id()));
-        let log = Log { file: Some(file.clone()), format: Format::Json };
+        let log = Log::open(Some(&file), Format::Json, false).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "", "it is there at once");
+        log.debug("nobody asked");
         log.warn(&["one \"word\"".to_owned()]);
         log.warn(&["two".to_owned()]);
         let text = std::fs::read_to_string(&file).unwrap();

@@ -7,7 +7,9 @@ mod list;
 mod log;
 mod run;
 mod spec;
+mod update;
 
+use crate::cli::output;
 use crate::oci::{OciError, Store};
 use crate::sys::program;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -41,7 +43,7 @@ pub(super) struct Oci {
     /// How they are written there
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = log::Format::Text)]
     log_format: log::Format,
-    /// Accepted for the sake of callers that ask for more to be told
+    /// Also tell what is being done
     #[arg(long)]
     debug: bool,
     /// Refused: cgroups are made in the file system, not by systemd
@@ -70,6 +72,7 @@ enum Command {
     Ps(list::Ps),
     Pause(run::Pause),
     Resume(run::Resume),
+    Update(update::Update),
     Spec(spec::Spec),
     Features(spec::Features),
 }
@@ -78,15 +81,22 @@ enum Command {
 #[derive(Debug, Parser)]
 #[command(
     name = "podspec oci",
-    version,
-    long_version = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1"),
+    about = "Run containers of OCI bundles, as runc and crun do",
+    version = VERSION,
+    disable_version_flag = true,
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
 struct Alone {
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     oci: Oci,
 }
+
+/// In the words that callers look for.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1");
 
 /// The arguments behind `podspec oci`, or those of the link. They are looked at before all others: a runtime
 /// is called many times for each container.
@@ -131,9 +141,16 @@ pub(super) fn seal() -> std::io::Result<()> {
 
 impl Oci {
     pub(super) fn run(self) -> ExitCode {
-        let log = log::Log { file: self.log, format: self.log_format };
         // Of a process in a container `exec` tells its exit code; this is none that programs choose.
         let failure = if matches!(self.command, Command::Exec(_)) { 255 } else { 1 };
+        let log = match log::Log::open(self.log.as_deref(), self.log_format, self.debug) {
+            Ok(log) => log,
+            Err(error) => {
+                let path = self.log.unwrap_or_default();
+                output::error_line(&format!("error: cannot open {}: {error}", path.display()));
+                return ExitCode::from(failure);
+            }
+        };
         let refused = |message: String| {
             log.error(&OciError::Usage { message });
             ExitCode::from(failure)
@@ -174,11 +191,12 @@ impl Command {
             Self::Kill(command) => command.run(store),
             Self::Delete(command) => command.run(store, log),
             Self::Run(command) => command.run(store, log),
-            Self::Exec(command) => command.run(store),
+            Self::Exec(command) => command.run(store, log),
             Self::List(command) => command.run(store),
             Self::Ps(command) => command.run(store),
             Self::Pause(command) => command.run(store),
             Self::Resume(command) => command.run(store),
+            Self::Update(command) => command.run(store),
             Self::Spec(command) => command.run(),
             Self::Features(command) => command.run(),
         }

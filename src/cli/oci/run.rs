@@ -4,7 +4,7 @@ use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
 use crate::oci::{self, Ask, Document, Fresh, OciError, Store};
-use crate::sys::descriptors::has_inherited;
+use crate::sys::descriptors::inherited_among;
 use nix::sys::signal::Signal;
 use std::io;
 use std::os::fd::AsFd;
@@ -32,7 +32,7 @@ struct Making {
     /// The container keeps the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
-    /// So many further descriptors, from 3 on, are the container's, too
+    /// Of the next so many descriptors, from 3 on, those that are open are the container's, too
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     preserve_fds: u32,
     /// Accepted for the sake of callers: a process that starts others waits for them
@@ -44,7 +44,7 @@ struct Making {
 }
 
 /// Descriptors are few; a number that is a mistake is refused at once.
-const PRESERVED_MOST: u32 = 1024;
+pub(super) const PRESERVED_MOST: u32 = 1024;
 
 impl Making {
     /// The document, with what a service manager hands down.
@@ -68,12 +68,8 @@ impl Making {
                 "{wanted} descriptors cannot be preserved; {PRESERVED_MOST} can"
             ));
         }
-        match has_inherited(wanted) {
-            true => Ok(document),
-            false => {
-                usage(format!("not every one of the {wanted} descriptors to preserve is open"))
-            }
-        }
+        log.debug(&format!("read the document of the bundle {}", document.bundle.display()));
+        Ok(document)
     }
 
     fn make(
@@ -91,11 +87,12 @@ impl Making {
                 *theirs = given.as_fd();
             }
         }
+        let preserved = inherited_among(self.preserve_fds);
         let ask = Ask {
             id: &self.id,
             console_socket: self.console_socket.as_deref(),
             pid_file: self.pid_file.as_deref(),
-            preserved: self.preserve_fds,
+            preserved: &preserved,
             no_pivot: self.no_pivot,
             keep_keyring: self.no_new_keyring,
             streams: theirs,
@@ -119,7 +116,9 @@ pub(super) struct Create {
 impl Create {
     pub(super) fn run(mut self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
         let document = self.making.load(log)?;
-        self.making.make(store, &document, &Streams::default(), true)?.leave()?;
+        let fresh = self.making.make(store, &document, &Streams::default(), true)?;
+        log.debug(&format!("the container is made, and its first process is {}", fresh.child.pid));
+        fresh.leave()?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -138,6 +137,7 @@ pub(super) struct Start {
 impl Start {
     pub(super) fn run(self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
         log.warn(&oci::start(store, &self.id)?);
+        log.debug("its program runs");
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -198,6 +198,7 @@ impl Run {
             streams.pass_on(own).map_err(failed)?;
         }
         let fresh = self.making.make(store, &document, &streams, false)?;
+        log.debug(&format!("the container is made, and its first process is {}", fresh.child.pid));
         let started = fresh.start();
         let warnings = match started {
             Ok(warnings) => warnings,
@@ -208,6 +209,7 @@ impl Run {
             }
         };
         log.warn(&warnings);
+        log.debug("its program runs");
         if self.detach {
             return Ok(ExitCode::SUCCESS);
         }
@@ -269,6 +271,9 @@ pub(super) struct Delete {
     /// Kill it first; one that does not exist is no error
     #[arg(short, long)]
     force: bool,
+    /// All whose ids match this regular expression
+    #[arg(short, long)]
+    regex: bool,
     /// The container
     #[arg(value_name = "ID")]
     id: String,
@@ -276,7 +281,15 @@ pub(super) struct Delete {
 
 impl Delete {
     pub(super) fn run(self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
-        log.warn(&oci::delete(store, &self.id, self.force)?);
+        if !self.regex {
+            log.warn(&oci::delete(store, &self.id, self.force)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let pattern = regex::Regex::new(&self.id)
+            .map_err(|error| OciError::Usage { message: error.to_string() })?;
+        for container in store.list()?.iter().filter(|found| pattern.is_match(found.id())) {
+            log.warn(&oci::delete(store, container.id(), self.force)?);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
