@@ -67,7 +67,7 @@ mod volume;
 mod wait;
 
 use crate::state::store::Store;
-use clap::{FromArgMatches, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 use error::CliError;
 use output::Loudness;
 use std::ffi::OsString;
@@ -91,6 +91,15 @@ A first pod:
 `podspec COMMAND --help` has the options and examples of each."
 )]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Global {
     /// Directory for what stays: volumes, logs, what containers write
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/podspec")]
     #[arg(help_heading = "Global options")]
@@ -109,48 +118,65 @@ struct Cli {
     /// Also each step and its time
     #[arg(long, global = true, help_heading = "Global options")]
     verbose: bool,
-    #[command(subcommand)]
-    command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Up(up::Up),
-    Down(down::Down),
-    Ps(ps::Ps),
-    Start(start::Start),
-    Stop(stop::Stop),
-    Restart(restart::Restart),
-    Kill(kill::Kill),
-    Wait(wait::Wait),
-    Events(events::Events),
-    Logs(logs::Logs),
-    Exec(exec::Exec),
-    Attach(attach::Attach),
-    Cp(cp::Cp),
-    Top(top::Top),
-    Stats(stats::Stats),
-    Inspect(inspect::Inspect),
-    Images(images::Images),
-    Rmi(rmi::Rmi),
-    Image(image::Image),
-    Volume(volume::Volume),
-    Pull(pull::Pull),
-    Lock(lock::Lock),
-    Prune(prune::Prune),
-    Port(port::Port),
-    Plan(plan::Plan),
-    Graph(graph::Graph),
-    Analyze(analyze::Analyze),
-    Validate(validate::Validate),
-    Config(config::Config),
-    Init(init::Init),
-    Docs(docs::Docs),
-    Explain(codes::Explain),
-    Schema(schema::Schema),
-    Completions(completions::Completions),
-    Man(man::Man),
-    Oci(Box<oci::Oci>),
+/// The commands: each its name, a variant, and the arguments of its module.
+macro_rules! commands {
+    ($($name:literal => $variant:ident($arguments:ty)),* $(,)?) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $(#[command(name = $name)] $variant($arguments)),*
+        }
+
+        impl Command {
+            /// One command alone.
+            fn named(name: &str) -> Option<clap::Command> {
+                match name {
+                    $($name => Some(<$arguments>::augment_args(clap::Command::new($name))),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    "up" => Up(up::Up),
+    "down" => Down(down::Down),
+    "ps" => Ps(ps::Ps),
+    "start" => Start(start::Start),
+    "stop" => Stop(stop::Stop),
+    "restart" => Restart(restart::Restart),
+    "kill" => Kill(kill::Kill),
+    "wait" => Wait(wait::Wait),
+    "events" => Events(events::Events),
+    "logs" => Logs(logs::Logs),
+    "exec" => Exec(exec::Exec),
+    "attach" => Attach(attach::Attach),
+    "cp" => Cp(cp::Cp),
+    "top" => Top(top::Top),
+    "stats" => Stats(stats::Stats),
+    "inspect" => Inspect(inspect::Inspect),
+    "images" => Images(images::Images),
+    "rmi" => Rmi(rmi::Rmi),
+    "image" => Image(image::Image),
+    "volume" => Volume(volume::Volume),
+    "pull" => Pull(pull::Pull),
+    "lock" => Lock(lock::Lock),
+    "prune" => Prune(prune::Prune),
+    "port" => Port(port::Port),
+    "plan" => Plan(plan::Plan),
+    "graph" => Graph(graph::Graph),
+    "analyze" => Analyze(analyze::Analyze),
+    "validate" => Validate(validate::Validate),
+    "config" => Config(config::Config),
+    "init" => Init(init::Init),
+    "docs" => Docs(docs::Docs),
+    "explain" => Explain(codes::Explain),
+    "schema" => Schema(schema::Schema),
+    "completions" => Completions(completions::Completions),
+    "man" => Man(man::Man),
+    "oci" => Oci(Box<oci::Oci>),
 }
 
 /// The whole program.
@@ -166,8 +192,8 @@ pub fn main() -> ExitCode {
         return oci::alone(words);
     }
     let cli = parse();
-    output::set(cli.loudness(), cli.color.choice());
-    let store = match absolute(&cli) {
+    output::set(cli.global.loudness(), cli.global.color.choice());
+    let store = match absolute(&cli.global) {
         Ok(store) => store,
         Err(error) => return error.report(),
     };
@@ -227,8 +253,25 @@ fn parse() -> Cli {
         (false, true) => clap::ColorChoice::Never,
         _ => clap::ColorChoice::Auto,
     };
+    if let Some(cli) = parse_named(&words) {
+        return cli;
+    }
     let matches = help::command().color(color).get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// By a tree of those commands alone whose names are among the words: all of them take longer to build than most take
+/// to run. What is wrong, or asks for help, is said by the whole tree.
+fn parse_named(words: &[OsString]) -> Option<Cli> {
+    let mut tree = Global::augment_args(clap::Command::new("podspec")).subcommand_required(true);
+    for word in words.iter().skip(1) {
+        if let Some(command) = word.to_str().and_then(Command::named)
+            && tree.find_subcommand(command.get_name()).is_none()
+        {
+            tree = tree.subcommand(command);
+        }
+    }
+    tree.has_subcommands().then(|| Cli::from_arg_matches(&tree.try_get_matches().ok()?).ok())?
 }
 
 /// The other life of this program. It has no terminal: what goes wrong goes to its clients, or nowhere.
@@ -243,12 +286,12 @@ fn supervise() -> ExitCode {
     }
 }
 
-fn absolute(cli: &Cli) -> Result<Store, CliError> {
+fn absolute(global: &Global) -> Result<Store, CliError> {
     let absolute = |path: &PathBuf| {
         std::path::absolute(path)
             .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
     };
-    Ok(Store { run: absolute(&cli.run)?, data: absolute(&cli.root)? })
+    Ok(Store { run: absolute(&global.run)?, data: absolute(&global.root)? })
 }
 
 impl Command {
@@ -269,7 +312,7 @@ impl Command {
     }
 }
 
-impl Cli {
+impl Global {
     fn loudness(&self) -> Loudness {
         match (self.quiet, self.verbose) {
             (true, _) => Loudness::Quiet,
