@@ -33,6 +33,7 @@ use crate::supervise::protocol::{Handover, Request};
 use crate::supervise::spawn::{self, Supervisor};
 use crate::supervise::wire::Wire;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -459,7 +460,7 @@ impl Start<'_> {
         let (store, detach) = (self.store.clone(), self.command.detach);
         let secrets = secrets::read(self.file, self.pod)?;
         let handover = Handover { store, detach, steps, record, secrets };
-        let meant = serde_json::to_value(spec).map_err(|error| failed(&error))?;
+        let meant = to_raw_value(spec).map_err(|error| failed(&error))?;
         let header = serde_json::to_vec(&Header { boot, plan, spec: meant, phases: phases.list() })
             .map_err(|error| failed(&error))?;
         let handover = serde_json::to_vec(&handover).map_err(|error| failed(&error))?;
@@ -551,6 +552,7 @@ pub(super) fn observe(store: &Store, name: &PodName) -> Result<Option<Observed>,
     let stopped = record.containers.iter().filter(is_stopped);
     let stopped = stopped.map(|container| container.name.clone()).collect();
     let Header { plan, spec, .. } = found.header;
+    let spec = serde_json::from_str(spec.get()).map_err(|error| failed(&error))?;
     Ok(Some(Observed { plan, spec, ended, stopped }))
 }
 

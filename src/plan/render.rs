@@ -3,7 +3,7 @@
 use crate::plan::step::{
     ExitPolicy, Forward, Launch, Limits, Plan, Planned, Role, Step, StepId, Until, VolumeContent,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -220,8 +220,8 @@ fn step_json(
     level: usize,
     with_oci: bool,
 ) -> Value {
-    let mut step = serde_json::to_value(&planned.step).unwrap_or(Value::Null);
-    if let (Some(fields), Step::CreateContainer(launch)) = (step.as_object_mut(), &planned.step) {
+    let mut fields = fields(&planned.step);
+    if let Step::CreateContainer(launch) = &planned.step {
         fields.shift_remove("seccomp");
         if with_oci {
             // Here it is whole, as another runtime would take it.
@@ -242,8 +242,20 @@ fn step_json(
             .map(|edge| edge.step).collect::<Vec<_>>(),
         "afterCompletion": planned.after.iter().filter(|edge| edge.until == Until::Completed)
             .map(|edge| edge.step).collect::<Vec<_>>(),
-        "step": step,
+        "step": fields,
     })
+}
+
+/// The fields of a step, the first of which is its kind.
+fn fields(step: &Step) -> Map<String, Value> {
+    let mut all = Map::new();
+    if let Ok(Value::Object(step)) = serde_json::to_value(step) {
+        for (kind, fields) in step {
+            all.insert("kind".to_owned(), kind.into());
+            all.extend(fields.as_object().cloned().unwrap_or_default());
+        }
+    }
+    all
 }
 
 /// One line, the same in `podspec plan`, in the live view of `up` and in errors.

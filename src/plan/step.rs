@@ -87,9 +87,10 @@ pub enum Until {
     Completed,
 }
 
-/// One change to the host.
+/// One change to the host. Written as `{kind: fields}`: a kind that stood among its fields would have serde take each
+/// step apart twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase")]
 pub enum Step {
     /// The machine's part of the network: bridge, nftables table, forwarding. Shared by all pods, so
     /// undoing a pod leaves it.

@@ -209,9 +209,11 @@ proptest! {
     fn the_same_input_gives_the_same_bytes_and_survives_the_way_to_the_supervisor(
         spec in pod(), facts in machine()
     ) {
-        let first = up(&spec, &facts);
+        let mut first = up(&spec, &facts);
         let bytes = serde_json::to_vec(&first).unwrap();
         prop_assert_eq!(&bytes, &serde_json::to_vec(&up(&spec, &facts)).unwrap());
+        // Who carries it out has the programs.
+        first.seccomp.iter_mut().for_each(|filter| filter.document = Default::default());
         let read: Plan = serde_json::from_slice(&bytes).unwrap();
         prop_assert_eq!(&read, &first);
         prop_assert_eq!(bytes, serde_json::to_vec(&read).unwrap());

@@ -47,7 +47,8 @@ impl Machine {
 /// A resolved profile with its program: what every process of a container gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
-    /// `linux.seccomp` of the OCI runtime spec.
+    /// `linux.seccomp` of the OCI runtime spec, for whoever reads the plan. What carries it out has the program.
+    #[serde(skip)]
     pub document: LinuxSeccomp,
     pub program: Program,
 }

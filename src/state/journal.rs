@@ -21,11 +21,20 @@ pub struct Header {
     /// The boot that the kernel objects are of.
     pub boot: String,
     pub plan: Plan,
-    /// The pod as it was meant, to compare a later file with.
-    pub spec: serde_json::Value,
+    /// The pod as it was meant, to compare a later file with: a `PodSpec`.
+    pub spec: Box<RawValue>,
     /// What the client did before, and when.
     #[serde(default)]
     pub phases: Vec<Phase>,
+}
+
+/// The plan of a header, for whoever needs nothing else of it.
+pub fn plan_of(header: &[u8]) -> Result<Plan, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Part {
+        plan: Plan,
+    }
+    serde_json::from_slice::<Part>(header).map(|part| part.plan)
 }
 
 /// Where a step of the plan is in the journal, and a digest that tells whether it is still the same.

@@ -16,11 +16,11 @@ use super::wire;
 use crate::exec::ExecError;
 use crate::exec::apply::Machine;
 use crate::names::ContainerName;
-use crate::plan::step::{Launch, Plan, Step, StepId};
+use crate::plan::step::{Launch, Step, StepId};
 use crate::plan::timing::Mark;
 use crate::sandbox::Child;
 use crate::state::StateError;
-use crate::state::journal::{Header, Journal};
+use crate::state::journal::{self, Journal};
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{PodRecord, PodStatus};
 use crate::state::store::{PodDir, Store};
@@ -130,9 +130,8 @@ impl<'a> Pod<'a> {
         machine.secrets = secrets;
         record.compact();
         let dir = store.pod(&record.name);
-        let plan: Plan = serde_json::from_slice::<Header>(&header)
-            .map_err(|source| StateError::Damaged { path: dir.journal(), source })?
-            .plan;
+        let plan = journal::plan_of(&header)
+            .map_err(|source| StateError::Damaged { path: dir.journal(), source })?;
         let life_lock = Locks::open(&store.run)?;
         life_lock.take(Range::Life(&record.name))?;
         dir.create()?;
