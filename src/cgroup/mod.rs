@@ -293,15 +293,23 @@ fn remove_below(directory: BorrowedFd<'_>) -> Result<(), Errno> {
         {
             continue;
         }
+        let remove = || match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        };
+        // Most have nothing below them.
+        match remove() {
+            Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+            removed => {
+                removed?;
+                continue;
+            }
+        }
         match rustix::fs::openat(directory, name, DIRECTORY, Mode::empty()) {
-            Ok(child) => remove_below(child.as_fd())?,
             Err(Errno::NOENT) => continue,
-            Err(e) => return Err(e),
+            child => remove_below(child?.as_fd())?,
         }
-        match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e),
-        }
+        remove()?;
     }
     Ok(())
 }

@@ -167,11 +167,16 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
         return Ok(false);
     }
     output::verbose(|| format!("asked the supervisor of {name}"));
-    let deadline = Instant::now() + longest_stop(dir) + ANSWER_WITHIN;
+    let mut deadline = Instant::now() + ANSWER_WITHIN;
+    let mut waits_for_stops = false;
     loop {
+        // Most pods are gone before anybody need know how long their containers may take.
+        if Instant::now() >= deadline && !std::mem::replace(&mut waits_for_stops, true) {
+            deadline += longest_stop(dir);
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() || wire.stream().set_read_timeout(Some(left)).is_err() {
-            return Ok(false);
+            return Ok(!dir.exists());
         }
         match wire.receive::<Event>() {
             Ok(Received::Frame(Event::Gone { errors })) if errors.is_empty() => {
@@ -190,8 +195,8 @@ fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, 
                 let words = describe(of.status, of.exit_code, of.reason.as_deref());
                 output::verbose(|| format!("{name}/{} {words}", of.name));
             }
-            Ok(Received::Frame(_)) => {}
-            Ok(Received::Nothing | Received::Closed) | Err(_) => return Ok(!dir.exists()),
+            Ok(Received::Frame(_) | Received::Nothing) => {}
+            Ok(Received::Closed) | Err(_) => return Ok(!dir.exists()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::plan::step::{Namespace, Plan, Step, StepId, VolumeContent};
 use crate::state::StateError;
 use crate::state::store::{release, remove_tree};
 use nix::mount::{MntFlags, umount2};
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -116,8 +117,9 @@ impl Remains {
         }
         for directory in &self.directories {
             attempt(remove_layer(directory).map_err(ExecError::from));
-            remove_empty_parents(directory);
         }
+        let parents: BTreeSet<_> = self.directories.iter().filter_map(|at| at.parent()).collect();
+        parents.into_iter().for_each(remove_if_empty);
         attempt(self.await_links(watch));
         for (lease, address) in &self.leases {
             attempt(give_back(lease, *address, holder));
@@ -162,11 +164,11 @@ fn remove_layer(directory: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Directories between `layers` and what was removed; one that holds something else stays.
-fn remove_empty_parents(directory: &Path) {
+/// A directory, and those between `layers` and it; one that holds something stays.
+fn remove_if_empty(directory: &Path) {
     let stays = |error: io::Error| error.kind() != io::ErrorKind::NotFound;
-    for parent in directory.ancestors().skip(1) {
-        if parent.ends_with("layers") || std::fs::remove_dir(parent).is_err_and(stays) {
+    for at in directory.ancestors() {
+        if at.ends_with("layers") || std::fs::remove_dir(at).is_err_and(stays) {
             return;
         }
     }
