@@ -48,7 +48,9 @@ fn a_pod_is_watched_and_acted_on_at_80_by_24() {
     let screen = tmux.wait("web to run", |screen| row(screen, "web").contains("running"));
     assert!(row(&screen, "db").contains("yes"), "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
-    tmux.wait("what db uses", |screen| row(screen, "db").contains("Mi"));
+    // How much that is depends on who else has perl's pages mapped.
+    let is_measured = |row: String| row.contains("Ki") || row.contains("Mi");
+    tmux.wait("what db uses", |screen| is_measured(row(screen, "db")));
 
     // The log, and nothing in it that the terminal obeys.
     tmux.keys(&["j", "j"]);
@@ -110,7 +112,6 @@ fn a_shell_in_a_container_and_back() {
     // Keys are the shell's, the one that would quit as any.
     tmux.line("q");
     tmux.wait_text("not found");
-    tmux.keys(&["C-c"]);
     tmux.line("exit");
     tmux.wait("the list again", |screen| screen.contains("CPU%"));
     assert_eq!(tmux.tells("#{alternate_on}"), "1");
@@ -128,11 +129,11 @@ fn a_screen_is_given_back_however_it_ends() {
     let Some(host) = Host::new() else { return };
     host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
     let tmux = Tmux::start(&host, "tmux", 80, 24);
-    tmux.line("stty -a > before");
+    tmux.line("stty -g > before");
     let given_back = |how: &str| {
         tmux.wait_line("%");
         assert_eq!(tmux.tells("#{alternate_on} #{cursor_flag}"), "0 1", "{how}");
-        tmux.line("clear; stty -a | cmp - before && echo as-before");
+        tmux.line("clear; stty -g | cmp - before && echo as-before");
         tmux.wait_line("as-before");
     };
     let begin = || {
