@@ -27,14 +27,36 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Lines longer than this are hard to read, however wide the terminal is.
+const WIDEST: usize = 100;
+
 /// The whole command line.
 pub(super) fn command() -> Command {
-    let command = Cli::command();
+    let command = reflowed(Cli::command());
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{{options}}{{after-help}}",
         groups(&command)
     );
-    command.help_template(template)
+    command.help_template(template).max_term_width(WIDEST)
+}
+
+/// What stands under each command's help, wrapped for the terminal and not for the source.
+fn reflowed(command: Command) -> Command {
+    let below = command.get_after_help().map(ToString::to_string);
+    let command = command.mut_subcommands(reflowed);
+    match below {
+        Some(text) => command.after_help(reflow(&text)),
+        None => command,
+    }
+}
+
+/// Joins the lines of each paragraph; a list (lines that are indented, under their heading) stays as it is.
+fn reflow(text: &str) -> String {
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        let is_list = paragraph.lines().any(|line| line.starts_with(' '));
+        if is_list { paragraph.to_owned() } else { paragraph.replace('\n', " ") }
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn groups(command: &Command) -> String {
@@ -88,6 +110,22 @@ mod tests {
             );
         }
         assert!(command().render_help().to_string().contains("Containers:\n  logs "));
+    }
+
+    #[test]
+    fn paragraphs_are_wrapped_by_the_terminal_and_lists_are_not() {
+        let text = "Examples:\n  one\n  two\n\nA paragraph\nof two lines.\n\nThe end.";
+        let joined = "Examples:\n  one\n  two\n\nA paragraph of two lines.\n\nThe end.";
+        assert_eq!(reflow(text), joined);
+        let narrow = command().term_width(60);
+        each(&narrow, &mut |path, command| {
+            let help = command.clone().render_help().to_string();
+            let prose = help.split("\n\n").filter(|part| !part.contains("\n  "));
+            for paragraph in prose {
+                let mut lines = paragraph.lines().rev().skip(1);
+                assert!(lines.all(|line| line.len() > 30), "`{path}` is ragged:\n{paragraph}");
+            }
+        });
     }
 
     /// The examples in a command's help, as words; what a shell would do with the rest is left out.

@@ -58,7 +58,7 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
         .manual("podspec");
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    synopsis(command, &mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if command.get_subcommands().any(|command| !command.is_hide_set()) {
@@ -71,6 +71,13 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     }
     see_also(name, &mut page)?;
     Ok(page)
+}
+
+/// As the help has it: what every option takes stands below.
+fn synopsis(command: &Command, page: &mut impl Write) -> io::Result<()> {
+    heading("SYNOPSIS", page)?;
+    let usage = command.clone().render_usage().to_string();
+    paragraph(usage.trim_start_matches("Usage:").trim(), page)
 }
 
 const EXIT_STATUS: &str =

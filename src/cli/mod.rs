@@ -256,8 +256,13 @@ fn parse() -> Cli {
     if let Some(cli) = parse_named(&words) {
         return cli;
     }
-    let matches = help::command().color(color).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let command = help::command().color(color);
+    let parsed = command.clone().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    parsed.unwrap_or_else(|error| {
+        // Clap repeats what is wrong as it is, and that may be a name that somebody else chose.
+        let words = std::env::args_os().map(|word| output::sanitize(&word.to_string_lossy()));
+        command.try_get_matches_from(words).err().unwrap_or(error).exit()
+    })
 }
 
 /// By a tree of those commands alone whose names are among the words: all of them take longer to build than most take

@@ -4,6 +4,7 @@
 use super::error::CliError;
 use super::file::PodFile;
 use crate::names::{ContainerName, PodName};
+use crate::plan::step::Role;
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{ContainerRecord, PodRecord, PodStatus};
 use crate::state::store::{Store, boot_id};
@@ -118,10 +119,14 @@ pub(super) fn container<'r>(
             CliError::refused(format!("there is no container `{name}` in pod `{pod}`"), choose)
         }),
         (None, [only]) => Ok(only),
-        (None, _) => Err(CliError::refused(
-            format!("pod `{pod}` has several containers: name one, as in {pod}/{}", names[0]),
-            choose,
-        )),
+        (None, containers) => {
+            // Init containers come first, and have ended long ago.
+            let main = containers.iter().find(|c| c.role == Role::Main);
+            let like = main.or(containers.first()).map_or("", |c| c.name.as_str());
+            let message =
+                format!("pod `{pod}` has several containers: name one, as in {pod}/{like}");
+            Err(CliError::refused(message, choose))
+        }
     }
 }
 
