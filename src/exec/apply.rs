@@ -2,23 +2,21 @@
 
 use super::launch::{self, Created};
 use super::secrets::Secrets;
-use super::{ExecError, secrets};
+use super::{ExecError, secrets, volumes};
 use crate::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy};
 use crate::names::{ContainerName, IfName};
 use crate::net::{conntrack, firewall, link, netns, sockets};
 use crate::plan::facts::Subnet;
 use crate::plan::step::{
     self, Connection, Forward, IdMaps, Infra, Namespace, Network, Plan, Protocol, Step,
-    VolumeContent, VolumeStep,
 };
 use crate::sandbox::{self, Child, NamespaceKind, Offsets, infra, sysctl};
 use crate::state::store::{claim, make_directory};
 use crate::sys::ids::Maps;
 use nix::mount::{MsFlags, mount};
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a step has set going.
@@ -91,7 +89,7 @@ impl Machine {
             Step::Publish { forwards } => publish(plan, forwards)?,
             Step::SetSysctls { namespaces, sysctls } => set_sysctls(namespaces, sysctls)?,
             Step::MountShm { at, size } => mount_shm(at, *size)?,
-            Step::MakeVolume(volume) => make_volume(volume)?,
+            Step::MakeVolume(volume) => volumes::make(volume)?,
             Step::WriteFiles { files } => write_files(files)?,
             Step::MakeSecrets { at, files, .. } => secrets::make(at, files, &self.secrets)?,
             Step::MakeLayers { overlays, .. } => overlays.iter().try_for_each(make_layers)?,
@@ -301,38 +299,6 @@ pub(super) fn mount_tmpfs(at: &Path, options: &str) -> Result<(), ExecError> {
         .map_err(|errno| ExecError::MountTmpfs { at: at.to_owned(), source: errno.into() })
 }
 
-fn make_volume(volume: &VolumeStep) -> Result<(), ExecError> {
-    let VolumeStep { path, content, .. } = volume;
-    match content {
-        VolumeContent::Persistent | VolumeContent::Host => make_open_directory(path, 0o755),
-        VolumeContent::EmptyDir => make_open_directory(path, 0o777),
-        VolumeContent::Tmpfs { size } => {
-            make_directory(path)?;
-            mount_tmpfs(path, &format!("mode=1777,size={size}"))
-        }
-        VolumeContent::Files { files } => {
-            make_open_directory(path, 0o755)?;
-            write_files(&files.iter().map(|(name, text)| (path.join(name), text.clone())).collect())
-        }
-    }
-}
-
-/// Makes a directory that containers' users may enter, in parents that only root may; the mode is what
-/// is asked for, whatever the caller's umask.
-fn make_open_directory(path: &Path, mode: u32) -> Result<(), ExecError> {
-    if let Some(parent) = path.parent() {
-        make_directory(parent)?;
-    }
-    let error = |source| ExecError::WriteFile { path: path.to_owned(), source };
-    match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(error),
-        Err(problem) if problem.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {
-            Ok(())
-        }
-        Err(source) => Err(error(source)),
-    }
-}
-
 /// The merged directory shows the owner and mode of the upper one: they are made those of the lower.
 fn make_layers(overlay: &step::Overlay) -> Result<(), ExecError> {
     make_directory(&overlay.work)?;
@@ -347,7 +313,7 @@ fn make_layers(overlay: &step::Overlay) -> Result<(), ExecError> {
     std::fs::set_permissions(&overlay.upper, of_lower.permissions()).map_err(error)
 }
 
-fn write_files(files: &BTreeMap<PathBuf, String>) -> Result<(), ExecError> {
+pub(super) fn write_files(files: &BTreeMap<PathBuf, String>) -> Result<(), ExecError> {
     for (path, text) in files {
         if let Some(parent) = path.parent() {
             make_directory(parent)?;

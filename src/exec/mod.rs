@@ -1,6 +1,7 @@
 //! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
 //! the one that undoes it, `restore.rs` puts back what others took, `traces.rs` undoes what no journal tells of, `progress.rs` says which step may
-//! be done next, `launch.rs` starts a container, `beside.rs` a program beside it. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
+//! be done next, `launch.rs` starts a container, `beside.rs` a program beside it, `volumes.rs` and
+//! `secrets.rs` make what it mounts. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
 pub mod apply;
 pub mod beside;
@@ -10,6 +11,7 @@ pub mod restore;
 pub mod secrets;
 pub mod traces;
 pub mod undo;
+mod volumes;
 
 use crate::cgroup::CgroupError;
 use crate::net::NetError;

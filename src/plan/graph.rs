@@ -19,7 +19,7 @@ use crate::plan::rootfs::{self, Mounts};
 use crate::plan::security;
 use crate::plan::step::{
     Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, Role,
-    RootLayers, SecretFile, Stdio, Step, StepId, Until,
+    RootLayers, SecretFile, Stdio, Step, StepId, Until, VolumeStep,
 };
 use crate::seccomp::Filter;
 use crate::spec::model::{
@@ -342,6 +342,7 @@ impl Graph<'_> {
         }
         for (name, volume) in &self.spec.volumes {
             if let (_, Some(step)) = rootfs::volume(name, volume, self.places) {
+                let step = VolumeStep { parts: rootfs::parts(self.spec, name), ..step };
                 let in_memory = step.path.starts_with(self.places.mnt());
                 let after = in_memory.then_some(self.made.tmpfs);
                 let why = volume_reason(volume).into();

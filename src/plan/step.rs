@@ -362,6 +362,9 @@ pub struct VolumeStep {
     pub name: String,
     pub path: PathBuf,
     pub content: VolumeContent,
+    /// Directories in it that containers mount alone, made where they are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
