@@ -6,14 +6,18 @@ use super::output::{self, sanitize};
 use super::running;
 use super::target::{self, TargetArg};
 use crate::copy::{self, CopyError, Owner, Place, Skipped, Source, Target};
+use crate::exec::launch;
+use crate::plan::step::Launch;
+use crate::state::record::{ContainerRecord, ContainerStatus};
 use crate::state::store::Store;
 use crate::sys::ids::Maps;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-/// Copy files from or to a running container
+/// Copy files from or to a container
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,8 +29,11 @@ Examples:
 As cp(1) does: into DST where that is a directory, else under that name. `-` is a tar archive on
 standard input or output. Files, directories and links are copied with mode and time, holes of files
 as holes; a link that SRC itself names is followed. What is copied into a container belongs to the
-container's user, what is copied out of it to you, and no setuid bit is kept; `-a` keeps owner and
-mode as they were. FIFOs, sockets and devices are left out, said, and make the exit code 1.
+container's user, what is copied out of it to you, and no setuid bit is kept; `-a` keeps owner,
+mode and file capabilities as they were; attributes of users (user.*) always come along. FIFOs, sockets
+and devices are left out, said, and make the exit code 1.
+
+Of a container that does not run any more, what it has left can be copied out as long as its pod is up.
 
 A host path that has a `:` in it is written with `/` or `./` at its begin.")]
 pub(super) struct Cp {
@@ -87,7 +94,7 @@ impl Cp {
             });
         }
         crate::sys::descriptors::raise_open_files();
-        let (from, to) = (open(store, &self.source)?, open(store, &self.target)?);
+        let (from, to) = (open(store, &self.source, true)?, open(store, &self.target, false)?);
         let skipped = match (from, to) {
             (Some(from), Some(to)) => {
                 let source = find(&from)?;
@@ -152,8 +159,8 @@ fn failed(name: &str, error: &CopyError) -> CliError {
     CliError::host(format!("cannot copy ({})", name.trim()), error)
 }
 
-/// `None`: the stream.
-fn open(store: &Store, side: &Side) -> Result<Option<Opened>, CliError> {
+/// `None`: the stream. Of a container that does not run there is something to read, at most.
+fn open(store: &Store, side: &Side, to_read: bool) -> Result<Option<Opened>, CliError> {
     let (target, path) = match side {
         Side::Stream => return Ok(None),
         Side::Host(path) => {
@@ -168,14 +175,30 @@ fn open(store: &Store, side: &Side) -> Result<Option<Opened>, CliError> {
     let record = target::find(store, &wanted.pod)?;
     let container = target::container(&record, wanted.container.as_ref())?;
     let name = format!("{}/{}", record.name, container.name);
-    let root = running::root(container).ok_or_else(|| running::not_running(&name, &record.name))?;
     let plan = running::plan(store, &record.name)?;
-    let oci = &running::launch(&plan, &container.name)?.oci;
-    let ids = crate::sandbox::maps(oci);
-    let user = oci.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
+    let launch = running::launch(&plan, &container.name)?;
+    let (root, ids) = match running::root(container) {
+        Some(root) => (root, crate::sandbox::maps(&launch.oci)),
+        // By the numbers that its files have.
+        None if to_read && has_left(container) => (remains(&name, launch)?, Maps::default()),
+        None => return Err(running::not_running(&name, &record.name)),
+    };
+    let process = launch.oci.process().as_ref();
+    let user = process.map(|process| process.user().clone()).unwrap_or_default();
     let user = ids.owner(user.uid(), user.gid());
     let name = format!(" in {name}");
     Ok(Some(Opened { place: Place::Root(root), path: path.clone(), user, ids, name }))
+}
+
+/// It has run, and only a user starts it again: no policy of its supervisor does.
+fn has_left(container: &ContainerRecord) -> bool {
+    use ContainerStatus::{Exited, Failed, Stopped};
+    container.started_at.is_some() && matches!(container.status, Exited | Failed | Stopped)
+}
+
+fn remains(name: &str, launch: &Launch) -> Result<OwnedFd, CliError> {
+    launch::remains(launch)
+        .map_err(|error| CliError::host(format!("cannot look at what {name} has left"), &error))
 }
 
 fn report(skipped: &[Skipped]) -> ExitCode {

@@ -1,5 +1,6 @@
 //! Tar, either way: a sink that packs what it is told, and unpacking into a container's root.
 
+use super::attributes::Attributes;
 use super::place::{ANY, DIRECTORY, Place, Source, Target, kind, status};
 use super::tree::Tree;
 use super::walk::{self, Sink};
@@ -46,6 +47,13 @@ impl<W: Write> Pack<'_, W> {
         header.set_size(size);
         header
     }
+
+    /// In front of the entry that has them.
+    fn attributes(&mut self, meta: &Meta) -> Result<(), CopyError> {
+        let records = meta.attributes.records();
+        let records = records.iter().map(|(key, value)| (key.as_str(), *value));
+        self.archive.append_pax_extensions(records).map_err(cannot_write)
+    }
 }
 
 fn cannot_write(source: io::Error) -> CopyError {
@@ -55,6 +63,7 @@ fn cannot_write(source: io::Error) -> CopyError {
 impl<W: Write> Sink for Pack<'_, W> {
     fn enter(&mut self, name: &OsStr, meta: &Meta, _path: &Path) -> Result<(), CopyError> {
         self.within.push(name);
+        self.attributes(meta)?;
         let mut header = self.header(meta, EntryType::Directory, 0);
         // A directory's name ends with a slash.
         let name = self.within.join("");
@@ -74,6 +83,7 @@ impl<W: Write> Sink for Pack<'_, W> {
         path: &Path,
     ) -> Result<(), CopyError> {
         let error = |source| CopyError::File { what: "read", path: path.to_owned(), source };
+        self.attributes(meta)?;
         let mut header = self.header(meta, EntryType::Regular, meta.size);
         // The archive says how long it is before its content comes: it may change as it likes meanwhile.
         let content = std::fs::File::from(content.try_clone_to_owned().map_err(error)?);
@@ -129,7 +139,8 @@ impl Unpack<'_> {
     ) -> Result<(), CopyError> {
         let named = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
         let inside = below(&named)?;
-        let meta = meta(entry.header()).map_err(|source| CopyError::ReadArchive { source })?;
+        let mut meta = meta(entry.header()).map_err(|source| CopyError::ReadArchive { source })?;
+        meta.attributes = attributes(entry)?;
         let Some(name) = inside.file_name().map(OsStr::to_owned) else {
             // The directory itself, as `tar -C DIR .` has it.
             self.directories.push((PathBuf::new(), meta));
@@ -244,7 +255,20 @@ fn meta(header: &Header) -> io::Result<Meta> {
         gid: u32::try_from(header.gid()?).map_err(io::Error::other)?,
         modified: Timespec { tv_sec: header.mtime()?.try_into().unwrap_or(0), tv_nsec: 0 },
         size: header.size()?,
+        attributes: Attributes::default(),
     })
+}
+
+fn attributes(entry: &mut tar::Entry<'_, impl Read>) -> Result<Attributes, CopyError> {
+    let reading = |source| CopyError::ReadArchive { source };
+    let mut found = Attributes::default();
+    for record in entry.pax_extensions().map_err(reading)?.into_iter().flatten() {
+        let record = record.map_err(reading)?;
+        if let Ok(key) = record.key() {
+            found.take_record(key, record.value_bytes());
+        }
+    }
+    Ok(found)
 }
 
 fn fill(from: &mut impl Read, to: BorrowedFd<'_>) -> Result<(), Errno> {

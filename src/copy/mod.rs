@@ -7,15 +7,19 @@
 //! place.rs   where a copy begins and ends: the host, or a container's root
 //! walk.rs    reads a tree, and hands it to a sink
 //! tree.rs    the sink that writes files    archive.rs   tar, either way
+//! attributes.rs   extended attributes that travel with a file
 //! ```
 
 mod archive;
+mod attributes;
 mod place;
 mod tree;
 mod walk;
 
 pub use archive::{pack, unpack};
 pub use place::{Place, Source, Target};
+
+use attributes::Attributes;
 
 use crate::sys::ids::Maps;
 use rustix::fs::{FileType, Stat, Timespec};
@@ -64,13 +68,14 @@ pub struct Skipped {
 }
 
 /// What travels beside the content.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Meta {
     mode: u32,
     uid: u32,
     gid: u32,
     modified: Timespec,
     size: u64,
+    attributes: Attributes,
 }
 
 impl Meta {
@@ -81,6 +86,7 @@ impl Meta {
             gid: stat.st_gid,
             modified: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
             size: stat.st_size.try_into().unwrap_or(0),
+            attributes: Attributes::default(),
         }
     }
 }

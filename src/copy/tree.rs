@@ -103,7 +103,7 @@ impl<'a> Tree<'a> {
         rustix::fs::openat(here, name, flags, Mode::empty())
     }
 
-    /// Owner, mode and time. The owner first: to change it clears bits of the mode.
+    /// Owner, mode, attributes and time. The owner first: to change it clears bits of the mode, and capabilities.
     pub(super) fn dress(&self, fd: BorrowedFd<'_>, meta: &Meta) -> Result<(), Errno> {
         let (uid, gid) = self.owner_of(meta);
         let mode = match self.owner {
@@ -112,6 +112,7 @@ impl<'a> Tree<'a> {
         };
         rustix::fs::fchown(fd, uid, gid)?;
         rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+        meta.attributes.give(fd, matches!(self.owner, Owner::Keep { .. }))?;
         rustix::fs::futimens(fd, &times(meta))
     }
 

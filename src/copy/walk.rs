@@ -1,6 +1,7 @@
 //! Reads a tree: each entry is opened by its name in the directory that is held, without following it, and
 //! told to a sink by what was opened.
 
+use super::attributes::Attributes;
 use super::place::{ANY, Source, kind, status};
 use super::{CopyError, Meta, Skipped, kind_name};
 use crate::sys::paths::reopen;
@@ -65,11 +66,13 @@ impl Walk<'_> {
         path: &Path,
         depth: usize,
     ) -> Result<(), CopyError> {
-        let meta = Meta::of(stat);
+        let mut meta = Meta::of(stat);
         match kind(stat) {
             FileType::Directory => {
+                let listed = list(fd, path)?;
+                meta.attributes = attributes(listed.as_fd(), path)?;
                 self.sink.enter(name, &meta, path)?;
-                self.children(fd, path, depth + 1)?;
+                self.listed(listed, path, depth + 1)?;
                 self.sink.leave(&meta, path)
             }
             FileType::RegularFile => {
@@ -77,6 +80,7 @@ impl Walk<'_> {
                 let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
                 let content =
                     reopen(fd, flags).map_err(|errno| CopyError::file("read", path, errno))?;
+                meta.attributes = attributes(content.as_fd(), path)?;
                 self.sink.file(name, &meta, content.as_fd(), path)
             }
             FileType::Symlink => {
@@ -97,12 +101,15 @@ impl Walk<'_> {
         path: &Path,
         depth: usize,
     ) -> Result<(), CopyError> {
+        self.listed(list(directory, path)?, path, depth)
+    }
+
+    fn listed(&mut self, listed: OwnedFd, path: &Path, depth: usize) -> Result<(), CopyError> {
         if depth > DEEPEST {
             return Err(CopyError::TooDeep { path: path.to_owned() });
         }
         let error = |errno| CopyError::file("read the directory", path, errno);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let listed = rustix::fs::openat(directory, c".", flags, Mode::empty()).map_err(error)?;
+        let directory = listed.try_clone().map_err(|_| error(Errno::MFILE))?;
         for entry in Dir::new(listed).map_err(error)? {
             let entry = entry.map_err(error)?;
             let name = entry.file_name();
@@ -110,12 +117,23 @@ impl Walk<'_> {
                 continue;
             }
             let path: PathBuf = path.join(OsStr::from_bytes(name.to_bytes()));
-            let Some((fd, stat)) = open(directory, name, &path)? else { continue };
+            let Some((fd, stat)) = open(directory.as_fd(), name, &path)? else { continue };
             let name = OsStr::from_bytes(name.to_bytes());
             self.entry((fd.as_fd(), &stat), name, &path, depth)?;
         }
         Ok(())
     }
+}
+
+/// Opens a directory that is held, to be read.
+fn list(directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, CopyError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, c".", flags, Mode::empty())
+        .map_err(|errno| CopyError::file("read the directory", path, errno))
+}
+
+fn attributes(fd: BorrowedFd<'_>, path: &Path) -> Result<Attributes, CopyError> {
+    Attributes::of(fd).map_err(|errno| CopyError::file("read the attributes of", path, errno))
 }
 
 /// `None`: it has gone since it was listed.

@@ -4,7 +4,7 @@
 use super::ExecError;
 use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
 use crate::plan::step::{Input, Launch, Plan, RootLayers, Stdio};
-use crate::sandbox::{self, Child, Keeper, Order, Overlay};
+use crate::sandbox::{self, Child, Keeper, Order, Overlay, SandboxError};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::io;
@@ -148,6 +148,13 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
 
 fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {
     Ok((open_fifo(&stdio.stdout, OFlag::O_RDWR)?, open_fifo(&stdio.stderr, OFlag::O_RDWR)?))
+}
+
+/// The root of a container that does not run, to be read, for this process alone.
+pub fn remains(launch: &Launch) -> Result<OwnedFd, SandboxError> {
+    let overlays = overlays(&launch.root);
+    let Launch { oci, beneath, .. } = launch;
+    sandbox::remains(&sandbox::Remains { oci, overlays: &overlays, beneath })
 }
 
 fn overlays(root: &RootLayers) -> Vec<Overlay> {

@@ -18,6 +18,7 @@ mod mounts;
 mod namespaces;
 mod owned;
 mod program;
+mod remains;
 mod root;
 mod schedule;
 pub mod sysctl;
@@ -33,6 +34,7 @@ pub use lookout::look_for;
 pub use mounts::MOUNT_OPTIONS;
 pub use namespaces::NamespaceKind;
 pub use owned::{Offsets, maps, network as owned_network};
+pub use remains::{Remains, remains};
 pub use schedule::numbers;
 pub use terminal::Keeper;
 

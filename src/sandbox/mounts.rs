@@ -209,7 +209,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "unbindable",
 ];
 
-fn is_bind(mount: &Mount) -> bool {
+pub(super) fn is_bind(mount: &Mount) -> bool {
     let bind = |word: &String| word == "bind" || word == "rbind";
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
 }

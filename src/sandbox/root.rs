@@ -44,6 +44,10 @@ impl Root {
         Self { fd, overlays: Vec::new(), is_bundles: true }
     }
 
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
