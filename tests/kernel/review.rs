@@ -103,7 +103,9 @@ fn a_damaged_record_keeps_no_pod_up() {
 #[test]
 fn a_live_supervisor_without_a_record_is_met_with_an_error_and_not_with_a_wait() {
     let Some(host) = Host::new() else { return };
-    let file = host.up(&pod(json!({ "c": sh("exec sleep infinity") })));
+    let file = host.pod(&pod(json!({ "c": sh("exec sleep infinity") })));
+    // Not only up: that all is ready is the last that the supervisor writes into the record.
+    host.podspec(["up", "--wait", &file]).success();
     fs::remove_file(host.run_dir().join("pods/p/state.json")).unwrap();
     let up = host.podspec(["up", "-d", &file]);
     assert_eq!(up.code, Some(1), "{up}");
