@@ -4,6 +4,7 @@
 mod cgroups;
 mod ids;
 mod namespaces;
+mod spread;
 
 pub mod images;
 
@@ -450,6 +451,9 @@ fn mount_facts(pod: &PodSpec, container: &Container, facts: &mut ContainerFacts)
             },
             MountSource::Tmpfs { .. } => continue,
         };
+        if let Some(why) = spread::mismatch(path, mount.propagation) {
+            facts.problems.push((format!("volumes.{index}.propagation"), why));
+        }
         match rustix::fs::statat(CWD, path, rustix::fs::AtFlags::empty()) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 facts.directories.push(path.clone());

@@ -9,8 +9,8 @@ use crate::plan::error::PlanError;
 use crate::plan::facts::{HostFacts, ImageFacts};
 use crate::plan::step::ImageUsed;
 use crate::spec::model::{
-    Container, Image, Mount, MountSource, NameOrId, PodSpec, Probes, Role, Root, Signal, User,
-    Volume,
+    Container, Image, Mount, MountSource, NameOrId, PodSpec, Probes, Propagation, Role, Root,
+    Signal, User, Volume,
 };
 use crate::spec::signal;
 use std::path::{Component, Path, PathBuf};
@@ -54,7 +54,14 @@ pub(super) fn complete(spec: &PodSpec, facts: &HostFacts) -> Result<PodSpec, Pla
             let volume = volume_name(name, path).map_err(&bad)?;
             spec.volumes.insert(volume.clone(), Volume::EmptyDir);
             let source = MountSource::Volume { name: volume, sub_path: None };
-            container.mounts.push(Mount { source, target, read_only: false, idmap: true });
+            let propagation = Propagation::Private;
+            container.mounts.push(Mount {
+                source,
+                target,
+                read_only: false,
+                idmap: true,
+                propagation,
+            });
         }
     }
     Ok(spec)

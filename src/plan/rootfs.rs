@@ -9,7 +9,7 @@ use crate::plan::places::Places;
 use crate::plan::step::{Namespace, Overlay, RootLayers, VolumeContent, VolumeStep};
 use crate::spec::model::{Container, MountSource, PodSpec, Root, Scope, Shared, Volume};
 use oci_spec::runtime::Mount;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a /dev/shm.
@@ -74,8 +74,22 @@ pub(super) fn volume(
         Volume::Host { path, create: true } => (path.clone(), VolumeContent::Host),
         Volume::Host { path, create: false } => return (path.clone(), None),
     };
-    let step = VolumeStep { name: name.to_string(), path: path.clone(), content };
+    let step =
+        VolumeStep { name: name.to_string(), path: path.clone(), content, parts: Vec::new() };
     (path, Some(step))
+}
+
+/// The parts of a volume that containers mount; those of files are what the file says, or missing.
+pub(super) fn parts(spec: &PodSpec, volume: &VolumeName) -> Vec<PathBuf> {
+    if matches!(spec.volumes.get(volume), Some(Volume::Files { .. })) {
+        return Vec::new();
+    }
+    let mounts = spec.containers.values().flat_map(|container| &container.mounts);
+    let parts = mounts.filter_map(|mount| match &mount.source {
+        MountSource::Volume { name, sub_path: Some(part) } if name == volume => Some(part.clone()),
+        _ => None,
+    });
+    parts.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What the mounts of a container are made from.
@@ -174,7 +188,8 @@ impl Mounts<'_> {
     fn user(&self, wanted: &crate::spec::model::Mount) -> Mount {
         let access = if self.read_only(wanted) { "ro" } else { "rw" };
         let bind = |from: PathBuf| {
-            let mut options = vec!["rbind", "rprivate", "nosuid", "nodev", access];
+            let spread = wanted.propagation.option();
+            let mut options = vec!["rbind", spread, "nosuid", "nodev", access];
             options.extend(self.idmap("ridmap").filter(|_| wanted.idmap));
             mount("bind", from, &wanted.target, &options)
         };
@@ -274,7 +289,7 @@ impl std::fmt::Display for Namespace {
 mod tests {
     use super::*;
     use crate::plan::sample;
-    use crate::spec::model::Mount as MountSpec;
+    use crate::spec::model::{Mount as MountSpec, Propagation};
 
     fn list(change: impl FnOnce(&mut PodSpec, &mut Container, &mut HostFacts)) -> Vec<Mount> {
         let (mut spec, mut facts) = (sample::pod("shop", &["web"]), sample::facts());
@@ -297,7 +312,8 @@ mod tests {
 
     fn volume_at(name: &str, target: &str) -> MountSpec {
         let source = MountSource::Volume { name: name.parse().unwrap(), sub_path: None };
-        MountSpec { source, target: target.into(), read_only: false, idmap: true }
+        let propagation = Propagation::Private;
+        MountSpec { source, target: target.into(), read_only: false, idmap: true, propagation }
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn container() -> impl Strategy<Value = Container> {
                 target: PathBuf::from(format!("/data/{name}")),
                 read_only: false,
                 idmap: !part,
+                propagation: Propagation::Private,
             };
             Container {
                 root: if host { Root::Host } else { Root::Directory("/srv/root".into()) },
@@ -269,8 +270,13 @@ fn two() -> PodSpec {
     spec.ports = vec![sample::port("8080:80"), sample::port("9000-9099:9000-9099/udp")];
     spec.volumes = [("data".parse().unwrap(), Volume::Persistent)].into();
     let source = MountSource::Volume { name: "data".parse().unwrap(), sub_path: None };
-    spec.containers[1].mounts =
-        vec![Mount { source, target: "/var/lib/data".into(), read_only: false, idmap: true }];
+    spec.containers[1].mounts = vec![Mount {
+        source,
+        target: "/var/lib/data".into(),
+        read_only: false,
+        idmap: true,
+        propagation: Propagation::Private,
+    }];
     spec.containers[0].depends_on = [("db".parse().unwrap(), Condition::Started.into())].into();
     spec.containers[0].argv = ["/bin/sh", "-c", "echo it's up"].map(String::from).into();
     spec

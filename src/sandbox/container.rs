@@ -208,16 +208,17 @@ fn build_root(
     let propagation = Propagation::of(order.oci)?;
     // A bundle may do without; then all that is mounted is the caller's, too.
     let own_mounts = way.namespaces.has(CloneFlags::CLONE_NEWNS);
-    if own_mounts {
-        propagation.isolate()?;
-    }
     let mounts = order.oci.mounts().as_deref().unwrap_or(&[]);
     let sources = mounts::Sources {
         beneath: order.beneath,
         user: way.user,
         is_bundles: order.overlays.is_empty(),
     };
+    // What is to spread to the host must be of its kin still.
     let sources = mounts::open_sources(mounts, sources)?;
+    if own_mounts {
+        propagation.isolate()?;
+    }
     let root = match order.overlays {
         [] => bundle::directory(order.oci, own_mounts)?,
         overlays => root::assemble(overlays, way.user.map(|user| user.namespace))?,

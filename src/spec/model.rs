@@ -400,6 +400,35 @@ pub struct Mount {
     /// Where the container has a user namespace, ids in it are those of the volume.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub idmap: bool,
+    #[serde(default, skip_serializing_if = "Propagation::is_private")]
+    pub propagation: Propagation,
+}
+
+/// How what is mounted below a path of the host later on spreads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// From the host to the container.
+    Rslave,
+    /// And from the container to the host.
+    Rshared,
+}
+
+impl Propagation {
+    /// The mount option (mount(8)); all that is mounted below is bound, too.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Private => "rprivate",
+            Self::Rslave => "rslave",
+            Self::Rshared => "rshared",
+        }
+    }
+
+    fn is_private(&self) -> bool {
+        *self == Self::Private
+    }
 }
 
 fn yes() -> bool {

@@ -492,7 +492,8 @@ pub struct Mount {
     /// A directory inside the volume. Default: the whole volume.
     #[schemars(extend("examples" = ["uploads"]))]
     pub sub_path: Option<String>,
-    /// How mounts below it spread.
+    /// How what is mounted below a path of the host later on spreads. What a container has mounted there stays
+    /// on the machine until somebody unmounts it.
     #[schemars(extend("default" = "private", "examples" = ["rslave"]))]
     pub propagation: Option<Propagation>,
     /// Whether the container's ids are the volume's own, where the container has a user namespace; else they
@@ -518,9 +519,9 @@ pub enum MountKind {
 pub enum Propagation {
     /// Nothing spreads.
     Private,
-    /// Mounts of the host appear in the container.
+    /// What the host mounts appears in the container.
     Rslave,
-    /// Mounts appear in both directions.
+    /// And what the container mounts appears on the host.
     Rshared,
 }
 

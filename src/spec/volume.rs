@@ -1,7 +1,7 @@
 //! Volumes: what a pod declares, and where its containers see it. Paths are made absolute and normal by
 //! their words alone; whether they exist is the host's to say.
 
-use super::model::{Mount, MountSource, Volume};
+use super::model::{Mount, MountSource, Propagation, Volume};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either};
 use super::tree::{Entry, Node};
@@ -218,7 +218,8 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
     let target_place = part(node, source.len() + 1, Some(target));
     let source = source_of(source, None, &source_place, checks);
     let target = self::target(target, &target_place, checks);
-    Some(Mount { source: source?, target: target?, read_only, idmap: true })
+    let (source, target) = (source?, target?);
+    Some(Mount { source, target, read_only, idmap: true, propagation: Propagation::Private })
 }
 
 /// The bytes of a part of a scalar; the whole scalar where quotes or variables move them.
@@ -238,7 +239,6 @@ pub(super) fn part(node: &Node, offset: usize, text: Option<&str>) -> Range<usiz
 }
 
 fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
-    checks.later(node, &["propagation"]);
     let at = |key: &str| node.get(key).map_or_else(|| node.head(), |value| value.span.clone());
     let target = raw.target.as_ref().and_then(|target| self::target(target, &at("target"), checks));
     let source = if raw.kind == Some(raw::MountKind::Tmpfs) {
@@ -281,12 +281,47 @@ fn long(raw: &raw::Mount, node: &Node, checks: &mut Checks<'_>) -> Option<Mount>
             }
         }
     };
+    let source = source?;
     Some(Mount {
-        source: source?,
+        propagation: propagation(raw.propagation, &source, node, checks)?,
+        source,
         target: target?,
         read_only: raw.read_only.unwrap_or(false),
         idmap: raw.idmap.unwrap_or(true),
     })
+}
+
+/// Only the host mounts anything below its own paths: volumes are podspec's.
+fn propagation(
+    raw: Option<raw::Propagation>,
+    source: &MountSource,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<Propagation> {
+    let (Some(raw), Some(entry)) = (raw, node.entry("propagation")) else {
+        return Some(Propagation::Private);
+    };
+    if !matches!(source, MountSource::Path(_)) {
+        let message = "`propagation` belongs to a path of the host";
+        let problem = Problem::error("P0448", message, entry.key.clone(), "only with a path");
+        checks.report(problem.help("remove `propagation`, or name a path: `source: /mnt/disks`"));
+        return None;
+    }
+    match raw {
+        raw::Propagation::Private => Some(Propagation::Private),
+        raw::Propagation::Rslave => Some(Propagation::Rslave),
+        raw::Propagation::Rshared => {
+            let message = "what the container mounts there is mounted on the machine, too";
+            let place = entry.value.span.clone();
+            let problem = Problem::error("P0576", message, place, "loosens the sandbox");
+            checks.report(
+                problem
+                    .warning()
+                    .help("write `rslave` if the container need only see what the machine mounts"),
+            );
+            Some(Propagation::Rshared)
+        }
+    }
 }
 
 fn sub_path(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<PathBuf> {

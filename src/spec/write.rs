@@ -388,7 +388,7 @@ fn secret_mount(mount: &SecretMount) -> Value {
 }
 
 fn mount(mount: &Mount) -> Value {
-    let Mount { source, target, read_only, idmap } = mount;
+    let Mount { source, target, read_only, idmap, propagation } = mount;
     let mut map = Map::new();
     match source {
         MountSource::Volume { name, sub_path } => {
@@ -409,6 +409,9 @@ fn mount(mount: &Mount) -> Value {
     map.insert("readOnly".to_owned(), json!(read_only));
     if !idmap {
         map.insert("idmap".to_owned(), json!(false));
+    }
+    if *propagation != Propagation::Private {
+        map.insert("propagation".to_owned(), json!(propagation));
     }
     Value::Object(map)
 }

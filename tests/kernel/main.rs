@@ -15,6 +15,8 @@ mod resources;
 mod terminal;
 // The same with a screen that can be read.
 mod tmux;
+// Parts of volumes, and mounts that spread.
+mod volumes;
 
 // What the article in the README ran, section by section, and the first minute of a new user.
 mod article;
