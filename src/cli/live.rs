@@ -53,6 +53,8 @@ pub(super) struct Live<'a> {
     interrupted: bool,
     /// The pod's start is another client's.
     is_guest: bool,
+    /// It is up, and others are waited for.
+    held: bool,
 }
 
 /// What the client waits for.
@@ -60,9 +62,18 @@ pub(super) struct Live<'a> {
 pub(super) struct Wants {
     /// Leave when the pod is up.
     pub(super) detach: bool,
+    /// Leave when it is up, and stay its client: others are to be shown beside it (`front.rs`).
+    pub(super) hold: bool,
     /// And not before it is ready.
     pub(super) ready: bool,
     pub(super) deadline: Option<Instant>,
+}
+
+/// What there is to be heard.
+enum Said {
+    Nothing,
+    Stale,
+    End(Ending),
 }
 
 /// What an event means for us.
@@ -99,6 +110,7 @@ impl<'a> Live<'a> {
             heard: false,
             interrupted: false,
             is_guest: false,
+            held: false,
         }
     }
 
@@ -130,23 +142,81 @@ impl<'a> Live<'a> {
         let failed = |error: std::io::Error| CliError::host("cannot wait for the pod", &error);
         self.wire.stream().set_nonblocking(waits).map_err(failed)?;
         loop {
-            match self.wire.receive::<Event>() {
-                Ok(Received::Frame(event)) => match self.hear(event)? {
-                    Heard::GoOn => {}
-                    Heard::Stale => return Ok(None),
-                    Heard::End(ending) => return Ok(Some(ending)),
-                },
-                // Only now: of several frames that came at once all but the first are ours already.
-                Ok(Received::Nothing) if waits => {
+            match self.listen()? {
+                Said::Nothing if waits => {
                     self.wait()?;
                     if self.wants.deadline.is_some_and(|at| at <= Instant::now()) {
                         return Err(self.late());
                     }
                 }
-                Ok(Received::Nothing) => {}
-                Ok(Received::Closed) | Err(_) => return self.orphaned(),
+                Said::Nothing => {}
+                Said::Stale => return Ok(None),
+                Said::End(ending) => return Ok(Some(ending)),
             }
         }
+    }
+
+    /// Hears what the supervisor has said by now: of several frames that came at once all but the first are ours
+    /// already.
+    fn listen(&mut self) -> Result<Said, CliError> {
+        loop {
+            match self.wire.receive::<Event>() {
+                Ok(Received::Frame(event)) => match self.hear(event)? {
+                    Heard::GoOn => {}
+                    Heard::Stale => return Ok(Said::Stale),
+                    Heard::End(ending) => return Ok(Said::End(ending)),
+                },
+                Ok(Received::Nothing) => return Ok(Said::Nothing),
+                Ok(Received::Closed) | Err(_) => {
+                    return self.orphaned().map(|ending| ending.map_or(Said::Stale, Said::End));
+                }
+            }
+        }
+    }
+
+    /// In front beside others from now on: the lines of its containers begin with its name, too.
+    pub(super) fn stand_beside(&mut self, shown: usize) -> usize {
+        self.wants.hold = false;
+        self.signals = None;
+        self.open_follower();
+        let Some(follower) = &mut self.follower else { return 0 };
+        follower.name_pod(shown);
+        follower.names().count()
+    }
+
+    /// What was said and written by now; the ending once there is one.
+    pub(super) fn catch_up(&mut self) -> Result<Option<Ending>, CliError> {
+        match self.listen()? {
+            Said::End(ending) => Ok(Some(ending)),
+            // A plan is stale before its pod is up, and this one is.
+            Said::Nothing | Said::Stale => {
+                self.grown = self.show_output()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where more will come from.
+    pub(super) fn sources(&self) -> Vec<PollFd<'_>> {
+        let wire = PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN);
+        let follower = self.follower.as_ref().map(|follower| PollFd::new(follower, PollFlags::IN));
+        std::iter::once(wire).chain(follower).collect()
+    }
+
+    /// Not all that was written has been shown.
+    pub(super) fn has_more(&self) -> bool {
+        self.grown
+    }
+
+    pub(super) fn take_down(self) -> Result<(), CliError> {
+        super::down::take_down(self.store, self.pod)?;
+        output::progress(&format!("{} is down", self.pod));
+        Ok(())
+    }
+
+    /// It is up, and was left to be shown beside others.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
     }
 
     pub(super) fn into_wire(self) -> Wire {
@@ -157,12 +227,8 @@ impl<'a> Live<'a> {
 
     /// Output and the board are shown while we wait for the supervisor; a signal asks it to end the pod.
     fn wait(&mut self) -> Result<(), CliError> {
-        if self.follower.is_none() && self.heard && !self.wants.detach {
-            self.follower = Follower::open(self.store, self.pod, &[], true).ok();
-            if let Some(follower) = &mut self.follower {
-                // A container's log of an earlier run stays until it is made anew.
-                follower.since = Some(self.since.clone());
-            }
+        if self.follower.is_none() && self.heard && !self.wants.detach && !self.wants.hold {
+            self.open_follower();
             self.grown = true;
         }
         let more = std::mem::take(&mut self.grown) && self.show_output()?;
@@ -192,17 +258,30 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
+    fn open_follower(&mut self) {
+        self.follower = Follower::open(self.store, self.pod, &[], true).ok();
+        if let Some(follower) = &mut self.follower {
+            // A container's log of an earlier run stays until it is made anew.
+            follower.since = Some(self.since.clone());
+        }
+    }
+
     fn obey_signals(&mut self) {
         while let Some(Ok(Some(_))) = self.signals.as_ref().map(SignalFd::read_signal) {
-            let request = if std::mem::replace(&mut self.interrupted, true) {
-                self.say(&format!("{}: killing whatever still runs", self.pod));
-                Request::Hurry
-            } else {
-                Request::Down
-            };
-            // A supervisor that is gone is noticed by the next read.
-            let _ = self.wire.send(&request);
+            self.interrupt();
         }
+    }
+
+    /// The user wants the pod's end; the second time, at once.
+    pub(super) fn interrupt(&mut self) {
+        let request = if std::mem::replace(&mut self.interrupted, true) {
+            self.say(&format!("{}: killing whatever still runs", self.pod));
+            Request::Hurry
+        } else {
+            Request::Down
+        };
+        // A supervisor that is gone is noticed by the next read.
+        let _ = self.wire.send(&request);
     }
 
     /// Some of what was written; whether there is more.
@@ -331,6 +410,10 @@ impl<'a> Live<'a> {
         for port in &self.board.chosen {
             output::progress(&format!("{}: {port}, a free port", self.pod));
         }
+        if self.wants.hold {
+            self.held = true;
+            return Ok(Heard::End(Ending::Well));
+        }
         Ok(match (self.wants.detach, lost.is_empty()) {
             (true, true) if self.wants.ready => Heard::GoOn,
             (true, true) => Heard::End(Ending::Well),
@@ -452,7 +535,7 @@ pub(super) fn unready(store: &Store, pod: &PodName) -> Vec<String> {
 }
 
 /// What would end us is read instead; a second client of the same process takes them anew.
-fn take_signals() -> Result<SignalFd, CliError> {
+pub(super) fn take_signals() -> Result<SignalFd, CliError> {
     signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
         .map_err(|error| CliError::host("cannot wait for signals", &error))
 }

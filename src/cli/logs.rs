@@ -338,7 +338,7 @@ impl Follower {
     }
 
     /// Lines begin with the pod's name too; so many containers of other pods have their colours.
-    fn name_pod(&mut self, others: usize) {
+    pub(super) fn name_pod(&mut self, others: usize) {
         self.prefix = true;
         for log in &mut self.logs {
             log.index += others;

@@ -18,6 +18,7 @@ mod exec;
 mod explain;
 mod file;
 mod fix;
+mod front;
 mod graph;
 mod help;
 mod image;

@@ -6,6 +6,7 @@ use super::down;
 use super::error::CliError;
 use super::explain::explain;
 use super::file::PodFile;
+use super::front;
 use super::live::{Ending, Live, Wants};
 use super::phases::Phases;
 use super::pulled::{self, PullChoice, Pulled, Puller};
@@ -45,7 +46,8 @@ const ATTEMPTS: usize = 10;
 
 /// Bring a pod up
 ///
-/// In front, the output of its containers follows, and Ctrl-C ends the pod. With -d it is left running. A
+/// In front, the output of its containers follows, and Ctrl-C ends the pod. With -d it is left running. Several
+/// pods of one file are started one after another, and then shown together. A
 /// start that fails is undone as a whole. A pod that runs already and is unchanged is left alone; its
 /// containers that ended with an error are started again.
 #[derive(Debug, clap::Args)]
@@ -95,6 +97,58 @@ pub(super) struct Up {
 impl Up {
     pub(super) fn run(mut self, store: &Store) -> Result<ExitCode, CliError> {
         self.detach |= self.wait;
+        self.refuse()?;
+        let mut phases = Phases::new();
+        let supervisor = start_supervisor()?;
+        phases.end("start a supervisor");
+        output::verbose(|| "started a supervisor".to_owned());
+        let file = PodFile::read(self.file.as_deref())?;
+        let loaded = file.load()?;
+        phases.end("load the file");
+        output::verbose(|| format!("loaded {}", file.name));
+        let together = loaded.pods.len() > 1 && !self.detach;
+        let puller = Puller::new(store, &self.registries, self.pull.map(PullChoice::policy));
+        let mut supervisors = vec![supervisor];
+        let _pulled = self.prepare_several(&puller, &loaded.pods, &mut supervisors)?;
+        let mut code = ExitCode::SUCCESS;
+        let (mut records, mut held) = (Vec::new(), Vec::new());
+        for pod in &loaded.pods {
+            let fresh = match supervisors.pop() {
+                Some(fresh) => fresh,
+                None => start_supervisor()?,
+            };
+            let start =
+                Start { store, file: &file, pod, command: &self, puller: &puller, together };
+            match start.run(fresh, &mut phases, &mut held) {
+                Ok(Ending::Well) => {}
+                Ok(Ending::Code(other)) => code = ExitCode::from(other),
+                Err(error) => {
+                    front::end(held);
+                    return Err(error);
+                }
+            }
+            if together && !store.pod(&pod.spec.name).exists() {
+                // The user has ended it while it started.
+                front::end(held);
+                return Ok(code);
+            }
+            phases.anew();
+            if self.format == Format::Json {
+                records.push(target::find(store, &pod.spec.name)?);
+            }
+        }
+        if !held.is_empty() {
+            return front::show(held).map(ExitCode::from);
+        }
+        match (self.format, records.as_slice()) {
+            (Format::Human, _) => {}
+            (Format::Json, [one]) => output::json(one)?,
+            (Format::Json, many) => output::json(&many)?,
+        }
+        Ok(code)
+    }
+
+    fn refuse(&self) -> Result<(), CliError> {
         if !rustix::process::geteuid().is_root() {
             return Err(CliError::refused(
                 "cannot start a pod: podspec makes namespaces, links and mounts",
@@ -106,46 +160,7 @@ impl Up {
                 "in front the output is that of the containers: JSON comes with -d or --wait",
             ));
         }
-        let mut phases = Phases::new();
-        let supervisor = start_supervisor()?;
-        phases.end("start a supervisor");
-        output::verbose(|| "started a supervisor".to_owned());
-        let file = PodFile::read(self.file.as_deref())?;
-        let loaded = file.load()?;
-        phases.end("load the file");
-        output::verbose(|| format!("loaded {}", file.name));
-        if loaded.pods.len() > 1 && !self.detach {
-            return Err(CliError::Usage {
-                message: format!("{} holds {} pods", file.name, loaded.pods.len()),
-                hint: Some("bring several pods up with -d".to_owned()),
-            });
-        }
-        let puller = Puller::new(store, &self.registries, self.pull.map(PullChoice::policy));
-        let mut supervisors = vec![supervisor];
-        let _pulled = self.prepare_several(&puller, &loaded.pods, &mut supervisors)?;
-        let mut code = ExitCode::SUCCESS;
-        let mut records = Vec::new();
-        for pod in &loaded.pods {
-            let fresh = match supervisors.pop() {
-                Some(fresh) => fresh,
-                None => start_supervisor()?,
-            };
-            let start = Start { store, file: &file, pod, command: &self, puller: &puller };
-            match start.run(fresh, &mut phases)? {
-                Ending::Well => {}
-                Ending::Code(other) => code = ExitCode::from(other),
-            }
-            phases.anew();
-            if self.format == Format::Json {
-                records.push(target::find(store, &pod.spec.name)?);
-            }
-        }
-        match (self.format, records.as_slice()) {
-            (Format::Human, _) => {}
-            (Format::Json, [one]) => output::json(one)?,
-            (Format::Json, many) => output::json(&many)?,
-        }
-        Ok(code)
+        Ok(())
     }
 
     /// Where several pods have images: all supervisors, for a fetch starts threads, and none may be started after
@@ -178,10 +193,18 @@ struct Start<'a> {
     pod: &'a spec::Pod,
     command: &'a Up,
     puller: &'a Puller<'a>,
+    /// In front, with others.
+    together: bool,
 }
 
-impl Start<'_> {
-    fn run(&self, supervisor: Supervisor, phases: &mut Phases) -> Result<Ending, CliError> {
+impl<'a> Start<'a> {
+    /// What is up and stays in front goes to `held`.
+    fn run(
+        &self,
+        supervisor: Supervisor,
+        phases: &mut Phases,
+        held: &mut Vec<Live<'a>>,
+    ) -> Result<Ending, CliError> {
         let name = &self.pod.spec.name;
         let failed = |error: &dyn std::error::Error| {
             CliError::host(format!("cannot start pod `{name}`"), error)
@@ -197,7 +220,7 @@ impl Start<'_> {
             }
         }
         down::clean_lost(self.store, name, self.command.recreate)?;
-        self.bring_up(supervisor, locks, phases)
+        self.bring_up(supervisor, locks, phases, held)
     }
 
     /// What containers write is the upper layer of an overlay, and an overlay is none for another.
@@ -332,7 +355,8 @@ impl Start<'_> {
     /// What the client waits for.
     fn wants(&self) -> Wants {
         let Up { detach, wait, timeout, .. } = self.command;
-        Wants { detach: *detach, ready: *wait, deadline: timeout.map(|time| Instant::now() + time) }
+        let deadline = timeout.map(|time| Instant::now() + time);
+        Wants { detach: *detach, hold: self.together, ready: *wait, deadline }
     }
 
     /// Another `up` is at it: its start is shown to its end. `None`: it came to nothing.
@@ -368,7 +392,7 @@ impl Start<'_> {
             name,
             wire,
             Board::new(plan),
-            Wants { detach: true, ..self.wants() },
+            Wants { detach: true, hold: false, ..self.wants() },
         )))
     }
 
@@ -382,6 +406,7 @@ impl Start<'_> {
         supervisor: Supervisor,
         locks: Locks,
         phases: &mut Phases,
+        held: &mut Vec<Live<'a>>,
     ) -> Result<Ending, CliError> {
         let name = &self.pod.spec.name;
         let failed = |error: &dyn std::error::Error| {
@@ -407,7 +432,12 @@ impl Start<'_> {
             drop(locks);
             let mut live = Live::new(self.store, name, wire, board, self.wants());
             match live.show_start().map_err(|error| self.explained(error))? {
-                Some(ending) => return Ok(ending),
+                Some(ending) => {
+                    if live.is_held() {
+                        held.push(live);
+                    }
+                    return Ok(ending);
+                }
                 None => wire = live.into_wire(),
             }
         }

@@ -15,6 +15,8 @@ mod resources;
 mod terminal;
 // The same with a screen that can be read.
 mod tmux;
+// Several pods in front.
+mod together;
 // Parts of volumes, and mounts that spread.
 mod volumes;
 
