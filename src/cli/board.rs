@@ -253,6 +253,7 @@ mod tests {
             steps: starts.iter().map(step).collect(),
             seccomp: Vec::new(),
             exit_policy: Default::default(),
+            stop_timeout: None,
         })
     }
 

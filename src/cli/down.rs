@@ -221,7 +221,9 @@ fn left_behind(name: &PodName, errors: Vec<String>) -> CliError {
 /// Stops follow each other where `dependsOn` orders them, so the stop times may add up.
 pub(super) fn longest_stop(dir: &PodDir) -> Duration {
     let Ok(Some(found)) = dir.read_journal() else { return Duration::ZERO };
-    launches(&found.header.plan).map(|launch| launch.stop_timeout).sum()
+    let plan = &found.header.plan;
+    let all = launches(plan).map(|launch| launch.stop_timeout).sum();
+    plan.stop_timeout.map_or(all, |most| most.min(all))
 }
 
 fn launches(plan: &Plan) -> impl Iterator<Item = &Launch> {

@@ -6,6 +6,7 @@ use super::table::{Cell, Relief, table};
 use super::{Format, target};
 use crate::names::PodName;
 use crate::plan::step::Role;
+use crate::spec::signal;
 use crate::state::record::{ContainerRecord, ContainerStatus, PodRecord, PodStatus, PortRecord};
 use crate::state::store::{Store, boot_id};
 use std::process::ExitCode;
@@ -213,8 +214,18 @@ pub(super) fn describe(
         (Failed | Waiting | Restarting | Stopping, _, Some(reason)) => {
             format!("{word}: {}", sanitize(reason))
         }
-        (Exited | Failed | Restarting | Stopped, Some(code), _) => format!("{word} ({code})"),
+        (Exited | Failed | Restarting | Stopped, Some(code), _) => {
+            format!("{word} ({})", ending(code))
+        }
         _ => word.to_owned(),
+    }
+}
+
+/// `3`, or `137, SIGKILL`.
+fn ending(code: i32) -> String {
+    match signal::name(code - 128) {
+        name if name.starts_with("SIG") => format!("{code}, {name}"),
+        _ => code.to_string(),
     }
 }
 
@@ -326,7 +337,7 @@ shop                      running                       3d  8080->8080/tcp, +3
   web                     running                       1m
   migrate                 exited (0)                    1m
 a-pod-with-..-production  failed                        3d
-  first                   failed (137)                  1m
+  first                   failed (137, SIGKILL)         1m
   another-r..a-container  failed: its program /usr...
 lost                      unsupervised                  3d
   c                       running?                      1m
@@ -344,7 +355,7 @@ shop                              running                                       
   web                             running                                              12   1m
   migrate                         exited (0)                                            0   1m
 a-pod-with-a-na..e-in-production  failed                                                    3d
-  first                           failed (137)                                          0   1m
+  first                           failed (137, SIGKILL)                                 0   1m
   another-rathe..-of-a-container  failed: its program /usr/local/bin/serve i...         0
 lost                              unsupervised                                              3d
   c                               running?                                              0   1m
@@ -362,7 +373,7 @@ shop                                                          running           
   web                                                         running                                                  12   1m                                                                   1234570
   migrate                                                     exited (0)                                                0   1m
 a-pod-with-a-name-that-is-as-long-as-they-come-in-production  failed                                                        3d                                                    10.89.3.27     1234567
-  first                                                       failed (137)                                              0   1m                                                    10.89.200.201
+  first                                                       failed (137, SIGKILL)                                     0   1m                                                    10.89.200.201
   another-rather-long-name-of-a-container                     failed: its program /usr/local/bin/serve is no...         0
 lost                                                          unsupervised                                                  3d                                                    10.89.3.27     1234567
   c                                                           running?                                                  0   1m                                                                        99

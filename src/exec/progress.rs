@@ -258,6 +258,7 @@ mod tests {
             steps,
             seccomp: Vec::new(),
             exit_policy: Default::default(),
+            stop_timeout: None,
         }
     }
 

@@ -48,18 +48,17 @@ impl Exchange {
         Self { unsent: text.into_bytes(), received: Vec::new(), taken: 0 }
     }
 
-    /// Whether the request is not all sent.
-    pub fn wants_room(&self) -> bool {
-        !self.unsent.is_empty()
-    }
-
     /// Sends and reads what can be now. The stream does not block.
     pub fn go_on(&mut self, mut stream: impl Read + Write) -> io::Result<Heard> {
         while !self.unsent.is_empty() {
             match stream.write(&self.unsent) {
                 Ok(sent) => drop(self.unsent.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Nothing is read before all is sent: a handshake of TLS is this side's to go on with.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Heard::NotYet);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_of_tls(&error) => return Err(error),
                 // It may have answered all the same, and closed.
                 Err(_) => self.unsent.clear(),
             }
@@ -95,11 +94,9 @@ impl Exchange {
         loop {
             let Some(end) = self.received.iter().position(|byte| *byte == b'\n') else {
                 let plausible = self.received.len() < LONGEST_LINE && begins(&self.received);
-                return if plausible { Heard::NotYet } else { Heard::Nonsense("not HTTP") };
+                return if plausible { Heard::NotYet } else { self.nonsense() };
             };
-            let Some(status) = status(&self.received[..end]) else {
-                return Heard::Nonsense("not HTTP");
-            };
+            let Some(status) = status(&self.received[..end]) else { return self.nonsense() };
             // 101 is an answer; the others of this kind come before it.
             if !(100..200).contains(&status) || status == 101 {
                 return Heard::Status(status);
@@ -110,6 +107,17 @@ impl Exchange {
             self.received.drain(..end + 4);
         }
     }
+
+    fn nonsense(&self) -> Heard {
+        // An alert of TLS, in answer to what is no greeting of it.
+        let is_tls = self.received.starts_with(b"\x15\x03");
+        Heard::Nonsense(if is_tls { "it speaks TLS: `scheme: https`" } else { "not HTTP" })
+    }
+}
+
+/// No plain connection has such errors.
+fn is_of_tls(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// Whether this may become a status line.
@@ -172,6 +180,8 @@ mod tests {
     fn what_is_no_answer_is_told_so_soon() {
         let nonsense = |heard: Heard| matches!(heard, Heard::Nonsense(_));
         assert!(nonsense(heard(&[b"SSH-2.0-OpenSSH"], false)));
+        let alert = heard(&[b"\x15\x03\x01\0\x02\x02\x46"], true);
+        assert_eq!(alert, Heard::Nonsense("it speaks TLS: `scheme: https`"));
         assert!(nonsense(heard(&[b"HTTP/1.1 20 OK\r\n"], false)));
         assert!(nonsense(heard(&[b"HTTP/1.1 2000 OK\r\n"], false)));
         assert!(nonsense(heard(&[b"HTTP/1.1 999 OK\r\n"], false)));

@@ -21,6 +21,7 @@ pub mod netns;
 mod rig;
 pub mod sockets;
 pub mod survey;
+pub mod tls;
 #[cfg(test)]
 mod traffic;
 
@@ -55,6 +56,8 @@ pub enum NetError {
     Leave(#[source] Errno),
     #[error("cannot make a socket inside a network namespace")]
     Socket(#[source] Errno),
+    #[error("cannot speak TLS")]
+    Tls(#[source] rustls::Error),
     #[error("cannot talk to the kernel inside a network namespace")]
     Inside(#[source] NetlinkError),
     #[error("cannot pin a network namespace at {}", at.display())]

@@ -34,6 +34,7 @@ pub(super) fn again(observed: &Observed, asked: &[ContainerName]) -> Plan {
         steps,
         seccomp: observed.plan.seccomp.clone(),
         exit_policy: observed.plan.exit_policy,
+        stop_timeout: observed.plan.stop_timeout,
     }
 }
 

@@ -6,9 +6,10 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Words of the model that are other words in the file.
-const WORDS: [(&str, &str); 14] = [
+const WORDS: [(&str, &str); 15] = [
     ("exit_policy", "exitPolicy"),
     ("argv", "command"),
+    ("backoff", "restart.backoff"),
     ("root", "rootfs"),
     ("mounts", "volumes"),
     ("working_dir", "workingDir"),

@@ -71,6 +71,7 @@ pub(super) fn first_start(spec: &PodSpec, facts: &HostFacts) -> Result<Plan, Pla
         steps: graph.made.steps,
         seccomp: graph.filters,
         exit_policy: spec.exit_policy,
+        stop_timeout: spec.stop_timeout,
     })
 }
 
@@ -556,6 +557,7 @@ impl Graph<'_> {
                 model::Restart::OnFailure { most } => Restart::OnFailure { most },
                 model::Restart::Always | model::Restart::UnlessStopped => Restart::Always,
             },
+            backoff: container.backoff,
             stop_signal: container.stop_signal.0,
             stop_timeout: container.stop_timeout,
             health,

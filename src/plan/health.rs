@@ -78,16 +78,28 @@ pub enum Check {
     Notify,
 }
 
-/// A GET of HTTP/1.1.
+/// A GET of HTTP/1.1, over TLS or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub port: u16,
     pub path: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub tls: bool,
     #[serde(skip_serializing_if = "IndexMap::is_empty", default)]
     pub headers: IndexMap<String, String>,
     /// None: 200 to 399.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
+}
+
+impl Request {
+    /// The name that the request is for: without its port, what the file's `Host` says.
+    pub fn host(&self) -> &str {
+        let is_host = |(name, _): &(&String, &String)| name.eq_ignore_ascii_case("host");
+        let Some((_, host)) = self.headers.iter().find(is_host) else { return "localhost" };
+        let port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host.as_str(), |(name, _)| name)
+    }
 }
 
 impl Check {
@@ -102,7 +114,9 @@ impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exec { argv } => write!(f, "exec {}", argv.join(" ")),
-            Self::Http(request) => write!(f, "http {} {}", request.port, request.path),
+            Self::Http(Request { port, path, tls, .. }) => {
+                write!(f, "{} {port} {path}", if *tls { "https" } else { "http" })
+            }
             Self::Tcp { port } => write!(f, "tcp {port}"),
             Self::Log { pattern } => write!(f, "log {pattern}"),
             Self::File { path } => write!(f, "file {}", path.display()),

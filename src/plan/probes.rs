@@ -43,6 +43,7 @@ fn check(check: &Check) -> health::Check {
         Check::Http(request) => health::Check::Http(health::Request {
             port: request.port,
             path: request.path.clone(),
+            tls: request.tls,
             headers: request.headers.clone(),
             status: request.status,
         }),

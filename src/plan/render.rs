@@ -94,6 +94,9 @@ pub fn head(plan: &Plan) -> String {
     if plan.exit_policy != ExitPolicy::Continue {
         rows.push(("at an end", exit_policy(plan.exit_policy).to_owned()));
     }
+    if let Some(most) = plan.stop_timeout {
+        rows.push(("stops", format!("within {most:?}, then all of it is killed")));
+    }
     let most = levels(plan).into_iter().max().unwrap_or(0);
     rows.push((
         "steps",

@@ -28,6 +28,7 @@ pub(super) fn container() -> Container {
         ports: Vec::new(),
         depends_on: [].into(),
         restart: Restart::No,
+        backoff: Default::default(),
         stop_signal: Signal(15),
         stop_timeout: Duration::from_secs(10),
         tty: false,
@@ -66,6 +67,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
             .map(|name| (name.parse::<ContainerName>().unwrap(), with_name(name)))
             .collect(),
         exit_policy: ExitPolicy::Continue,
+        stop_timeout: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::names::{ContainerName, IfName, PodId, PodName, SecretName};
 use crate::plan::facts::Subnet;
 use crate::plan::health::Health;
 use crate::seccomp::Filter;
-pub use crate::spec::model::{ExitPolicy, Role};
+pub use crate::spec::model::{Backoff, ExitPolicy, Role};
 use crate::spec::model::{IdRange, TimeOffsets};
 use crate::spec::quantity;
 use crate::sys::filter::Program;
@@ -32,6 +32,9 @@ pub struct Plan {
     pub seccomp: Vec<Filter>,
     #[serde(default)]
     pub exit_policy: ExitPolicy,
+    /// How long the stop of all of it takes at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Duration>,
 }
 
 impl Plan {
@@ -415,6 +418,9 @@ pub struct Launch {
     pub init: bool,
     pub stdio: Stdio,
     pub restart: Restart,
+    /// How long a restart waits.
+    #[serde(default)]
+    pub backoff: Backoff,
     pub stop_signal: i32,
     pub stop_timeout: Duration,
     #[serde(default, skip_serializing_if = "Health::is_nothing")]

@@ -4,13 +4,14 @@ use super::interpolate::{environment, is_env_key};
 use super::model::{
     Container, Logs, NameOrId, NetworkMode, Port, Restart, Role, Root, Scope, Shared, Signal, User,
 };
-use super::problem::{Edit, Problem, did_you_mean};
+use super::problem::Problem;
 use super::raw::{self, Either, RawContainer, RawPod};
+use super::restart::Rule;
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
     depends, device, foreign, health, image, init, limits, namespaces, publish, quantity,
-    resources, rights, secret, signal, volume,
+    resources, restart, rights, secret, signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -26,15 +27,14 @@ const LOGS: Logs = Logs { max_size: 10 << 20, max_files: 5 };
 pub(super) fn containers(
     raw: &RawPod,
     node: &Node,
+    stop_timeout: Option<Duration>,
     checks: &mut Checks<'_>,
     pod_ports: &mut Vec<Port>,
 ) -> IndexMap<ContainerName, Container> {
     let mut result = IndexMap::with_capacity(raw.containers.as_ref().map_or(0, IndexMap::len));
     let Some(list) = node.get("containers") else { return result };
-    let pod_restart = match (&raw.restart, node.get("restart")) {
-        (Some(word), Some(place)) => restart(word, &place.span, checks).unwrap_or(Restart::No),
-        _ => Restart::No,
-    };
+    let pod_restart = restart::rule(raw.restart.as_ref(), node, Rule::default(), checks);
+    let inherited = Inherited { restart: pod_restart.unwrap_or_default(), stop_timeout };
     if raw.containers.as_ref().is_some_and(IndexMap::is_empty) && list.lost.is_empty() {
         let message = "this pod has no container";
         checks
@@ -42,13 +42,13 @@ pub(super) fn containers(
                 "add one: `containers: { web: { rootfs: host, command: [sleep, \"10\"] } }`",
             ));
     }
-    let restarts = restarts(raw, pod_restart);
-    let mut add = |(word, raw), list: &Node, restart: Restart, checks: &mut Checks<'_>| {
+    let restarts = restarts(raw, inherited.restart.policy);
+    let mut add = |(word, raw), list: &Node, pod: Inherited, checks: &mut Checks<'_>| {
         let word: &String = word;
         let Some(entry) = list.entry(word) else { return };
         let name = validate::container_name(word, entry.key.clone(), checks);
         let one = One { word, raw, entry, node: &entry.value };
-        let container = one.build(restart, checks, pod_ports);
+        let container = one.build(pod, checks, pod_ports);
         if let (Some(name), Some(container)) = (name, container) {
             result.insert(name, container);
         }
@@ -56,11 +56,11 @@ pub(super) fn containers(
     if let Some(list) = node.get("initContainers") {
         for one in raw.init_containers.iter().flatten() {
             init::check(one, list, node, checks);
-            add(one, list, Restart::No, checks);
+            add(one, list, Inherited { restart: Rule::default(), ..inherited }, checks);
         }
     }
     for one in raw.containers.iter().flatten() {
-        add(one, list, pod_restart, checks);
+        add(one, list, inherited, checks);
     }
     init::roles(raw, &mut result);
     depends::dependencies(raw, node, &restarts, checks, &mut result);
@@ -69,12 +69,29 @@ pub(super) fn containers(
 
 /// Which containers are started again however they end, by their words.
 fn restarts(raw: &RawPod, pod: Restart) -> HashSet<&str> {
-    let always = |container: &RawContainer| match container.restart.as_deref() {
+    let always = |container: &RawContainer| match restart::word(container.restart.as_ref()) {
         Some(word) => matches!(word, "always" | "unless-stopped"),
         None => matches!(pod, Restart::Always | Restart::UnlessStopped),
     };
     let all = raw.containers.iter().flatten();
     all.filter(|(_, container)| always(container)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// How long the pod's stop may take.
+pub(super) fn stop_timeout(
+    raw: Option<&raw::Span>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) -> Option<Duration> {
+    let (span, place) = raw.zip(node.get("stopTimeout"))?;
+    checks.quantity("P0410", quantity::duration(&span.0), place.span.clone())
+}
+
+/// What of the pod holds for a container that says nothing else.
+#[derive(Debug, Clone, Copy)]
+struct Inherited {
+    restart: Rule,
+    stop_timeout: Option<Duration>,
 }
 
 /// A container of the file and its place.
@@ -101,7 +118,7 @@ impl One<'_> {
 
     fn build(
         &self,
-        pod: Restart,
+        pod: Inherited,
         checks: &mut Checks<'_>,
         pod_ports: &mut Vec<Port>,
     ) -> Option<Container> {
@@ -125,12 +142,12 @@ impl One<'_> {
         if checks.share.contains(&Shared::Net) && !namespaces.contains_key(&Shared::Net) {
             pod_ports.append(&mut ports);
         }
-        let restart = match &raw.restart {
-            Some(word) => restart(word, &self.at("restart"), checks),
-            None => Some(pod),
-        };
+        let restart = restart::rule(raw.restart.as_ref(), self.node, pod.restart, checks);
+        if let Some(rule) = restart {
+            restart::warn_of_unused(self.word, rule, self.node, checks);
+        }
         let stop_signal = self.stop_signal(checks);
-        let stop_timeout = self.stop_timeout(checks);
+        let stop_timeout = self.stop_timeout(pod.stop_timeout, checks);
         let logs = self.logs(checks);
         let probes = health::probes(raw, self.node, checks);
         let lifecycle = health::lifecycle(raw, self.node, checks);
@@ -152,7 +169,8 @@ impl One<'_> {
             hostname,
             ports,
             depends_on: IndexMap::new(),
-            restart: restart?,
+            restart: restart?.policy,
+            backoff: restart?.backoff(),
             stop_signal: stop_signal?,
             stop_timeout: stop_timeout?,
             tty: raw.tty.unwrap_or(false),
@@ -414,9 +432,17 @@ impl One<'_> {
         ports
     }
 
-    fn stop_timeout(&self, checks: &mut Checks<'_>) -> Option<Duration> {
-        let Some(span) = &self.raw.stop_timeout else { return Some(STOP_TIMEOUT) };
-        checks.quantity("P0410", quantity::duration(&span.0), self.at("stopTimeout"))
+    fn stop_timeout(&self, pod: Option<Duration>, checks: &mut Checks<'_>) -> Option<Duration> {
+        let Some(span) = &self.raw.stop_timeout else { return Some(pod.unwrap_or(STOP_TIMEOUT)) };
+        let at = self.at("stopTimeout");
+        let own = checks.quantity("P0410", quantity::duration(&span.0), at.clone())?;
+        if let Some(pod) = pod.filter(|pod| own > *pod) {
+            let message = format!("the pod stops within {pod:?}, and `{}` has {own:?}", self.word);
+            let problem = Problem::error("P0670", message, at, "more than the whole pod");
+            checks
+                .report(problem.help("write no more than the pod's `stopTimeout`, or raise that"));
+        }
+        Some(own)
     }
 
     fn stop_signal(&self, checks: &mut Checks<'_>) -> Option<Signal> {
@@ -489,46 +515,4 @@ fn name_or_id(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Opti
         return None;
     }
     Some(NameOrId::Name(word.to_owned()))
-}
-
-fn restart(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<Restart> {
-    const ALL: [&str; 4] = ["no", "on-failure", "always", "unless-stopped"];
-    let problem =
-        match word.split_once(':') {
-            None if word == "no" => return Some(Restart::No),
-            None if word == "always" => return Some(Restart::Always),
-            None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
-            None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
-            Some(("on-failure", count)) => {
-                let digits = count.bytes().all(|b| b.is_ascii_digit());
-                match count.parse().ok().filter(|most| digits && *most > 0) {
-                    Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
-                    None => Problem::error(
-                        "P0437",
-                        format!("`{count}` is no count of restarts"),
-                        place.clone(),
-                        "here",
-                    )
-                    .help("write a whole number from 1, such as `on-failure:5`"),
-                }
-            }
-            _ => {
-                let label = "one of: no, on-failure[:N], always, unless-stopped";
-                let message = format!("`{word}` is no restart policy");
-                let problem = Problem::error("P0437", message, place.clone(), label);
-                match foreign::value("restart", word) {
-                    Some(meant) => problem
-                        .help(format!("write `{meant}`"))
-                        .maybe_fix(Edit::of_word(checks.text, place, word, meant)),
-                    None => {
-                        let help = did_you_mean(word, ALL);
-                        let help =
-                            help.unwrap_or_else(|| "write `no`, `on-failure` or `always`".into());
-                        checks.with_known(problem.help(help), word, ALL)
-                    }
-                }
-            }
-        };
-    checks.report(problem);
-    None
 }

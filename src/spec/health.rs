@@ -135,9 +135,6 @@ fn http(raw: &HttpProbe, node: &Node, checks: &mut Checks<'_>) -> Option<Check> 
         let help = "write what is special as in a URL: `%20` is a space";
         cannot_stand("a path of a request", at("path"), help, checks);
     }
-    if raw.scheme == Some(Scheme::Https) {
-        checks.not_yet("a probe or hook over `https`".to_owned(), at("scheme"));
-    }
     let mut headers = indexmap::IndexMap::new();
     for (name, value) in raw.headers.iter().flatten() {
         let entry = node.get("headers").and_then(|all| all.entry(name));
@@ -152,7 +149,8 @@ fn http(raw: &HttpProbe, node: &Node, checks: &mut Checks<'_>) -> Option<Check> 
         }
         headers.insert(name.clone(), value.0.clone());
     }
-    Some(Check::Http(Request { port: raw.port, path, headers, status: raw.status }))
+    let tls = raw.scheme == Some(Scheme::Https);
+    Some(Check::Http(Request { port: raw.port, path, tls, headers, status: raw.status }))
 }
 
 fn cannot_stand(what: &str, place: Range<usize>, help: &str, checks: &mut Checks<'_>) {
@@ -229,7 +227,8 @@ fn span(
     }
 }
 
-fn positive(
+/// A time above zero; `default` where the file is silent.
+pub(super) fn positive(
     key: &str,
     raw: Option<&Span>,
     default: Duration,

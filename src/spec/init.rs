@@ -5,6 +5,7 @@ use super::health;
 use super::model::{Condition, Container, ExitPolicy, Role};
 use super::problem::Problem;
 use super::raw::{self, RawContainer, RawPod};
+use super::restart;
 use super::tree::Node;
 use super::validate::Checks;
 use crate::names::ContainerName;
@@ -35,7 +36,7 @@ pub(super) fn check(
         health::refuse_of_init(word, &entry.value, checks);
     }
     if let (Some("unless-stopped"), Some(place)) =
-        (init.restart.as_deref(), entry.value.get("restart"))
+        (restart::word(init.restart.as_ref()), entry.value.get("restart"))
     {
         let message = format!("`{word}` would never complete");
         let label = "started again however it ends";
@@ -48,7 +49,7 @@ pub(super) fn check(
 
 /// An init container that is started once and runs beside the containers.
 pub(super) fn is_sidecar(init: &RawContainer) -> bool {
-    init.restart.as_deref() == Some("always")
+    restart::word(init.restart.as_ref()) == Some("always")
 }
 
 /// Marks those that came from `initContainers`.

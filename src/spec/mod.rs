@@ -28,6 +28,7 @@ pub mod quantity;
 pub mod raw;
 mod reference;
 mod resources;
+mod restart;
 pub mod rights;
 pub mod schema;
 mod secret;

@@ -46,6 +46,9 @@ pub struct PodSpec {
     /// `initContainers` first, then `containers`, each in the order of the file.
     pub containers: IndexMap<ContainerName, Container>,
     pub exit_policy: ExitPolicy,
+    /// How long its stop takes at most; None: as long as those of its containers, one after another.
+    #[serde(default)]
+    pub stop_timeout: Option<Duration>,
 }
 
 /// What the end of containers means for the others.
@@ -256,6 +259,8 @@ pub struct Container {
     pub ports: Vec<Port>,
     pub depends_on: IndexMap<ContainerName, Dependency>,
     pub restart: Restart,
+    #[serde(default)]
+    pub backoff: Backoff,
     pub stop_signal: Signal,
     pub stop_timeout: Duration,
     /// The program has a terminal.
@@ -597,9 +602,10 @@ pub enum Condition {
     Completed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
+    #[default]
     No,
     /// When it ended with an error, at most this often (none: always).
     OnFailure {
@@ -608,6 +614,28 @@ pub enum Restart {
     Always,
     /// As `always`, until the user stops it.
     UnlessStopped,
+}
+
+/// How long a restart waits: `initial`, twice as long each time, at most `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Backoff {
+    /// Above zero.
+    pub initial: Duration,
+    /// Not below `initial`.
+    pub max: Duration,
+    /// A run that was well so long is a good one: after it the waits, and the count of restarts, begin anew.
+    pub reset_after: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(10),
+            max: Duration::from_secs(300),
+            reset_after: Duration::from_secs(10),
+        }
+    }
 }
 
 /// A signal by its number on this architecture, 1 to 64.
@@ -685,6 +713,8 @@ pub struct Request {
     pub port: u16,
     /// Begins with `/`.
     pub path: String,
+    /// Over TLS; nobody's certificate is checked.
+    pub tls: bool,
     pub headers: IndexMap<String, String>,
     /// None: 200 to 399.
     pub status: Option<u16>,

@@ -160,10 +160,14 @@ pub struct RawPod {
     #[schemars(extend("minProperties" = 1, "propertyNames" = (words::names("container name"))))]
     #[schemars(extend("examples" = [{"web": {"image": "docker.io/library/httpd:2.4"}}]))]
     pub containers: Option<IndexMap<String, RawContainer>>,
-    /// What to do when a container ends.
-    #[schemars(with = "Option<words::Restart>")]
+    /// What to do when a container ends: one word, or a map with how long a restart waits.
+    #[schemars(with = "Option<Either<words::Restart, RestartRule>>")]
     #[schemars(extend("default" = "no", "examples" = ["on-failure:5", "always"]))]
-    pub restart: Option<String>,
+    pub restart: Option<Either<String, RestartRule>>,
+    /// How long the stop of the whole pod takes at most: what runs then is killed. It is also the `stopTimeout` of
+    /// each container that has none. Default: none, and stops that follow each other add up.
+    #[schemars(extend("examples" = ["30s"]))]
+    pub stop_timeout: Option<Span>,
     /// What the end of containers means for the pod.
     #[schemars(extend("default" = "continue", "examples" = ["stop-on-failure"]))]
     pub exit_policy: Option<ExitPolicy>,
@@ -267,14 +271,14 @@ pub struct RawContainer {
     /// What runs after the start and before the stop.
     #[schemars(extend("examples" = [{"preStop": {"exec": ["/bin/drain"]}}]))]
     pub lifecycle: Option<Box<Lifecycle>>,
-    /// What to do when it ends. Default: the pod's.
-    #[schemars(with = "Option<words::Restart>")]
-    #[schemars(extend("examples" = ["on-failure:5", "always"]))]
-    pub restart: Option<String>,
+    /// What to do when it ends: one word, or a map with how long a restart waits. Default: the pod's.
+    #[schemars(with = "Option<Either<words::Restart, RestartRule>>")]
+    #[schemars(extend("examples" = ["on-failure:5", {"policy": "always", "backoff": {"max": "10s"}}]))]
+    pub restart: Option<Either<String, RestartRule>>,
     /// The signal that asks the program to end. Without it: the image's, else SIGTERM.
     #[schemars(extend("default" = "SIGTERM", "examples" = ["SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1"]))]
     pub stop_signal: Option<NameOrNumber>,
-    /// How long a stop waits before the program is killed.
+    /// How long a stop waits before the program is killed, `preStop` included. Without it: the pod's, else 10s.
     #[schemars(extend("default" = "10s", "examples" = ["1m30s"]))]
     pub stop_timeout: Option<Span>,
     /// Limits of this container.
@@ -578,6 +582,35 @@ pub struct Dependency {
     /// Whether this container is restarted when the other is.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub restart: Option<bool>,
+}
+
+/// When a container starts again, long form. What is left out of a container's is the pod's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(rename = "Restart")]
+pub struct RestartRule {
+    /// What to do when it ends.
+    #[schemars(with = "Option<words::Restart>")]
+    #[schemars(extend("default" = "no", "examples" = ["on-failure:5", "always"]))]
+    pub policy: Option<String>,
+    /// How long a restart waits.
+    #[schemars(extend("examples" = [{"initial": "1s", "max": "30s"}]))]
+    pub backoff: Option<Backoff>,
+}
+
+/// How long a restart waits: at first `initial`, then twice as long each time, and never longer than `max`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Backoff {
+    /// The first wait.
+    #[schemars(extend("default" = "10ms", "examples" = ["1s"]))]
+    pub initial: Option<Span>,
+    /// The longest wait.
+    #[schemars(extend("default" = "5m", "examples" = ["30s"]))]
+    pub max: Option<Span>,
+    /// How long it runs well before its waits, and the count of `on-failure:N`, begin anew.
+    #[schemars(extend("default" = "10s", "examples" = ["1m"]))]
+    pub reset_after: Option<Span>,
 }
 
 /// A check of a container, carried out by podspec inside its namespaces: one of `exec`, `http`, `tcp`,

@@ -207,13 +207,13 @@ pub(super) fn pod(
     let shm_size = limits::shm_size(raw, node, &mut checks);
     let volumes = volumes(raw, node, &mut checks);
     let secrets = secret::declared(raw, node, &mut checks);
-    let containers = container::containers(raw, node, &mut checks, &mut ports);
+    let stop_timeout = container::stop_timeout(raw.stop_timeout.as_ref(), node, &mut checks);
+    let containers = container::containers(raw, node, stop_timeout, &mut checks, &mut ports);
     userns::maps_all(&userns, &containers, node, &mut checks);
     publish::warn_of_refused_ports(raw, node, &mut checks);
     publish::refuse_auto_of_nothing(raw, &containers, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
-    secret::unused(raw, node, &mut checks);
     publish::listeners(&mut checks);
     let (network, published) = (checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
@@ -235,6 +235,7 @@ pub(super) fn pod(
         secrets,
         containers,
         exit_policy: init::exit_policy(raw),
+        stop_timeout,
     });
     (spec, published)
 }
@@ -249,8 +250,9 @@ fn declared<'a, T>(
     map.into_iter().flat_map(IndexMap::keys).chain(lost).map(String::as_str).collect()
 }
 
-/// Warns of volumes that no container sees, where every mount was understood.
+/// Warns of secrets and of volumes that no container sees, where every mount was understood.
 fn unused(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
+    secret::unused(raw, node, checks);
     let (Some(volumes), Some(containers)) = (node.get("volumes"), node.get("containers")) else {
         return;
     };

@@ -32,6 +32,7 @@ pub fn document(spec: &PodSpec) -> Value {
         secrets,
         containers,
         exit_policy,
+        stop_timeout,
     } = spec;
     let mut pod = Map::new();
     pod.insert("name".to_owned(), json!(name));
@@ -40,11 +41,7 @@ pub fn document(spec: &PodSpec) -> Value {
         pod.insert("hostname".to_owned(), text(hostname));
     }
     pod.insert("share".to_owned(), if share.is_empty() { json!("none") } else { json!(share) });
-    let network = match network {
-        NetworkMode::At(at) => ns_word(at),
-        word => json!(word),
-    };
-    pod.insert("network".to_owned(), network);
+    pod.insert("network".to_owned(), network_word(network));
     if share.contains(&Shared::User) {
         pod.insert("userns".to_owned(), userns_words(userns));
     }
@@ -72,7 +69,15 @@ pub fn document(spec: &PodSpec) -> Value {
     put(&mut pod, "initContainers", list(false));
     pod.insert("containers".to_owned(), list(true));
     pod.insert("exitPolicy".to_owned(), json!(exit_policy));
+    put(&mut pod, "stopTimeout", json!(stop_timeout.map(span)));
     Value::Object(pod)
+}
+
+fn network_word(network: &NetworkMode) -> Value {
+    match network {
+        NetworkMode::At(at) => ns_word(at),
+        word => json!(word),
+    }
 }
 
 /// What is empty is left out.
@@ -117,6 +122,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         ports: _,
         depends_on,
         restart,
+        backoff,
         stop_signal,
         stop_timeout,
         namespaces,
@@ -140,14 +146,12 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
     put(&mut map, "secrets", secrets.iter().map(secret_mount).collect());
     put(&mut map, "devices", devices.iter().map(device).collect());
-    put(&mut map, "ulimits", rlimits(ulimits));
-    put(&mut map, "oomScoreAdj", json!(oom_score_adj));
-    put(&mut map, "resources", resources(bounds));
+    bound(&mut map, ulimits, *oom_score_adj, bounds);
     let own_name = (!spec.shares(container, Shared::Uts)).then(|| text(hostname));
     put(&mut map, "hostname", json!(own_name));
     put(&mut map, "ports", ports_of(spec, container).map(port).collect());
     put(&mut map, "dependsOn", dependencies(depends_on));
-    map.insert("restart".to_owned(), json!(restart_word(*restart)));
+    map.insert("restart".to_owned(), restart_rule(*restart, *backoff));
     if image.is_none_or(|image| image.stop_signal) {
         map.insert("stopSignal".to_owned(), json!(signal::name(stop_signal.0)));
     }
@@ -161,6 +165,18 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
 
 fn switches(map: &mut Map<String, Value>, of: [(&str, bool); 3]) {
     map.extend(of.map(|(key, is_on)| (key.to_owned(), json!(is_on))));
+}
+
+/// What its processes may use, and who goes first where there is not enough.
+fn bound(
+    map: &mut Map<String, Value>,
+    ulimits: &IndexMap<Rlimit, Ulimit>,
+    oom_score_adj: Option<i32>,
+    bounds: &Resources,
+) {
+    put(map, "ulimits", rlimits(ulimits));
+    put(map, "oomScoreAdj", json!(oom_score_adj));
+    put(map, "resources", resources(bounds));
 }
 
 fn rlimits(ulimits: &IndexMap<Rlimit, Ulimit>) -> Value {
@@ -252,10 +268,11 @@ fn probe(probe: &Probe) -> Value {
 fn check(check: &Check) -> Map<String, Value> {
     let (key, value) = match check {
         Check::Exec(argv) => ("exec", argv.iter().map(|word| text(word)).collect()),
-        Check::Http(Request { port, path, headers, status }) => {
+        Check::Http(Request { port, path, tls, headers, status }) => {
             let mut map = Map::new();
             map.insert("port".to_owned(), json!(port));
             map.insert("path".to_owned(), text(path));
+            map.insert("scheme".to_owned(), json!(if *tls { "https" } else { "http" }));
             put(&mut map, "headers", texts(headers));
             put(&mut map, "status", json!(status));
             ("http", Value::Object(map))
@@ -479,6 +496,18 @@ fn name_or_id(who: &NameOrId) -> String {
 fn user_word(user: &User) -> Value {
     let group = user.group.as_ref().map(|group| format!(":{}", name_or_id(group)));
     text(&format!("{}{}", name_or_id(&user.user), group.unwrap_or_default()))
+}
+
+/// In its short form where the waits are the usual ones.
+fn restart_rule(restart: Restart, backoff: Backoff) -> Value {
+    let policy = restart_word(restart);
+    if backoff == Backoff::default() {
+        return json!(policy);
+    }
+    let Backoff { initial, max, reset_after } = backoff;
+    let waits =
+        json!({ "initial": span(initial), "max": span(max), "resetAfter": span(reset_after) });
+    json!({ "policy": policy, "backoff": waits })
 }
 
 fn restart_word(restart: Restart) -> String {

@@ -8,8 +8,10 @@ use super::pod::Pod;
 use super::protocol::chain;
 use crate::exec::ExecError;
 use crate::exec::beside::{Beside, Place, Whose};
+use crate::net::NetError;
 use crate::net::dial::{self, Dialled, Dialler};
 use crate::net::http::{Exchange, Heard};
+use crate::net::tls::{self, Stream};
 use crate::plan::health::{Check, Request};
 use crate::plan::step::Launch;
 use crate::sandbox::{self, Report};
@@ -51,7 +53,7 @@ enum Running {
     #[default]
     Nothing,
     Connecting(OwnedFd),
-    Asking(TcpStream, Exchange),
+    Asking(Stream, Exchange),
     Program(Beside, Vec<u8>),
     /// Nobody waits for its answer any more, but for its end.
     Dying(OwnedFd),
@@ -161,8 +163,12 @@ impl Pod<'_> {
                 if !is_watched {
                     self.watch_socket(socket.as_fd(), index, task);
                 }
+                let stream = match connection(request, socket.into()) {
+                    Ok(stream) => stream,
+                    Err(error) => return Some(Answer::Bad(chain(&error).join(": "))),
+                };
                 let exchange = Exchange::get(request.port, &request.path, &request.headers);
-                self.slot(index, task).running = Running::Asking(socket.into(), exchange);
+                self.slot(index, task).running = Running::Asking(stream, exchange);
                 self.converse(index, task, request)
             }
         }
@@ -181,12 +187,12 @@ impl Pod<'_> {
     fn converse(&mut self, index: usize, task: Task, request: &Request) -> Option<Answer> {
         let slot = self.slot(index, task);
         let Running::Asking(stream, exchange) = &mut slot.running else { return None };
-        let answer = match exchange.go_on(&*stream) {
+        let answer = match exchange.go_on(stream) {
             Ok(Heard::NotYet) => return None,
             Ok(Heard::Status(status)) if is_good(request, status) => Answer::Good,
             Ok(Heard::Status(status)) => Answer::Bad(format!("status {status}")),
             Ok(Heard::Nonsense(what)) => Answer::Bad(what.to_owned()),
-            Err(error) => Answer::Bad(error.to_string()),
+            Err(error) => Answer::Bad(tls::words(&error)),
         };
         slot.running = Running::Nothing;
         Some(answer)
@@ -371,6 +377,11 @@ fn slot_name(task: Task) -> &'static str {
 
 fn is_good(request: &Request, status: u16) -> bool {
     request.status.map_or((200..400).contains(&status), |wanted| wanted == status)
+}
+
+/// What the request goes over.
+fn connection(request: &Request, socket: TcpStream) -> Result<Stream, NetError> {
+    if request.tls { Stream::tls(socket, request.host()) } else { Ok(Stream::Plain(socket)) }
 }
 
 fn dial_words(errno: Errno) -> String {

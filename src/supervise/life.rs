@@ -140,6 +140,9 @@ pub struct Life {
     /// A container of the pod's work ended by itself, and the policy has not been asked.
     ended: Option<usize>,
     hurry: bool,
+    /// How long the stop of all of it takes at most, and when that is over.
+    stop_timeout: Option<Duration>,
+    stop_until: Option<Instant>,
     now: Instant,
     acts: Vec<Act>,
 }
@@ -182,6 +185,8 @@ impl Life {
             told_ready: false,
             ended: None,
             hurry: false,
+            stop_timeout: plan.stop_timeout,
+            stop_until: None,
             now,
             acts: Vec::new(),
         }
@@ -349,7 +354,8 @@ impl Life {
                 if clean {
                     self.progress.completed(container.start);
                 }
-                let next = restart::next(container.policy, clean, container.tries);
+                let Container { policy, backoff, tries, .. } = *container;
+                let next = restart::next(policy, backoff, clean, tries);
                 let lives = matches!(stage, Stage::Starting | Stage::Up) && !container.lost;
                 if let (Next::StartAfter(wait), true) = (next, lives) {
                     container.phase = Phase::BackOff;
@@ -366,6 +372,7 @@ impl Life {
     }
 
     fn tick(&mut self) {
+        self.end_the_stop();
         for index in 0..self.containers.len() {
             let container = &mut self.containers[index];
             let Some((_, due)) = container.deadline.filter(|(at, _)| *at <= self.now) else {
@@ -429,7 +436,7 @@ impl Life {
     pub fn next_deadline(&self) -> Option<Instant> {
         let own = |c: &Container| c.deadline.map(|(at, _)| at);
         let due = self.containers.iter().flat_map(|c| [own(c), c.vitals.deadline()]);
-        due.flatten().min()
+        due.flatten().chain(self.stop_until).min()
     }
 
     pub fn has_reached(&self, goal: &Goal) -> bool {

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How late the record may be while the pod starts or stops.
 const LAG: Duration = Duration::from_millis(20);
-/// And what is said of probes.
+/// And what is said of probes: so much, or this part of the time that they have been asked for.
 const OLD: Duration = Duration::from_secs(1);
+const PART: u32 = 4;
 
 /// A live process as it is recorded.
 pub(super) fn process(pid: i32) -> Option<Process> {
@@ -37,8 +38,10 @@ impl Pod<'_> {
 
     /// What is said of one that is not ready changes with each check.
     pub(super) fn note_waiting(&mut self, index: usize) {
-        if !self.life.container(index).is_ready() {
-            self.changed_a_little();
+        let container = self.life.container(index);
+        if !container.is_ready() {
+            let ran = container.ran(Instant::now());
+            self.due_within((ran / PART).clamp(LAG, OLD));
         }
     }
 

@@ -1,14 +1,7 @@
 //! When a container that ended starts again. Pure: values in, a decision out.
 
-use crate::plan::step::Restart;
+use crate::plan::step::{Backoff, Restart};
 use std::time::Duration;
-
-/// The first wait.
-const FIRST: Duration = Duration::from_millis(10);
-/// The longest wait.
-pub const LONGEST: Duration = Duration::from_secs(300);
-/// A program that ran this long was well: the waits begin anew.
-pub const GOOD_RUN: Duration = Duration::from_secs(10);
 
 /// What follows the end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,38 +12,55 @@ pub enum Next {
 }
 
 /// `clean`: it ended with 0. `restarts`: how often it was started again since its last good run.
-pub fn next(policy: Restart, clean: bool, restarts: u32) -> Next {
+pub fn next(policy: Restart, backoff: Backoff, clean: bool, restarts: u32) -> Next {
     let again = match policy {
         Restart::No => false,
         Restart::OnFailure { most } => !clean && most.is_none_or(|most| restarts < most),
         Restart::Always => true,
     };
-    if again { Next::StartAfter(back_off(restarts)) } else { Next::Stay }
+    if again { Next::StartAfter(wait(backoff, restarts)) } else { Next::Stay }
 }
 
-/// 10 ms, doubled with each restart, at most five minutes.
-fn back_off(restarts: u32) -> Duration {
-    FIRST
-        .checked_mul(1u32.checked_shl(restarts).unwrap_or(u32::MAX))
-        .unwrap_or(LONGEST)
-        .min(LONGEST)
+/// The first wait, doubled with each restart, at most the longest.
+fn wait(Backoff { initial, max, .. }: Backoff, restarts: u32) -> Duration {
+    let times = 1u32.checked_shl(restarts).unwrap_or(u32::MAX);
+    initial.checked_mul(times).unwrap_or(max).min(max)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn waits(backoff: Backoff, restarts: impl IntoIterator<Item = u32>) -> Vec<u128> {
+        let wait = |n| match next(Restart::Always, backoff, false, n) {
+            Next::StartAfter(wait) => wait.as_millis(),
+            Next::Stay => panic!("it stays"),
+        };
+        restarts.into_iter().map(wait).collect()
+    }
+
     #[test]
     fn the_wait_doubles_up_to_five_minutes() {
-        let waits: Vec<Next> = (0..4).map(|n| next(Restart::Always, false, n)).collect();
-        assert_eq!(waits, [10, 20, 40, 80].map(|ms| Next::StartAfter(Duration::from_millis(ms))));
-        for many in [15, 31, 32, 40, u32::MAX] {
-            assert_eq!(next(Restart::Always, true, many), Next::StartAfter(LONGEST), "{many}");
-        }
+        assert_eq!(waits(Backoff::default(), 0..4), [10, 20, 40, 80]);
+        assert_eq!(waits(Backoff::default(), [15, 31, 32, 40, u32::MAX]), [300_000; 5]);
+    }
+
+    #[test]
+    fn the_waits_are_the_files() {
+        let of = |initial, max| Backoff {
+            initial: Duration::from_secs(initial),
+            max: Duration::from_secs(max),
+            ..Backoff::default()
+        };
+        assert_eq!(waits(of(1, 5), [0, 1, 2, 3, u32::MAX]), [1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(waits(of(2, 2), [0, 1, 9]), [2000; 3], "always as long");
+        let far = Duration::MAX.as_secs();
+        assert_eq!(waits(of(far, far), [0, 1]), [u128::from(far) * 1000; 2], "no overflow");
     }
 
     #[test]
     fn on_failure_counts_and_a_clean_end_stays() {
+        let next = |policy, clean, restarts| next(policy, Backoff::default(), clean, restarts);
         let twice = Restart::OnFailure { most: Some(2) };
         assert_eq!(next(twice, true, 0), Next::Stay);
         assert!(matches!(next(twice, false, 1), Next::StartAfter(_)));

@@ -146,7 +146,14 @@ mod tests {
         ];
         let steps = steps.map(|step| Planned { step, after: Vec::new(), why: "so".to_owned() });
         let id = crate::names::PodId::new("/run".as_ref(), &pod);
-        Plan { id, pod, steps: steps.into(), exit_policy: Default::default(), seccomp: Vec::new() }
+        Plan {
+            id,
+            pod,
+            steps: steps.into(),
+            exit_policy: Default::default(),
+            stop_timeout: None,
+            seccomp: Vec::new(),
+        }
     }
 
     #[test]

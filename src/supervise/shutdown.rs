@@ -64,6 +64,7 @@ mod tests {
             pod,
             seccomp: Vec::new(),
             exit_policy: Default::default(),
+            stop_timeout: None,
             steps: vec![
                 start("db", vec![]),
                 start("migrate", vec![Edge { step: 0, until: Until::Done }]),

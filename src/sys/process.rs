@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags};
@@ -27,10 +28,29 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Field 22 of /proc/PID/stat: clock ticks from boot to the start of the process.
+/// Clock ticks from the machine's boot to the start of the process.
 pub fn start_time(pid: i32) -> io::Result<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-    parse_start_time(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    since_boot(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Field 22 of /proc/PID/stat, which the kernel tells everyone by the clocks of his own time namespace: two that talk of
+/// one process may be in two.
+fn since_boot(stat: &[u8]) -> Option<u64> {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let offset = OFFSET.get_or_init(|| boot_offset(&read()).unwrap_or(0));
+    Some(parse_start_time(stat)?.wrapping_add_signed(-offset))
+}
+
+/// In clock ticks: what a time namespace adds to the time since boot (time_namespaces(7)). A kernel without time
+/// namespaces says nothing.
+fn boot_offset(text: &str) -> Option<i64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+    let (seconds, nanos) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    let ticks = i64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+    Some(seconds * ticks + nanos / (1_000_000_000 / ticks))
 }
 
 /// What /proc/PID/stat says of a process.
@@ -49,7 +69,7 @@ pub fn life(pid: i32) -> io::Result<Life> {
         // Its name may have anything in it, a parenthesis too.
         let after = stat.iter().rposition(|byte| *byte == b')')?;
         let state = char::from(*stat.get(after + 2)?);
-        Some(Life { state, start: parse_start_time(&stat)? })
+        Some(Life { state, start: since_boot(&stat)? })
     };
     parse().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
@@ -128,6 +148,14 @@ mod tests {
         assert_eq!(parse_start_time(stat), Some(4242));
         assert_eq!(parse_start_time(b"7 (a"), None);
         assert!(start_time(std::process::id() as i32).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_time_namespace_moves_no_start() {
+        let text = "monotonic   -5         0\nboottime        100 250000000\n";
+        assert_eq!(boot_offset(text), Some(10_025));
+        assert_eq!(boot_offset("monotonic 0 0\nboottime -1 500000000\n"), Some(-50));
+        assert_eq!(boot_offset(""), None);
     }
 
     #[test]

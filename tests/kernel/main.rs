@@ -34,6 +34,8 @@ mod life;
 mod analyze;
 // Probes, hooks, and the order that readiness makes.
 mod probes;
+// Every kind of probe with every outcome.
+mod outcomes;
 mod review;
 // kill -9 of anything at any moment.
 mod crash;
@@ -85,6 +87,10 @@ mod inspector;
 mod oci_suites;
 // Pulls that are killed, at once, led through a proxy, without room.
 mod pulls;
+// PostgreSQL, Redis and Apache in one pod, killed at random.
+mod shop;
+// Clocks that are set.
+mod clocks;
 // Apache and Redis from pulled images, and what podman makes of the same.
 mod real;
 // Images of very many layers, and of random ones.

@@ -1,210 +1,26 @@
-//! Probes of every kind with every outcome, hooks, and the order that readiness makes. The programs inside are
-//! perl's, which every Debian has; what they did is read from the kernel and from the volume.
+//! What probes and hooks lead to: restarts, and the order that readiness makes. The programs inside are perl's,
+//! which every Debian has; what they did is read from the kernel and from the volume.
 
-use crate::host::{Host, wait_for, wait_some};
+use crate::host::{Host, wait_for};
 use serde_json::{Value, json};
 use std::fs;
 
-fn perl(script: &str) -> Value {
-    json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::INET", "-e", script] })
-}
-
-fn sh(script: &str) -> Value {
+pub fn sh(script: &str) -> Value {
     json!({ "rootfs": "host", "command": ["sh", "-c", script], "volumes": ["v:/v"] })
 }
 
-fn with(mut container: Value, more: &Value) -> Value {
+pub fn with(mut container: Value, more: &Value) -> Value {
     container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     container
 }
 
-fn pod(containers: &Value) -> Value {
+pub fn pod(containers: &Value) -> Value {
     json!({ "name": "p", "network": "none", "volumes": { "v": {} }, "containers": containers })
 }
 
 /// What is in a file of the pod's volume.
-fn noted(host: &Host, file: &str) -> String {
+pub fn noted(host: &Host, file: &str) -> String {
     fs::read_to_string(host.data().join("volumes/p/v").join(file)).unwrap_or_default()
-}
-
-/// Answers each request with this, in the order of the list, the last one for ever.
-fn server(answers: &str) -> Value {
-    perl(&format!(
-        r#"my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 80, Listen => 9, ReuseAddr => 1) or die;
-           my @a = ({answers}); $SIG{{PIPE}} = "IGNORE";
-           while (1) {{ my $c = $s->accept or next; my $n = sysread($c, my $q, 4096) or next; my $a = @a > 1 ? shift @a : $a[0];
-           ref $a ? $a->($c) : print $c $a; close $c }}"#
-    ))
-}
-
-/// A container is ready, or what is said of it has these words while it is not.
-enum Outcome {
-    Ready,
-    Not(&'static str),
-}
-
-#[test]
-#[expect(clippy::too_many_lines, reason = "a table, a row an outcome")]
-fn every_kind_of_probe_by_every_outcome() {
-    use Outcome::{Not, Ready};
-    let Some(host) = Host::new() else { return };
-    let http =
-        |more: Value| json!({ "http": with(json!({ "port": 80 }), &more), "timeout": "300ms" });
-    let ok = r#""HTTP/1.1 200 OK\r\n\r\n""#;
-    let table: Vec<(&str, Value, Value, Outcome)> = vec![
-        ("tcp-refused", sh("exec sleep 999"), json!({ "tcp": 80 }), Not("tcp 80: refused")),
-        ("tcp-good", server(ok), json!({ "tcp": 80 }), Ready),
-        ("http-refused", sh("exec sleep 999"), http(json!({})), Not("http 80 /: refused")),
-        ("http-good", server(ok), http(json!({ "path": "/a" })), Ready),
-        (
-            "http-late",
-            server(&format!(r#""HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n", {ok}"#)),
-            http(json!({})),
-            Ready,
-        ),
-        (
-            "http-wrong-status",
-            server(r#""HTTP/1.1 500 No\r\n\r\n""#),
-            http(json!({})),
-            Not("status 500"),
-        ),
-        ("http-other-status", server(ok), http(json!({ "status": 204 })), Not("status 200")),
-        (
-            "http-redirect",
-            server(r#""HTTP/1.1 302 Go\r\nLocation: http://192.0.2.1/\r\n\r\n""#),
-            http(json!({})),
-            Ready,
-        ),
-        ("http-slow", server("sub { sleep 999 }"), http(json!({})), Not("no answer within 300ms")),
-        (
-            "http-drip",
-            server(
-                r#"sub { my $c = shift; $c->autoflush; for (1 .. 999) { print $c "H"; sleep 1 } }"#,
-            ),
-            http(json!({})),
-            Not("no answer within 300ms"),
-        ),
-        ("http-nonsense", server(r#""SSH-2.0\r\n""#), http(json!({})), Not("not HTTP")),
-        ("http-silent", server(r#""""#), http(json!({})), Not("without an answer")),
-        (
-            "http-flood",
-            server(
-                r#"sub { my $c = shift; print $c "HTTP/1.1 100 x\r\n"; print $c "x" x 65536 for 1 .. 999 }"#,
-            ),
-            http(json!({})),
-            Not("has no end"),
-        ),
-        ("exec-good", sh("exec sleep 999"), json!({ "exec": ["true"] }), Ready),
-        (
-            "exec-bad",
-            sh("exec sleep 999"),
-            json!({ "exec": ["sh", "-c", "echo one; echo two; exit 7"] }),
-            Not("exit code 7: two"),
-        ),
-        ("exec-missing", sh("exec sleep 999"), json!({ "exec": ["/no/such"] }), Not("/no/such")),
-        (
-            "exec-killed",
-            sh("exec sleep 999"),
-            json!({ "exec": ["sh", "-c", "kill -9 $$$$"] }),
-            Not("SIGKILL"),
-        ),
-        (
-            "exec-slow",
-            sh("exec sleep 999"),
-            json!({ "exec": ["sleep", "998"], "timeout": "200ms" }),
-            Not("no answer within 200ms"),
-        ),
-        (
-            "exec-endless",
-            sh("exec sleep 999"),
-            json!({ "exec": ["cat", "/dev/zero"], "timeout": "200ms" }),
-            Not("no answer within 200ms"),
-        ),
-        // What it leaves behind goes with it.
-        (
-            "exec-forks",
-            sh("exec sleep 999"),
-            json!({ "exec": ["sh", "-c", "sleep 997 & exit 0"] }),
-            Ready,
-        ),
-        (
-            "exec-forks-and-hangs",
-            sh("exec sleep 999"),
-            json!({ "exec": ["sh", "-c", "sleep 996 & sleep 996"], "timeout": "200ms" }),
-            Not("no answer within 200ms"),
-        ),
-        (
-            "log-good",
-            sh("echo almost; printf 'ready '; sleep 0.1; echo 12; exec sleep 999"),
-            json!({ "log": r"^ready \d+$" }),
-            Ready,
-        ),
-        (
-            "log-none",
-            sh("echo almost; exec sleep 999"),
-            json!({ "log": "ready" }),
-            Not("log ready"),
-        ),
-        (
-            "file-good",
-            sh("sleep 0.1; mkdir -p /tmp/a/b; sleep 0.1; touch /tmp/a/b/c; exec sleep 999"),
-            json!({ "file": "/tmp/a/b/c" }),
-            Ready,
-        ),
-        ("file-none", sh("exec sleep 999"), json!({ "file": "/tmp/a" }), Not("file /tmp/a")),
-        // Out of the container leads nothing.
-        (
-            "file-climbs",
-            sh("ln -s ../../../../../../proc/1/cwd /tmp/x; exec sleep 999"),
-            json!({ "file": "/tmp/x/nothing" }),
-            Not("file /tmp/x"),
-        ),
-        ("notify-good", notifying("READY=1"), json!({ "notify": true }), Ready),
-        ("notify-other", notifying("STATUS=warming up"), json!({ "notify": true }), Not("notify")),
-        (
-            "notify-stopping",
-            notifying("READY=1\\nSTOPPING=1"),
-            json!({ "notify": true }),
-            Not("STOPPING=1"),
-        ),
-    ];
-    let containers: serde_json::Map<String, Value> = table
-        .iter()
-        .map(|(name, container, probe, _)| {
-            // Each has the ports to itself.
-            let more = json!({ "readinessProbe": probe, "namespaces": { "net": "private" } });
-            (name.to_string(), with(container.clone(), &more))
-        })
-        .collect();
-    host.up(&pod(&Value::Object(containers)));
-    for (name, _, _, outcome) in &table {
-        wait_some(&format!("{name} to be told"), || {
-            let container = host.container("p", name);
-            let reason = container["reason"].as_str().unwrap_or_default();
-            let is_it = match outcome {
-                Ready => container["ready"] == true && reason.is_empty(),
-                Not(words) => container["ready"] == false && reason.contains(words),
-            };
-            is_it.then_some(()).or_else(|| {
-                assert_eq!(container["status"], "running", "{name}: {container}");
-                None
-            })
-        });
-    }
-    wait_for("what a check has left behind to be gone", || host.pids_of("sleep 997").is_empty());
-    wait_for("one check at a time, and its children with it", || {
-        host.pids_of("sleep 996").len() <= 2
-    });
-    assert!(host.container("p", "notify-other")["statusText"] == "warming up");
-    host.down("p");
-    host.assert_clean();
-}
-
-/// Says this by sd_notify, then waits.
-fn notifying(text: &str) -> Value {
-    json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::UNIX", "-e", format!(
-        r#"my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}}) or die; print $s "{text}"; $s->flush; sleep 999"#
-    )] })
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where the layouts are: made once for all runs, outside of any fake host, for Debian's mirror is asked.
-fn layouts() -> Option<PathBuf> {
+pub fn layouts() -> Option<PathBuf> {
     if !nix::unistd::geteuid().is_root() {
         return None;
     }

@@ -1,9 +1,8 @@
 //! One container in the machine of states: where it is in its life, and what that means.
 
-use super::super::restart::GOOD_RUN;
 use super::health::Vitals;
 use crate::names::ContainerName;
-use crate::plan::step::{Launch, Restart, Role, StepId};
+use crate::plan::step::{Backoff, Launch, Restart, Role, StepId};
 use crate::state::record::ContainerStatus;
 use std::time::{Duration, Instant};
 
@@ -91,6 +90,7 @@ pub struct Container {
     /// What asks it to end.
     pub stop_signal: i32,
     pub(super) policy: Restart,
+    pub(super) backoff: Backoff,
     /// How long a stop waits before it kills: the file's, and what was asked for last.
     pub(super) patience: Duration,
     pub(super) grace: Duration,
@@ -124,6 +124,7 @@ impl Container {
             restarts: 0,
             stop_signal: launch.stop_signal,
             policy: launch.restart,
+            backoff: launch.backoff,
             patience: launch.stop_timeout,
             grace: launch.stop_timeout,
             asked: None,
@@ -157,6 +158,11 @@ impl Container {
     /// Whether its program has begun in this run.
     pub fn has_begun(&self) -> bool {
         self.began.is_some()
+    }
+
+    /// How long its program runs in this run.
+    pub fn ran(&self, now: Instant) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
     }
 
     /// Whether it is to end, or ended because it was to.
@@ -219,7 +225,7 @@ impl Container {
         let until = if self.vitals.ailing { self.vitals.last_good() } else { Some(now) };
         let ran =
             self.began.zip(until).map(|(began, until)| until.saturating_duration_since(began));
-        ran.is_some_and(|ran| ran >= GOOD_RUN)
+        ran.is_some_and(|ran| ran >= self.backoff.reset_after)
     }
 
     /// It starts anew. Where a user wants that, what was before counts no more.

@@ -177,6 +177,29 @@ impl Life {
             self.send_stop(index);
         }
     }
+
+    /// While nothing runs but what is to end, the whole pod stops, and has its own time for it.
+    pub(super) fn time_the_stop(&mut self) {
+        let Some(most) = self.stop_timeout else { return };
+        let mut alive = self.containers.iter().filter(|c| c.is_alive()).peekable();
+        let stops = alive.peek().is_some() && alive.all(Container::is_asked);
+        let now = self.now;
+        self.stop_until = stops.then(|| self.stop_until.unwrap_or(now + most));
+    }
+
+    /// Ends what still runs when the pod's stop time is over, whosever turn it is.
+    pub(super) fn end_the_stop(&mut self) {
+        if self.stop_until.is_none_or(|until| until > self.now) {
+            return;
+        }
+        self.stop_until = None;
+        for index in 0..self.containers.len() {
+            let container = &mut self.containers[index];
+            let Some(asked) = container.asked.filter(|_| !container.killed) else { continue };
+            container.asked = Some(Asked { sent: true, ..asked });
+            self.kill(index, "the pod's stop time is over");
+        }
+    }
 }
 
 /// Whether its program has begun, or is about to.

@@ -10,6 +10,7 @@ impl Life {
         self.give_up_the_lost();
         self.ask_the_policy();
         self.stop_those_that_may();
+        self.time_the_stop();
         if self.stage == Stage::Starting && self.is_all_started() {
             self.stage = Stage::Up;
             self.acts.push(Act::Up);

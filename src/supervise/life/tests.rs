@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::plan::facts::{CallerFacts, Directories, HostFacts, IdFacts, KernelFacts, NetworkFacts};
-use crate::plan::step::{ExitPolicy, Role};
+use crate::plan::step::{ExitPolicy, Restart, Role};
 use crate::plan::{self, Goal as PlanGoal};
 use crate::spec;
 use proptest::prelude::*;
@@ -64,8 +64,14 @@ struct World {
     /// Stopped, and no user has asked for it since.
     resting: Vec<bool>,
     completed: Vec<bool>,
+    /// When the last run began, and whether one since the user's start was long enough to be a good one.
+    began: Vec<Instant>,
+    was_long: Vec<bool>,
     /// Checks and hooks that are under way.
     asked: BTreeSet<(usize, Task)>,
+    /// Good answers in a row, and which probes have had enough of them in this run.
+    goods: BTreeMap<(usize, Task), u32>,
+    passed: BTreeSet<(usize, Task)>,
     seen: BTreeSet<String>,
 }
 
@@ -107,13 +113,24 @@ impl World {
             restarts: vec![0; count],
             resting: vec![false; count],
             completed: vec![false; count],
+            began: vec![now; count],
+            was_long: vec![false; count],
             asked: BTreeSet::new(),
+            goods: BTreeMap::new(),
+            passed: BTreeSet::new(),
             seen: BTreeSet::new(),
         }
     }
 
     fn count(&self) -> usize {
         self.processes.len()
+    }
+
+    fn launch(&self, index: usize) -> &crate::plan::step::Launch {
+        match &self.plan.steps[self.life.container(index).create].step {
+            Step::CreateContainer(launch) => launch,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn words(&self) -> (Vec<&'static str>, &'static str) {
@@ -131,6 +148,7 @@ impl World {
         acts.iter().for_each(|act| self.obey(*act));
         self.check(&before, &format!("{event:?}"));
         self.check_policy(&acts);
+        self.check_counts(&acts);
         self.check_health();
     }
 
@@ -185,12 +203,59 @@ impl World {
         }
     }
 
+    /// `on-failure:N` starts N times, no more, and where it gives up no less; a good run begins its count anew.
+    fn check_counts(&self, acts: &[Act]) {
+        for (index, container) in self.life.containers().iter().enumerate() {
+            let Restart::OnFailure { most: Some(most) } = container.policy else { continue };
+            if self.was_long[index] {
+                continue;
+            }
+            assert!(self.restarts[index] <= most, "{container:?}");
+            let gives_up = acts.contains(&Act::Changed(index, ContainerStatus::Failed));
+            let by_itself = gives_up && !container.lost && !container.is_asked();
+            if by_itself && matches!(self.life.stage, Stage::Starting | Stage::Up) {
+                assert_eq!(self.restarts[index], most, "{container:?}");
+            }
+        }
+    }
+
+    /// Whether all that is asked of it before it counts as ready has been answered well, often enough, in this run.
+    fn has_passed(&self, index: usize) -> bool {
+        let health = &self.launch(index).health;
+        [Task::Startup, Task::Readiness]
+            .into_iter()
+            .all(|task| task.check(health).is_none() || self.passed.contains(&(index, task)))
+    }
+
+    fn note_answer(&mut self, index: usize, task: Task, answer: &Answer) {
+        let health = &self.launch(index).health;
+        let probe = match task {
+            Task::Startup => &health.startup,
+            Task::Readiness => &health.readiness,
+            _ => &None,
+        };
+        let Some(needed) = probe.as_ref().map(|probe| probe.successes) else { return };
+        let goods = self.goods.entry((index, task)).or_default();
+        *goods = if *answer == Answer::Good { *goods + 1 } else { 0 };
+        if *goods >= needed {
+            self.passed.insert((index, task));
+        }
+    }
+
+    /// A new run: nothing has been answered yet.
+    fn begin_run(&mut self, index: usize) {
+        self.began[index] = self.now;
+        self.goods.retain(|(of, _), _| *of != index);
+        self.passed.retain(|(of, _)| *of != index);
+    }
+
     /// Who is ready runs and passes; nobody is asked anything who does not run.
     fn check_health(&self) {
         for (index, container) in self.life.containers().iter().enumerate() {
             let runs = self.processes[index] == Process::Running;
             if container.is_ready() {
                 assert!(runs && !container.is_asked() && container.problem.is_none());
+                assert!(self.has_passed(index), "ready too early: {container:?}");
                 assert!(!self.asked.contains(&(index, Task::PostStart)), "{container:?}");
                 assert!(!self.asked.contains(&(index, Task::Startup)), "{container:?}");
             }
@@ -217,6 +282,7 @@ impl World {
             1 => Answer::Absent("refused".to_owned()),
             _ => Answer::Good,
         };
+        self.note_answer(index, task, &answer);
         self.hear(Event::Told(index, task, answer));
     }
 
@@ -258,7 +324,7 @@ impl World {
             Act::Changed(index, ContainerStatus::Exited) => self.completed[index] = true,
             Act::Changed(index, status) => {
                 if status == ContainerStatus::Waiting && self.life.container(index).restarts == 0 {
-                    self.restarts[index] = 0;
+                    (self.restarts[index], self.was_long[index]) = (0, false);
                 }
                 let goes = self.life.container(index).phase == Phase::Waiting;
                 self.completed[index] &= !goes;
@@ -303,6 +369,7 @@ impl World {
                 }
                 crate::plan::step::Until::Ready => {
                     assert!(it.is_ready(), "{} is not ready: {it:?}", it.name);
+                    assert!(self.has_passed(needed), "{} was not asked: {it:?}", it.name);
                 }
                 crate::plan::step::Until::Done => {
                     let has_come = it.has_run && it.phase != Phase::Waiting;
@@ -322,6 +389,8 @@ impl World {
             Process::None => {}
             Process::Leaving => {
                 self.processes[index] = Process::None;
+                let reset_after = self.life.container(index).backoff.reset_after;
+                self.was_long[index] |= self.now - self.began[index] >= reset_after;
                 self.hear(Event::Emptied(index));
             }
             Process::Running if well && !killed => {}
@@ -331,6 +400,7 @@ impl World {
             }
             Process::Released if well && !killed => {
                 self.processes[index] = Process::Running;
+                self.begin_run(index);
                 self.hear(Event::Runs(index));
             }
             Process::Ready if !killed => {}
@@ -411,13 +481,15 @@ prop_compose! {
         health in proptest::collection::vec(0..HEALTH.len(), 8),
         restarts in any::<u8>(),
         policy in 0..4usize,
+        times in 0..3usize,
     ) -> String {
         let restart = ["no", "on-failure", "on-failure:2", "always"];
         let policy = ["continue", "stop", "stop-on-failure", "stop-on-exit"][policy];
         let one = |name: String, restart: &str, more: String| {
             format!("  {name}: {{ rootfs: host, command: [a], restart: {restart}{more} }}\n")
         };
-        let mut text = format!("network: none\nexitPolicy: {policy}\n");
+        let times = ["", "stopTimeout: 12s\n", "restart: { backoff: { max: 1s, resetAfter: 1s } }\n"][times];
+        let mut text = format!("network: none\nexitPolicy: {policy}\n{times}");
         if !inits.is_empty() {
             text += "initContainers:\n";
         }
@@ -677,6 +749,57 @@ fn a_pre_stop_comes_before_the_signal_and_within_the_stop_time() {
     world.now += Duration::from_secs(5);
     world.hear(Event::Tick);
     assert!(world.killed[0], "a hook that hangs is no way to live on");
+}
+
+#[test]
+fn a_pods_stop_has_a_time_of_its_own() {
+    let mut world = World::new(
+        "network: none\nstopTimeout: 15s\ncontainers:\n  db: { rootfs: host, command: [a], stopTimeout: 10s }\n\
+         \x20 web: { rootfs: host, command: [a], stopTimeout: 10s, dependsOn: [db] }\n\
+         \x20 all: { rootfs: host, command: [a], dependsOn: [db] }\n",
+    );
+    world.run_on();
+    assert_eq!(world.words().0, ["running"; 3]);
+    assert_eq!(world.launch(2).stop_timeout, Duration::from_secs(15), "the pod's");
+    let wait = |world: &mut World, seconds| {
+        world.now += Duration::from_secs(seconds);
+        world.hear(Event::Tick);
+        world.killed.clone()
+    };
+    // One alone has its own time.
+    world.hear(Event::Stop { containers: vec![1], grace: None });
+    assert_eq!(wait(&mut world, 9), [false; 3]);
+    assert_eq!(wait(&mut world, 1), [false, true, false]);
+    world.go_on(1, false, 0);
+    world.go_on(1, false, 0);
+    world.hear(Event::Down);
+    assert_eq!(wait(&mut world, 14), [false, true, false], "db waits for its turn");
+    assert_eq!(wait(&mut world, 1), [true; 3], "nobody has a turn any more");
+    world.run_on();
+    assert!(world.life.is_over());
+}
+
+#[test]
+fn the_waits_between_restarts_are_the_files() {
+    let mut world =
+        one("restart: { policy: on-failure:3, backoff: { initial: 1s, max: 2s, resetAfter: 1m } }");
+    for (round, wait) in [1, 2, 2].into_iter().enumerate() {
+        world.now += Duration::from_secs(59);
+        leave(&mut world, 1);
+        let due = world.now + Duration::from_secs(wait);
+        assert_eq!(world.life.next_deadline(), Some(due), "round {round}");
+        world.now = due;
+        world.hear(Event::Tick);
+        for _ in 0..3 {
+            world.go_on(0, true, 0);
+            world.step();
+        }
+        assert_eq!(world.processes, [Process::Running], "round {round}");
+    }
+    // A good run: all begins anew.
+    world.now += Duration::from_secs(60);
+    leave(&mut world, 1);
+    assert_eq!(world.life.next_deadline(), Some(world.now + Duration::from_secs(1)));
 }
 
 #[test]
