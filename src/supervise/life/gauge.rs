@@ -45,12 +45,6 @@ const CROWDED: Duration = Duration::from_micros(50);
 /// and where somebody had to answer.
 const UNHEARD: u32 = 256;
 const HEARD: u32 = 16;
-/// Where nobody was there that part does not grow beyond this, with so much more for each probe that is asked
-/// eagerly: all of them together ask a thousand times a second, which costs next to nothing. Later, when it does
-/// not look as if it came soon, it is this part.
-const NEVER_LATE: Duration = Duration::from_millis(2);
-const EACH: Duration = Duration::from_millis(1);
-const UNHEARD_LONG: u32 = 4096;
 /// A program is run at most for so much of the time: one part in five.
 const IDLE: u32 = 4;
 
@@ -225,11 +219,7 @@ impl Gauge {
         }
         let elapsed =
             self.began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
-        let mut gap = elapsed / part;
-        if part == UNHEARD {
-            gap = gap.min(NEVER_LATE + EACH * crowd).max(elapsed / UNHEARD_LONG);
-        }
-        gap = gap.max(SHORTEST + CROWDED * crowd);
+        let mut gap = (elapsed / part).max(SHORTEST + CROWDED * crowd);
         if matches!(self.probe.check, Check::Exec { .. }) {
             gap = gap.max(now.saturating_duration_since(since) * IDLE);
         }
