@@ -10,8 +10,8 @@ use super::restart::Rule;
 use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
-    depends, device, foreign, health, image, init, limits, namespaces, publish, quantity,
-    resources, restart, rights, secret, signal, volume,
+    depends, device, health, image, init, limits, namespaces, publish, quantity, resources,
+    restart, rights, secret, signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;

@@ -1,9 +1,9 @@
 //! `restart`: when a container starts again and how long that waits, in the short form and in the long one. What
 //! a container does not say the pod does.
 
+use super::foreign;
 use super::health::positive;
 use super::model::{Backoff, Restart};
-use super::foreign;
 use super::problem::{Edit, Problem, did_you_mean};
 use super::raw::{self, Either};
 use super::tree::Node;
@@ -95,40 +95,42 @@ fn backoff(
 
 fn policy(word: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> Option<Restart> {
     const ALL: [&str; 4] = ["no", "on-failure", "always", "unless-stopped"];
-    let problem = match word.split_once(':') {
-        None if word == "no" => return Some(Restart::No),
-        None if word == "always" => return Some(Restart::Always),
-        None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
-        None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
-        Some(("on-failure", count)) => {
-            let digits = count.bytes().all(|b| b.is_ascii_digit());
-            match count.parse().ok().filter(|most| digits && *most > 0) {
-                Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
-                None => Problem::error(
-                    "P0437",
-                    format!("`{count}` is no count of restarts"),
-                    place.clone(),
-                    "here",
-                )
-                .help("write a whole number from 1, such as `on-failure:5`"),
-            }
-        }
-        _ => {
-            let label = "one of: no, on-failure[:N], always, unless-stopped";
-            let message = format!("`{word}` is no restart policy");
-            let problem = Problem::error("P0437", message, place.clone(), label);
-            match foreign::value("restart", word) {
-                Some(meant) => problem
-                    .help(format!("write `{meant}`"))
-                    .maybe_fix(Edit::of_word(checks.text, place, word, meant)),
-                None => {
-                    let help = did_you_mean(word, ALL);
-                    let help = help.unwrap_or_else(|| "write `no`, `on-failure` or `always`".into());
-                    checks.with_known(problem.help(help), word, ALL)
+    let problem =
+        match word.split_once(':') {
+            None if word == "no" => return Some(Restart::No),
+            None if word == "always" => return Some(Restart::Always),
+            None if word == "unless-stopped" => return Some(Restart::UnlessStopped),
+            None if word == "on-failure" => return Some(Restart::OnFailure { most: None }),
+            Some(("on-failure", count)) => {
+                let digits = count.bytes().all(|b| b.is_ascii_digit());
+                match count.parse().ok().filter(|most| digits && *most > 0) {
+                    Some(most) => return Some(Restart::OnFailure { most: Some(most) }),
+                    None => Problem::error(
+                        "P0437",
+                        format!("`{count}` is no count of restarts"),
+                        place.clone(),
+                        "here",
+                    )
+                    .help("write a whole number from 1, such as `on-failure:5`"),
                 }
             }
-        }
-    };
+            _ => {
+                let label = "one of: no, on-failure[:N], always, unless-stopped";
+                let message = format!("`{word}` is no restart policy");
+                let problem = Problem::error("P0437", message, place.clone(), label);
+                match foreign::value("restart", word) {
+                    Some(meant) => problem
+                        .help(format!("write `{meant}`"))
+                        .maybe_fix(Edit::of_word(checks.text, place, word, meant)),
+                    None => {
+                        let help = did_you_mean(word, ALL);
+                        let help =
+                            help.unwrap_or_else(|| "write `no`, `on-failure` or `always`".into());
+                        checks.with_known(problem.help(help), word, ALL)
+                    }
+                }
+            }
+        };
     checks.report(problem);
     None
 }

@@ -249,15 +249,17 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Tells the machine of states, and does what it says.
+    /// Tells the machine of states, and does what it says. All that comes of it is heard as of one moment: a check that
+    /// answers at once would else make others due meanwhile, and with many of them nobody would be listened to again.
     pub(super) fn tell_life(&mut self, event: life::Event) {
         if let life::Event::Told(index, life::Task::PostStart, life::Answer::Good) = event {
             self.mark(index, Mark::Started);
         }
-        let mut acts: VecDeque<Act> = self.life.hear(event, Instant::now()).into();
+        let now = Instant::now();
+        let mut acts: VecDeque<Act> = self.life.hear(event, now).into();
         while let Some(act) = acts.pop_front() {
             for event in self.obey(act) {
-                acts.extend(self.life.hear(event, Instant::now()));
+                acts.extend(self.life.hear(event, now));
             }
         }
         self.note_status();
