@@ -58,7 +58,7 @@ pub(super) struct Exec {
     /// Of the next so many descriptors, from 3 on, those that are open are its, too
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     preserve_fds: u32,
-    /// A cgroup below the container's own, as [CONTROLLER[,CONTROLLER]:]PATH
+    /// A cgroup below the container's own, as `[CONTROLLER[,CONTROLLER]:]PATH`
     #[arg(long, value_name = "PATH")]
     cgroup: Vec<String>,
     /// Also where the container is paused: it runs when that is resumed
