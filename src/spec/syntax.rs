@@ -264,9 +264,13 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
         && !value.is_empty()
     {
         let colon = place.start + trimmed.find(':').unwrap_or(0) + 1;
-        return Problem::error("P0102", "a space is missing after `:`", place, "a text, not a key")
-            .help(format!("write `{key}: {value}`"))
-            .fix(colon..colon, " ");
+        let label = "a text, not a key";
+        let problem = Problem::error("P0102", "a space is missing after `:`", place, label);
+        // Behind a space it would be a comment, and what was written is gone.
+        return match value.starts_with('#') {
+            true => problem.help(format!("write `{key}: {}`", quoted(value))),
+            false => problem.help(format!("write `{key}: {value}`")).fix(colon..colon, " "),
+        };
     }
     let key = line_of(text, at).1.trim();
     let own = start + (line.len() - line.trim_start().len())..at;

@@ -174,8 +174,8 @@ impl Gauge {
         self.tries = self.tries.saturating_add(1);
         match answer {
             Answer::Good => self.succeed(now),
-            Answer::Absent(words) => self.fail(words, now, self.gap(now, since, UNHEARD, crowd)),
-            Answer::Bad(words) => self.fail(words, now, self.gap(now, since, HEARD, crowd)),
+            Answer::Absent(words) => self.fail(words, now, self.next(now, since, UNHEARD, crowd)),
+            Answer::Bad(words) => self.fail(words, now, self.next(now, since, HEARD, crowd)),
         }
     }
 
@@ -197,19 +197,27 @@ impl Gauge {
         verdict
     }
 
-    fn fail(&mut self, words: String, now: Instant, gap: Duration) -> Verdict {
+    fn fail(&mut self, words: String, now: Instant, next: Instant) -> Verdict {
         self.last = Some(words);
         self.successes = 0;
         if self.has_passed || self.counts_from.is_none_or(|from| from <= now) {
             self.failures = self.failures.saturating_add(1);
             self.counts_from = self.is_eager.then(|| now + self.probe.interval);
         }
-        self.state = State::Due(if self.waits() { now } else { now + gap });
+        self.state = State::Due(next);
         if self.failures < self.probe.failures {
             return Verdict::Unchanged;
         }
         self.passes = false;
         Verdict::Fails
+    }
+
+    /// When it is asked again after a failure. What waits for something has waited, unless it could not even begin.
+    fn next(&self, now: Instant, since: Instant, part: u32, crowd: u32) -> Instant {
+        match self.waits() && since < now {
+            true => now,
+            false => now + self.gap(now, since, part, crowd),
+        }
     }
 
     fn gap(&self, now: Instant, since: Instant, part: u32, crowd: u32) -> Duration {
