@@ -107,7 +107,11 @@ fn kill_some(
     victims.rotate_left(random.below(3));
     victims.truncate(1 + random.below(3));
     let pids: Vec<String> = victims.iter().map(|name| before[*name].to_string()).collect();
-    host.sh(&format!("kill -9 {}", pids.join(" "))).success();
+    // Those that need the first one may have gone with it before their turn comes.
+    let (first, others) = pids.split_first().unwrap();
+    let others = others.join(" ");
+    host.sh(&format!("kill -9 {first}; for one in {others}; do kill -9 $one 2>&-; done; :"))
+        .success();
     // What it needs takes it along.
     if !victims.contains(&"web") {
         victims.push("web");
