@@ -111,11 +111,13 @@ impl Script {
     }
 }
 
-/// What is looked for among all steps while the pod runs: its limits, and what the firewall has of it, which
-/// one connection shows.
+/// What is looked for among all steps while the pod runs: its limits, whom its probes ask, and what the firewall has of
+/// it, which one connection shows.
 fn stays(step: &Step, is_connected: &mut bool, is_done: bool) -> bool {
     match step {
         Step::MakeCgroup { .. } | Step::Publish { .. } => true,
+        // Each check needs it, and may come every second.
+        Step::CreateContainer(launch) => !launch.health.is_nothing(),
         Step::Connect(_) => !std::mem::replace(is_connected, true) || !is_done,
         // The network's lock is held for it.
         Step::MakeNetwork(_)
