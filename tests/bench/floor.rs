@@ -1,6 +1,7 @@
-//! The floor of `up -d` and `down`: what the kernel alone asks for. The same clone3 into cgroups, namespaces, veth,
-//! nftables element, mounts, overlays, pivot_root and exec, in the order that waits least, and one fork and exec of
-//! itself for whoever stays. No file, no plan, no journal, no record, no log, no words. It is built from podspec's
+//! The floor of `up -d` and `down`: what the kernel alone asks for. The same clone3 into cgroups, the same limit of
+//! processes and rules for devices, namespaces, veth, nftables element, mounts, overlays, pivot_root and exec, in the order
+//! that waits least, and one fork and exec of itself for whoever stays; at the end the same stop signal, and its heeding.
+//! No file, no plan, no journal, no record, no log, no words. It is built from podspec's
 //! mechanisms, so what those waste is in both numbers; what everything above them costs is in podspec's alone.
 //!
 //! `floor host` prepares a machine once; `floor up CONTAINERS ROOTFS DATA` and `floor down` are measured by
@@ -11,14 +12,14 @@ use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilitiesBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, Mount,
     MountBuilder, Process, ProcessBuilder, Spec, UserBuilder,
 };
-use podspec::cgroup::Hierarchy;
+use podspec::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, legacy_mounts};
 use podspec::names::IfName;
 use podspec::net::{Subnet, firewall, link, netns};
 use podspec::sandbox::{self, Child, InfraOrder, NamespaceKind, Order, Overlay, Report};
 use podspec::seccomp::{self, Filter, Profile};
 use podspec::spec::hidden::{MASKED, READ_ONLY};
 use podspec::sys::filter::Program;
-use podspec::sys::{clone, descriptors, program};
+use podspec::sys::{clone, descriptors, process, program};
 use std::error::Error;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -123,12 +124,13 @@ fn stay(count: usize, rootfs: &Path, data: &Path) -> Outcome {
     let mut client = UnixStream::from(descriptors::inherited(CHANNEL)?);
     let hierarchy = Hierarchy::open()?;
     let layers = data.join("layers/f100f100f1");
-    let _pod = make_pod(&hierarchy, count, rootfs, &layers)?;
+    let pod = make_pod(&hierarchy, count, rootfs, &layers)?;
     let listener = UnixListener::bind(SOCKET)?;
     client.write_all(b"u")?;
     drop(client);
     let (mut wire, _) = listener.accept()?;
-    remove_pod(&hierarchy, &layers)?;
+    stop(&pod)?;
+    remove_pod(&hierarchy, &pod, &layers)?;
     wire.write_all(b"d")?;
     Ok(())
 }
@@ -136,7 +138,15 @@ fn stay(count: usize, rootfs: &Path, data: &Path) -> Outcome {
 /// What holds a pod together as long as its process stays.
 struct Pod {
     _infra: Child,
-    _containers: Vec<(Child, OwnedFd, OwnedFd)>,
+    containers: Vec<Container>,
+    /// Where processes are counted by v1.
+    pids: Option<PathBuf>,
+}
+
+struct Container {
+    child: Child,
+    cgroup: Cgroup,
+    _output: [OwnedFd; 2],
 }
 
 fn make_pod(hierarchy: &Hierarchy, count: usize, rootfs: &Path, layers: &Path) -> Outcome<Pod> {
@@ -154,28 +164,36 @@ fn make_pod(hierarchy: &Hierarchy, count: usize, rootfs: &Path, layers: &Path) -
     let mut document = document()?;
     wait(&infra.channel)?;
     pin(infra.pid)?;
+    let pids = pids_mount()?;
     let mut containers = Vec::with_capacity(count);
     for number in 0..count {
-        containers.push(create(hierarchy, &mut document, number, rootfs, layers)?);
+        let order = (number, rootfs, layers);
+        containers.push(create(hierarchy, pids.as_deref(), &mut document, order)?);
     }
     // Beside the containers, which set themselves up meanwhile.
     link::connect(&veth()?, netns::open(Path::new(NETNS))?.as_fd())?;
     firewall::publish("floor", &[forward()], None)?;
-    for (child, _, _) in &containers {
+    let mut devices = DevicePrograms::default();
+    let rules = device_rules();
+    devices.load(&rules)?;
+    for Container { child, cgroup, .. } in &containers {
         wait(&child.channel)?;
         match sandbox::report(child.channel.as_fd()) {
-            Report::Ready => sandbox::start(child.channel.as_fd())?,
+            Report::Ready => {
+                devices.bound(cgroup, &rules)?;
+                sandbox::start(child.channel.as_fd())?;
+            }
             other => return Err(format!("a container is not ready: {other:?}").into()),
         }
     }
-    for (child, _, _) in &containers {
+    for Container { child, .. } in &containers {
         wait(&child.channel)?;
         match sandbox::report(child.channel.as_fd()) {
             Report::Running => {}
             other => return Err(format!("a container does not run: {other:?}").into()),
         }
     }
-    Ok(Pod { _infra: infra, _containers: containers })
+    Ok(Pod { _infra: infra, containers, pids })
 }
 
 /// The pod's tmpfs with shared memory and the files that containers are given, and the layers on the disk.
@@ -223,11 +241,10 @@ fn pin(infra: i32) -> Outcome {
 
 fn create(
     hierarchy: &Hierarchy,
+    pids: Option<&Path>,
     document: &mut Spec,
-    number: usize,
-    rootfs: &Path,
-    layers: &Path,
-) -> Outcome<(Child, OwnedFd, OwnedFd)> {
+    (number, rootfs, layers): (usize, &Path, &Path),
+) -> Outcome<Container> {
     let files = Path::new(POD).join(number.to_string());
     for mount in document.mounts_mut().iter_mut().flatten() {
         if let Some(name) = mount.destination().strip_prefix("/etc").ok().map(Path::to_owned) {
@@ -240,7 +257,16 @@ fn create(
         upper: layers.join(format!("{number}.upper")),
         work: layers.join(format!("{number}.work")),
     };
-    let cgroup = hierarchy.make(&Path::new(CGROUP).join(number.to_string()))?;
+    let path = Path::new(CGROUP).join(number.to_string());
+    let cgroup = hierarchy.make(&path)?;
+    let limit = ("pids.max".to_owned(), "2048".to_owned());
+    let join = match pids {
+        Some(mount) => vec![Legacy { mount, path: &path }.make(&[limit])?],
+        None => {
+            cgroup.limit(&[limit])?;
+            Vec::new()
+        }
+    };
     let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
     let beneath = &std::collections::BTreeMap::new();
     let child = sandbox::create(&Order {
@@ -253,10 +279,38 @@ fn create(
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
         init: false,
-        join: &[],
+        join: &join,
         extras: sandbox::Extras::default(),
     })?;
-    Ok((child, out.into(), err.into()))
+    Ok(Container { child, cgroup, _output: [out.into(), err.into()] })
+}
+
+/// Where v1 counts processes, on a hybrid machine.
+fn pids_mount() -> Outcome<Option<PathBuf>> {
+    let mut mounts = legacy_mounts()?.into_iter();
+    Ok(mounts.find(|(controller, _)| controller == "pids").map(|(_, at)| at))
+}
+
+/// Any node can be made, and these can be used: what every container has.
+fn device_rules() -> Vec<DeviceRule> {
+    let refused = DeviceRule {
+        allow: false,
+        kind: None,
+        major: None,
+        minor: None,
+        read: true,
+        write: true,
+        make: true,
+    };
+    let allowed = DeviceRule { allow: true, ..refused.clone() };
+    let character = DeviceRule { kind: Some('c'), ..allowed.clone() };
+    let minors = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
+    let node =
+        |(major, minor)| DeviceRule { major: Some(major), minor: Some(minor), ..character.clone() };
+    let mut rules = vec![refused];
+    rules.extend(minors.map(node));
+    rules.push(DeviceRule { major: Some(136), ..character });
+    rules
 }
 
 /// The default one: containers are filtered, and so is the floor.
@@ -294,16 +348,26 @@ fn wait(channel: &OwnedFd) -> Outcome {
     Ok(())
 }
 
+/// Asks all to end, and waits until they have.
+fn stop(pod: &Pod) -> Outcome {
+    for Container { child, .. } in &pod.containers {
+        process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGTERM)?;
+    }
+    pod.containers.iter().try_for_each(|container| wait(&container.child.pidfd))
+}
+
 /// The processes first: the kernel takes the network namespace apart while the rest is done.
-fn remove_pod(hierarchy: &Hierarchy, layers: &Path) -> Outcome {
+fn remove_pod(hierarchy: &Hierarchy, pod: &Pod, layers: &Path) -> Outcome {
     let watch = link::LinkWatch::open()?;
     let host = veth()?.host;
     hierarchy.remove(Path::new(CGROUP))?;
+    if let Some(mount) = &pod.pids {
+        Legacy { mount, path: Path::new(CGROUP) }.remove()?;
+    }
     netns::unpin(Path::new(NETNS))?;
     firewall::unpublish(&[forward()])?;
-    for at in ["shm", ""] {
-        nix::mount::umount2(&Path::new(POD).join(at), nix::mount::MntFlags::MNT_DETACH)?;
-    }
+    // With all that is mounted below it.
+    nix::mount::umount2(Path::new(POD), nix::mount::MntFlags::MNT_DETACH)?;
     fs::remove_dir(POD)?;
     fs::remove_dir_all(layers)?;
     fs::remove_file(SOCKET)?;
