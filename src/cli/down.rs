@@ -163,7 +163,7 @@ pub(super) fn take_down(store: &Store, name: &PodName) -> Result<bool, CliError>
 
 /// Asks the supervisor, and waits until the pod is gone; `false` where it did not answer.
 fn ask_supervisor(mut wire: Wire, dir: &PodDir, name: &PodName) -> Result<bool, CliError> {
-    if wire.send(&Request::Down).is_err() {
+    if wire.send(&Request::Down { terse: !output::is_verbose() }).is_err() {
         return Ok(false);
     }
     output::verbose(|| format!("asked the supervisor of {name}"));

@@ -278,7 +278,7 @@ impl<'a> Live<'a> {
             self.say(&format!("{}: killing whatever still runs", self.pod));
             Request::Hurry
         } else {
-            Request::Down
+            Request::Down { terse: false }
         };
         // A supervisor that is gone is noticed by the next read.
         let _ = self.wire.send(&request);

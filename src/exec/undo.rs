@@ -94,14 +94,14 @@ impl Remains {
         }
     }
 
-    /// Nothing may reach the pod any more, then its processes end, then what they held goes; while the
+    /// No port leads to the pod any more, then its processes end, then what they held goes; while the
     /// kernel takes the dead namespaces apart, the files go. A lease is given back last: until the link
     /// is gone, somebody may still answer on the address.
     pub fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
         let mut errors = Vec::new();
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
         let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };
-        attempt(self.cut_off());
+        attempt(self.unpublish());
         for cgroup in &self.cgroups {
             attempt(hierarchy.remove(cgroup).map_err(ExecError::from));
             for mount in &self.legacy {
@@ -112,7 +112,7 @@ impl Remains {
         for pin in &self.netns {
             attempt(netns::unpin(pin).map_err(ExecError::from));
         }
-        for at in &self.mounts {
+        for at in outermost(&self.mounts) {
             attempt(unmount(at));
         }
         for directory in &self.directories {
@@ -130,13 +130,11 @@ impl Remains {
         errors
     }
 
-    fn cut_off(&self) -> Result<(), ExecError> {
+    fn unpublish(&self) -> Result<(), ExecError> {
         let forwards = &self.forwards;
         let unpublished = if forwards.is_empty() { Ok(()) } else { firewall::unpublish(forwards) };
-        let disconnected =
-            if self.links.is_empty() { Ok(()) } else { link::disconnect(&self.links) };
         let forgotten = conntrack::forget(&datagrams(forwards.clone()), &[]);
-        unpublished.and(disconnected).and(forgotten).map_err(ExecError::from)
+        unpublished.and(forgotten).map_err(ExecError::from)
     }
 
     /// Whoever still holds a namespace (an `ip netns exec`) keeps its link: that is deleted under them.
@@ -172,6 +170,18 @@ fn remove_if_empty(directory: &Path) {
             return;
         }
     }
+}
+
+/// Those that are below none of the others: what is mounted below a mount goes with it.
+fn outermost(mounts: &[PathBuf]) -> Vec<&Path> {
+    let sorted: BTreeSet<&Path> = mounts.iter().map(PathBuf::as_path).collect();
+    let mut outermost: Vec<&Path> = Vec::new();
+    for at in sorted {
+        if outermost.last().is_none_or(|last| !at.starts_with(last)) {
+            outermost.push(at);
+        }
+    }
+    outermost
 }
 
 fn unmount(at: &Path) -> Result<(), ExecError> {
@@ -227,5 +237,13 @@ mod tests {
         assert!(text.lines().all(|line| line.parse::<Ipv4Addr>().is_ok()), "a cut line");
         assert_eq!(text.lines().last(), Some("10.89.78.31"));
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_mount_below_another_goes_with_it() {
+        let mounts = ["/p/mnt/shm", "/v/data", "/p/mnt", "/p/mnt-2", "/p/mnt/secrets/web"];
+        let mounts = mounts.map(PathBuf::from);
+        assert_eq!(outermost(&mounts), ["/p/mnt", "/p/mnt-2", "/v/data"].map(Path::new));
+        assert!(outermost(&[]).is_empty());
     }
 }

@@ -311,26 +311,6 @@ fn interior(v: &Veth) -> Batch {
     batch
 }
 
-/// Takes links off their bridge and down, which cuts a pod off at once, long before its namespace
-/// is gone. A link that is not there needs nothing.
-pub fn disconnect(hosts: &[IfName]) -> Result<(), NetError> {
-    let Some(first) = hosts.first() else { return Ok(()) };
-    let failed = |host: &IfName, source| NetError::Disconnect { host: host.clone(), source };
-    let socket = Socket::route().map_err(|e| failed(first, e))?;
-    let mut batch = Batch::new();
-    for host in hosts {
-        batch.message(NEWLINK, ACK, &link_header(0, Some(false)), |a| {
-            a.text(IFLA_IFNAME, host.as_str());
-            a.host32(IFLA_MASTER, 0);
-        });
-    }
-    let refusals = socket.refusals(&batch).map_err(|e| failed(first, e))?;
-    match refusals.into_iter().find(|refusal| refusal.errno != Errno::ENODEV) {
-        Some(refusal) => Err(failed(&hosts[refusal.message], NetlinkError::Refused(refusal))),
-        None => Ok(()),
-    }
-}
-
 /// Deletes a link, and with a veth its other end, whoever still holds that namespace.
 pub fn delete(host: &IfName) -> Result<(), NetError> {
     let failed = |source| NetError::Delete { host: host.clone(), source };
@@ -435,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_connected_and_disconnected() {
+    fn a_namespace_is_connected_until_its_link_is_deleted() {
         rig::on_new_host(|| {
             make_bridge(&bridge()).unwrap();
             let inside = rig::pod("ps1", [10, 89, 0, 7]);
@@ -455,10 +435,7 @@ mod tests {
                     + &read("/proc/sys/net/ipv6/conf/default/disable_ipv6")
             });
             assert_eq!(settings, "0\n1\n");
-            let (there, not_there) = (name("ps1"), name("ps2"));
-            disconnect(&[not_there.clone(), there.clone()]).unwrap();
-            let port = ip("link show ps1");
-            assert!(port.contains("state DOWN") && !port.contains("master"), "{port}");
+            let there = name("ps1");
             delete(&there).unwrap();
             delete(&there).unwrap();
             assert!(index_of(&there).is_err());
@@ -492,12 +469,11 @@ mod tests {
             let _second = rig::pod("ps2", [10, 89, 0, 8]);
             let both = [name("ps1"), name("ps2")];
             let watch = LinkWatch::open().unwrap();
-            disconnect(&both).unwrap();
             drop(first);
             let left = watch.await_gone(&both[..1], Duration::from_secs(5)).unwrap();
             assert_eq!(left, []);
             let left = watch.await_gone(&both, Duration::from_millis(30)).unwrap();
-            assert_eq!(left, [name("ps2")], "taken off the bridge is not gone");
+            assert_eq!(left, [name("ps2")]);
         });
     }
 

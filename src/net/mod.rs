@@ -78,8 +78,6 @@ pub enum NetError {
     Configure { peer: IfName, address: Ipv4Addr, source: NetlinkError },
     #[error("cannot bring up the loopback link of a network namespace")]
     Loopback(#[source] NetlinkError),
-    #[error("cannot take {host} off its bridge")]
-    Disconnect { host: IfName, source: NetlinkError },
     #[error("cannot delete the link {host}")]
     Delete { host: IfName, source: NetlinkError },
     #[error("cannot watch the links")]

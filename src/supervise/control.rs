@@ -53,6 +53,8 @@ pub struct Connection {
     unsent: Vec<u8>,
     /// The container whose output it sees, by its place in the pod.
     pub attached: Option<usize>,
+    /// It is told nothing of single containers.
+    pub terse: bool,
 }
 
 /// Who leaves more than this unread is not listening.
@@ -72,7 +74,7 @@ impl Connection {
 
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { wire: Wire::new(stream), unsent: Vec::new(), attached: None })
+        Ok(Self { wire: Wire::new(stream), unsent: Vec::new(), attached: None, terse: false })
     }
 
     /// The next request, if a whole one has come; an error ends the connection.

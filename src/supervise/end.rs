@@ -28,7 +28,8 @@ impl Pod<'_> {
         let Some(created) = &self.units[index].created else { return };
         self.events.forget(created.child.pidfd.as_fd());
         self.events.forget(created.child.channel.as_fd());
-        let code = exit_code(created.child.pidfd.as_fd());
+        let reaped = self.life.stage != Stage::Stopping;
+        let code = exit_code(created.child.pidfd.as_fd(), reaped);
         let memory = self.ran_out_of_memory(index, code);
         let container = self.life.container(index);
         if self.life.is_first_start(index) && !container.has_begun() {
@@ -100,7 +101,10 @@ impl Pod<'_> {
         if let Some(terminal) = unit.terminal.take() {
             self.events.forget(terminal.master.as_fd());
         }
-        unit.created = None;
+        let created = unit.created.take();
+        if self.life.stage == Stage::Stopping {
+            self.dead.extend(created);
+        }
         self.forget_checks(index);
         self.relay(index);
         Some(life::Event::Emptied(index))
@@ -135,7 +139,7 @@ impl Pod<'_> {
 
     pub(super) fn infra_ended(&mut self) {
         let Some(infra) = &self.infra else { return };
-        let code = exit_code(infra.child.pidfd.as_fd());
+        let code = exit_code(infra.child.pidfd.as_fd(), true);
         self.events.forget(infra.child.pidfd.as_fd());
         self.events.forget(infra.child.channel.as_fd());
         let step = infra.step;
@@ -191,8 +195,13 @@ impl Pod<'_> {
             // What was killed goes with the whole pod's cgroup: one wait for all of it.
             (Stage::Stopping, _) if self.life.is_over() => {
                 self.tell_deaf();
+                if let Some(infra) = &self.infra {
+                    // It dies while nobody waits for it yet.
+                    let _ = process::pidfd_send_signal(infra.child.pidfd.as_fd(), libc::SIGKILL);
+                }
                 let errors = self.undo();
                 self.tell_last(&Event::Gone { errors });
+                self.reap();
                 Some(Verdict::Over)
             }
             (_, Some(Fall::Failed(mut failure))) => {
@@ -237,6 +246,15 @@ impl Pod<'_> {
         errors
     }
 
+    /// What the kernel keeps of the dead. Nothing of theirs is left but exit codes, and to let go of these takes longer
+    /// than their end did: whoever waits for the pod's end need not wait for it.
+    fn reap(&mut self) {
+        self.dead.clear();
+        while let Ok(status) = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+            && status != WaitStatus::StillAlive
+        {}
+    }
+
     fn tell_last(&mut self, event: &Event) {
         for connection in self.client.iter_mut().chain(self.connections.values_mut()) {
             connection.tell_last(event);
@@ -245,9 +263,10 @@ impl Pod<'_> {
 }
 
 /// The program's exit code, or 128 + the signal that ended it. Waits for nothing: the pidfd said that
-/// the process is dead.
-fn exit_code(pidfd: std::os::fd::BorrowedFd<'_>) -> i32 {
-    match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
+/// the process is dead. `reaped`: the kernel forgets it then.
+fn exit_code(pidfd: std::os::fd::BorrowedFd<'_>, reaped: bool) -> i32 {
+    let kept = if reaped { WaitPidFlag::empty() } else { WaitPidFlag::WNOWAIT };
+    match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | kept) {
         Ok(WaitStatus::Exited(_, code)) => code,
         Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
         _ => 255,

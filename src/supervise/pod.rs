@@ -15,6 +15,7 @@ use super::unit::Unit;
 use super::wire;
 use crate::exec::ExecError;
 use crate::exec::apply::Machine;
+use crate::exec::launch::Created;
 use crate::names::ContainerName;
 use crate::plan::step::{Launch, Step, StepId};
 use crate::plan::timing::Mark;
@@ -92,6 +93,8 @@ pub(super) struct Pod<'a> {
     pub(super) goals: BTreeMap<u32, (Goal, Vec<usize>)>,
     pub(super) infra: Option<Infra>,
     pub(super) units: Vec<Unit>,
+    /// Containers that have ended since the pod is to end, not let go of yet.
+    pub(super) dead: Vec<Created>,
     pub(super) fall: Option<Fall>,
     pub(super) history: History,
     /// The pod's status as it was noted last.
@@ -166,6 +169,7 @@ impl<'a> Pod<'a> {
             next_connection: 0,
             goals: BTreeMap::new(),
             infra: None,
+            dead: Vec::new(),
             fall: None,
             record,
             record_due: None,
@@ -344,7 +348,11 @@ impl<'a> Pod<'a> {
         if let Some(client) = &mut self.client {
             tell(&self.events, client, Token::Client, event);
         }
+        let of_one = matches!(event, Event::Container(_));
         for (index, connection) in &mut self.connections {
+            if of_one && connection.terse {
+                continue;
+            }
             tell(&self.events, connection, Token::Connection(*index), event);
         }
     }

@@ -31,7 +31,11 @@ pub struct Handover {
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum Request {
     /// End the pod as `down` does; answered by [`Event::Gone`].
-    Down,
+    Down {
+        /// Say nothing of single containers on the way.
+        #[serde(default)]
+        terse: bool,
+    },
     /// As `Down`, and nobody is waited for.
     Hurry,
     /// Tell how each container is, then when the pod is up, also where it is already.

@@ -11,7 +11,12 @@ use std::os::fd::AsFd;
 impl Pod<'_> {
     pub(super) fn obey_request(&mut self, connection: u32, request: Request) {
         match request {
-            Request::Down => self.begin_stop(),
+            Request::Down { terse } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.terse = terse;
+                }
+                self.begin_stop();
+            }
             Request::Hurry => self.hurry(),
             Request::Watch => self.watch_for(connection),
             Request::Start { containers } => {

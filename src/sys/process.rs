@@ -2,7 +2,7 @@
 //! next.
 #![allow(unsafe_code)]
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -87,11 +87,20 @@ pub fn root(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// signal: the kernel then drops it (pid_namespaces(7)). A process that is gone is not deaf.
 pub fn is_deaf_init(pid: i32, signal: i32) -> bool {
     let seems_deaf = || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = shown(pid, "status").unwrap_or_default();
         parse_deaf_init(&status, signal).unwrap_or(false)
     };
     // Twice: it may have gone from one such wait to the next in between.
     (0..2).all(|_| seems_deaf() && !awaits_signal(pid))
+}
+
+/// What /proc says of a process, which is rarely long: it is asked of each that is to end.
+fn shown(pid: i32, file: &str) -> io::Result<String> {
+    let file = std::fs::File::open(format!("/proc/{pid}/{file}"))?;
+    let mut text = String::with_capacity(4096);
+    // Beneath `take` nobody asks for the size, which /proc does not know.
+    file.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Whether the process is in sigwaitinfo(2), as the inits of many images are (tini, dumb-init). What it waits
@@ -99,7 +108,7 @@ pub fn is_deaf_init(pid: i32, signal: i32) -> bool {
 fn awaits_signal(pid: i32) -> bool {
     /// Of 64-bit programs; with 64-bit times, and before them, of 32-bit ones on x86.
     const WAITS: [libc::c_long; 3] = [libc::SYS_rt_sigtimedwait, 421, 177];
-    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let call = shown(pid, "syscall").unwrap_or_default();
     let number = call.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
     number.is_some_and(|number: libc::c_long| WAITS.contains(&number))
 }
