@@ -208,7 +208,7 @@ impl Follower {
         if !directory.try_exists().map_err(failed)? {
             return Err(CliError::refused(
                 format!("there are no logs of a pod `{pod}`"),
-                "`podspec ps` lists the pods",
+                target::which_are_there(store, pod),
             ));
         }
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)

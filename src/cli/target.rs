@@ -133,8 +133,21 @@ pub(super) fn container<'r>(
 /// The record of a pod that is there, with its status as of now.
 pub(super) fn find(store: &Store, name: &PodName) -> Result<PodRecord, CliError> {
     read(store, name)?.ok_or_else(|| {
-        CliError::refused(format!("there is no pod `{name}`"), "`podspec ps` lists the pods")
+        CliError::refused(format!("there is no pod `{name}`"), which_are_there(store, name))
     })
+}
+
+/// What helps where a name is no pod's: in compose a container goes by its name alone.
+pub(super) fn which_are_there(store: &Store, name: &PodName) -> String {
+    let has_it = |pod: &PodName| {
+        let record = store.pod(pod).read_record().ok().flatten();
+        record.is_some_and(|of| of.containers.iter().any(|c| c.name.as_str() == name.as_str()))
+    };
+    let pods = store.pods().unwrap_or_default();
+    match pods.into_iter().find(has_it) {
+        Some(pod) => format!("it is a container of a pod: `{pod}/{name}`"),
+        None => "`podspec ps` lists the pods".to_owned(),
+    }
 }
 
 /// The record of a pod, with its status as of now; `None` where there is no such pod.

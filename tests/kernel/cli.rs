@@ -34,6 +34,10 @@ fn beside_a_pod_file_the_pod_may_be_left_out() {
     let web: Value = serde_json::from_str(&run(&["inspect", "/web"]).success()).unwrap();
     assert_eq!(web["name"], "web");
     assert!(run(&["inspect", "/api"]).fails(1).contains("no container `api` in pod `shop`"));
+    for args in [&["exec", "web", "true"][..], &["logs", "web"], &["stop", "web"]] {
+        let code = if args[0] == "exec" { 125 } else { 1 };
+        assert!(run(args).fails(code).contains("it is a container of a pod: `shop/web`"));
+    }
     assert!(run(&["exec", "/", "true"]).fails(125).contains("name one, as in shop/web"));
     assert_eq!(run(&["down"]).success(), "shop is down\n");
     host.assert_clean();
