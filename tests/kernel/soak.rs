@@ -1,5 +1,5 @@
 //! What only many repetitions show: things that pile up, and orders of commands that nobody thought of.
-//! All is bounded by counts; how long it takes is told by tests/bench.
+//! All but the last is bounded by counts; how long it takes is told by tests/bench.
 
 use crate::host::{Host, Outcome, wait_for};
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 /// Memory of its own that a supervisor may have more at the end than near the beginning: one that loses
 /// 100 bytes in each of these tests' repetitions has more than this.
@@ -257,12 +258,40 @@ fn end(host: &Host, begun: Begun) {
     assert!(!outcome.stderr.contains("panicked"), "{}: {outcome}", begun.words);
 }
 
-/// Again with what failed: SOAK_SEED=…
+/// One of seventeen.
+fn command<'a>(which: usize, file: &'a str, pod: &'a str, talks: &'a str) -> Vec<&'a str> {
+    match which {
+        0..=3 => vec!["up", "-d", file],
+        4..=5 => vec!["down", pod],
+        6..=7 => vec!["ps"],
+        8..=10 => vec!["exec", talks, "--", "sh", "-c", "echo $$"],
+        11 => vec!["logs", pod],
+        12 => vec!["inspect", pod],
+        13 => vec!["stop", talks],
+        14 => vec!["start", pod],
+        15 => vec!["restart", pod],
+        _ => vec!["logs", "-f", pod],
+    }
+}
+
+/// Ends those that have ended by themselves.
+fn end_the_finished(host: &Host, followers: &mut Vec<Begun>) {
+    let all = std::mem::take(followers);
+    for mut begun in all {
+        match begun.child.try_wait().unwrap() {
+            Some(_) => end(host, begun),
+            None => followers.push(begun),
+        }
+    }
+}
+
+/// For a minute. Again with what failed: SOAK_SEED=…
 #[test]
 fn commands_in_any_order_neither_hang_nor_leave_anything() {
     const PODS: usize = 4;
-    const COMMANDS: usize = 500;
+    const LASTS: Duration = Duration::from_secs(60);
     const AT_ONCE: usize = 6;
+    const FOLLOWERS: usize = 20;
     let Some(host) = Host::new() else { return };
     let by_clock = || u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
     let seed = std::env::var("SOAK_SEED").ok().and_then(|text| text.parse().ok());
@@ -281,23 +310,22 @@ fn commands_in_any_order_neither_hang_nor_leave_anything() {
         })
         .collect();
     let (mut running, mut followers) = (VecDeque::new(), Vec::new());
-    for _ in 0..COMMANDS {
+    let until = Instant::now() + LASTS;
+    let mut count = 0;
+    while Instant::now() < until {
         let n = random.below(PODS);
         let (pod, talks) = (format!("p{n}"), format!("p{n}/talks"));
-        let words: &[&str] = match random.below(17) {
-            0..=3 => &["up", "-d", &files[n]],
-            4..=5 => &["down", &pod],
-            6..=7 => &["ps"],
-            8..=10 => &["exec", &talks, "--", "sh", "-c", "echo $$"],
-            11 => &["logs", &pod],
-            12 => &["inspect", &pod],
-            13 => &["stop", &talks],
-            14 => &["start", &pod],
-            15 => &["restart", &pod],
-            _ => &["logs", "-f", &pod],
-        };
-        let begun = Begun { words: words.join(" "), child: host.start_podspec(words) };
-        if words.contains(&"-f") {
+        let words = command(random.below(17), &files[n], &pod, &talks);
+        let follows = words.contains(&"-f");
+        if follows {
+            end_the_finished(&host, &mut followers);
+            if followers.len() == FOLLOWERS {
+                continue;
+            }
+        }
+        count += 1;
+        let begun = Begun { words: words.join(" "), child: host.start_podspec(&words) };
+        if follows {
             followers.push(begun);
         } else {
             running.push_back(begun);
@@ -310,6 +338,7 @@ fn commands_in_any_order_neither_hang_nor_leave_anything() {
     for n in 0..PODS {
         host.podspec(["down", &format!("p{n}")]);
     }
+    eprintln!("{count} commands");
     // The pods are gone, so there is nothing more to follow.
     followers.into_iter().for_each(|begun| end(&host, begun));
     host.assert_clean();
