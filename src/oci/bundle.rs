@@ -2,7 +2,7 @@
 //! process or kernel does not have.
 
 use super::{OciError, environment};
-use oci_spec::runtime::{Capabilities, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Capabilities, LinuxIdMapping, LinuxNamespaceType, Mount, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
@@ -153,6 +153,11 @@ fn judge_shared_mounts(path: &Path, spec: &Spec) -> Result<(), OciError> {
     Ok(())
 }
 
+fn is_bind(mount: &Mount) -> bool {
+    let bind = |word: &String| word == "bind" || word == "rbind";
+    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
+}
+
 /// A mapping as numbers, in its order.
 type Ids = Vec<(u32, u32, u32)>;
 
@@ -161,7 +166,7 @@ fn ids_of(listed: &Option<Vec<LinuxIdMapping>>) -> Ids {
     listed.iter().flatten().map(numbers).collect()
 }
 
-/// Mappings are of the container's user namespace, and mounts have these or none.
+/// Mappings are of the container's user namespace; bind mounts may have others.
 fn judge_ids(path: &Path, spec: &Spec, has_users: bool) -> Result<(), OciError> {
     let wrong = |message: String| Err(OciError::document(path, message));
     let own = match spec.linux() {
@@ -173,11 +178,19 @@ fn judge_ids(path: &Path, spec: &Spec, has_users: bool) -> Result<(), OciError> 
     }
     for mount in spec.mounts().iter().flatten() {
         let ids = [mount.uid_mappings(), mount.gid_mappings()].map(ids_of);
-        if ids.iter().any(|ids| !ids.is_empty()) && ids != own {
-            let at = mount.destination().display();
-            return wrong(format!(
-                "the mount at {at} has mappings of its own; only the container's are supported"
-            ));
+        let at = mount.destination().display();
+        match ids.each_ref().map(Vec::is_empty) {
+            [true, true] => {}
+            _ if ids == own => {}
+            [false, false] if is_bind(mount) => {}
+            [false, false] => {
+                return wrong(format!("the mount at {at} is no bind mount, and maps ids"));
+            }
+            _ => {
+                return wrong(format!(
+                    "the mount at {at} needs both `uidMappings` and `gidMappings`, or neither"
+                ));
+            }
         }
     }
     Ok(())
@@ -216,11 +229,8 @@ fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<OwnedFd, OciE
             // Documents of before 1.0 have it so, and every runtime goes on taking them.
             mount.set_destination(Path::new("/").join(mount.destination()));
         }
-        let bind = |word: &String| word == "bind" || word == "rbind";
-        let is_bind =
-            mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind);
+        let is_bind = is_bind(mount);
         if is_bind && mount.uid_mappings().as_ref().is_some_and(|ids| !ids.is_empty()) {
-            // By now they are the container's: the option says so.
             let mut options = mount.options().clone().unwrap_or_default();
             options.push("idmap".to_owned());
             mount.set_options(Some(options));
@@ -294,7 +304,18 @@ mod tests {
         let error = judged(|v| v["linux"]["uidMappings"] = ids()).unwrap_err();
         assert!(error.contains("need a user namespace"), "{error}");
         let error = judged(|v| v["mounts"][0]["gidMappings"] = ids()).unwrap_err();
-        assert!(error.contains("mappings of its own"), "{error}");
+        assert!(error.contains("needs both `uidMappings` and `gidMappings`"), "{error}");
+        let both = |v: &mut Value| {
+            v["mounts"][0]["uidMappings"] = ids();
+            v["mounts"][0]["gidMappings"] = ids();
+        };
+        let error = judged(both).unwrap_err();
+        assert!(error.contains("is no bind mount"), "{error}");
+        let error = judged(|v| {
+            both(v);
+            v["mounts"][0]["type"] = "bind".into();
+        });
+        assert_eq!(error, Ok(()));
         refused(|v| v["process"] = Value::Null, "`process` is missing");
     }
 

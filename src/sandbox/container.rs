@@ -20,7 +20,7 @@ use oci_spec::runtime::{Hook, Process, Spec};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::process::Signal;
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What a document may ask for and this runtime does not do must not be taken for done.
@@ -47,11 +47,19 @@ fn process_of(oci: &Spec) -> Result<&Process, SandboxError> {
     oci.process().as_ref().ok_or_else(|| SandboxError::unsupported("missing process"))
 }
 
+/// What the parent has made for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prepared<'a> {
+    pub(super) made: Option<&'a Made>,
+    /// As [`Sources::mapped`](mounts::Sources::mapped).
+    pub(super) mapped: &'a [(Maps, OwnedFd)],
+}
+
 /// Ends in `execve`; returns only to say why it could not.
 pub(super) fn become_container(
     order: &Order<'_>,
     namespaces: &Namespaces<'_>,
-    made: Option<&Made>,
+    Prepared { made, mapped }: Prepared<'_>,
     channel: BorrowedFd<'_>,
 ) -> Result<Infallible, SandboxError> {
     let stdio = [order.stdin, Some(order.stdout), Some(order.stderr)];
@@ -62,12 +70,16 @@ pub(super) fn become_container(
     kept.extend(others.iter().map(|(_, namespace)| namespace.as_fd()));
     kept.extend(user.map(|(user, _)| user.as_fd()));
     kept.extend(order.extras.listener);
+    kept.extend(mapped.iter().map(|(_, namespace)| namespace.as_fd()));
     // At once: a sibling's channel or FIFO held here would hide that sibling's end.
     let kept = keep_beyond(stdio, order.extras.preserved, &kept);
     let kept = kept.at(Stage::Stdio, "of the container")?;
-    let [channel, namespaces_kept @ ..] = &kept[..] else {
+    let (kept, mapped_kept) = kept.split_at(kept.len().saturating_sub(mapped.len()));
+    let [channel, namespaces_kept @ ..] = kept else {
         return Err(SandboxError::unsupported("channel"));
     };
+    let maps = mapped.iter().map(|(maps, _)| maps);
+    let mapped: Vec<_> = maps.zip(mapped_kept.iter().map(AsFd::as_fd)).collect();
     let (listener, namespaces_kept) = match (order.extras.listener, namespaces_kept) {
         (Some(_), [namespaces @ .., listener]) => (Some(listener.as_fd()), namespaces),
         (_, namespaces) => (None, namespaces),
@@ -78,7 +90,7 @@ pub(super) fn become_container(
         let namespace = namespaces_kept.last()?.as_fd();
         Some(User { namespace, root: maps.owner(0, 0), maps })
     });
-    let entry = Way { namespaces, prepared: &prepared, user };
+    let entry = Way { namespaces, prepared: &prepared, user, mapped: &mapped };
     let ends = Ends { channel: channel.as_fd(), listener };
     last_word(channel, joined.and_then(|()| set_up(order, &entry, ends)))
 }
@@ -112,6 +124,8 @@ struct Way<'a> {
     namespaces: &'a Namespaces<'a>,
     prepared: &'a [(CloneFlags, BorrowedFd<'a>)],
     user: Option<User<'a>>,
+    /// As [`Sources::mapped`](mounts::Sources::mapped).
+    mapped: &'a [(&'a Maps, BorrowedFd<'a>)],
 }
 
 fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible, SandboxError> {
@@ -212,6 +226,7 @@ fn build_root(
     let sources = mounts::Sources {
         beneath: order.beneath,
         user: way.user,
+        mapped: way.mapped,
         is_bundles: order.overlays.is_empty(),
     };
     // What is to spread to the host must be of its kin still.

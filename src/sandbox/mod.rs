@@ -126,6 +126,7 @@ pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
     container::check(order)?;
     let namespaces = Namespaces::of(order.oci)?;
     let made = namespaces.prepare(order.oci, order.cgroup)?;
+    let mapped = owned::for_mounts(order.oci)?;
     let (parent, child) = channel::pair()?;
     let mut flags = CloneFlags::empty();
     let births = match namespaces.pid {
@@ -137,8 +138,9 @@ pub fn create(order: &Order<'_>) -> Result<Child, SandboxError> {
         PidNamespace::At(path) => Some(ChildrenIn::new(namespaces::open(path)?.as_fd(), path)?),
     };
     let cloned = clone3(flags.bits(), Some(order.cgroup)).at(Stage::Clone, "of the container")?;
+    let prepared = container::Prepared { made: made.as_ref(), mapped: &mapped };
     let run = |channel: BorrowedFd<'_>| {
-        container::become_container(order, &namespaces, made.as_ref(), channel)
+        container::become_container(order, &namespaces, prepared, channel)
     };
     after_clone(cloned, births, parent, child.as_fd(), run)
 }

@@ -7,7 +7,8 @@ use super::copyup::copy_up;
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
 use super::root::{Kind, Root, attach, status};
-use super::{Shown, cgroups, sysctl};
+use super::{Shown, cgroups, owned, sysctl};
+use crate::sys::ids::Maps;
 use crate::sys::mounts::{MountAttr, mount_setattr};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
@@ -220,8 +221,19 @@ pub(super) struct Sources<'a> {
     /// As [`Order::beneath`](super::Order::beneath).
     pub(super) beneath: &'a BTreeMap<PathBuf, PathBuf>,
     pub(super) user: Option<User<'a>>,
+    /// User namespaces with the mappings that mounts have of their own.
+    pub(super) mapped: &'a [(&'a Maps, BorrowedFd<'a>)],
     /// Others wrote the document, and each word of theirs counts.
     pub(super) is_bundles: bool,
+}
+
+impl<'a> Sources<'a> {
+    /// Whose ids a mount shows: of its own mappings, else of the container's.
+    fn user_of(&self, mount: &Mount) -> Option<BorrowedFd<'a>> {
+        let maps = owned::maps_of_mount(mount);
+        let own = self.mapped.iter().find(|(known, _)| **known == maps);
+        own.map(|(_, namespace)| *namespace).or(self.user.map(|user| user.namespace))
+    }
 }
 
 /// The sources of the bind mounts, in the order of the document; None for the others. Before the root is attached.
@@ -276,23 +288,25 @@ fn open_source(mount: &Mount, sources: Sources<'_>) -> Result<OwnedFd, SandboxEr
     }
     if options.idmap {
         let all = if sources.is_bundles { options.ridmap } else { options.recursive };
-        map_ids(tree.as_fd(), all, sources.user).at(Stage::MapSource, source)?;
+        let user = sources.user_of(mount);
+        map_ids(tree.as_fd(), all, user, sources.is_bundles).at(Stage::MapSource, source)?;
     }
     Ok(tree)
 }
 
-/// Before Linux 6.3 a tmpfs cannot map ids. What a container makes there is its own all the same; what podspec has put
-/// there is nobody's, to be read by all.
+/// Before Linux 6.3 a tmpfs cannot map ids. What a container of a pod makes there is its own all the same; what podspec has
+/// put there is nobody's, to be read by all. A bundle's word counts.
 fn map_ids(
     tree: BorrowedFd<'_>,
     recursive: bool,
-    user: Option<User<'_>>,
+    user: Option<BorrowedFd<'_>>,
+    is_bundles: bool,
 ) -> Result<(), std::io::Error> {
-    let user = user.ok_or(Errno::INVAL)?.namespace;
+    let user = user.ok_or(Errno::INVAL)?;
     let userns = u64::from(user.as_raw_fd().cast_unsigned());
     let attr = MountAttr { set: libc::MOUNT_ATTR_IDMAP, userns, ..MountAttr::default() };
     match mount_setattr(tree, attr, recursive) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && !is_bundles => {
             let is_tmpfs = rustix::fs::fstatfs(tree)?.f_type == TMPFS_MAGIC;
             if is_tmpfs { Ok(()) } else { Err(error) }
         }

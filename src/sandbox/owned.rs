@@ -10,7 +10,7 @@ use super::{Child, Report, discard};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
-use oci_spec::runtime::{LinuxIdMapping, LinuxTimeOffset, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxTimeOffset, Mount, Spec};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,14 +20,45 @@ use std::path::Path;
 /// Those of a document.
 pub fn maps(oci: &Spec) -> Maps {
     let linux = oci.linux().as_ref();
-    let ranges = |listed: Option<&Vec<LinuxIdMapping>>| {
-        let listed = listed.into_iter().flatten();
+    let of = |listed: Option<&Option<Vec<LinuxIdMapping>>>| listed.cloned().flatten();
+    maps_of(
+        &of(linux.map(|linux| linux.uid_mappings())),
+        &of(linux.map(|linux| linux.gid_mappings())),
+    )
+}
+
+/// Those of one of its mounts.
+pub(super) fn maps_of_mount(mount: &Mount) -> Maps {
+    maps_of(mount.uid_mappings(), mount.gid_mappings())
+}
+
+fn maps_of(uids: &Option<Vec<LinuxIdMapping>>, gids: &Option<Vec<LinuxIdMapping>>) -> Maps {
+    let ranges = |listed: &Option<Vec<LinuxIdMapping>>| {
+        let listed = listed.iter().flatten();
         listed.map(|range| (range.container_id(), range.host_id(), range.size())).collect()
     };
-    Maps {
-        uids: ranges(linux.and_then(|linux| linux.uid_mappings().as_ref())),
-        gids: ranges(linux.and_then(|linux| linux.gid_mappings().as_ref())),
+    Maps { uids: ranges(uids), gids: ranges(gids) }
+}
+
+/// A user namespace that nobody is in, for each mapping that mounts of the document have and its container has not.
+/// In the parent: whoever makes one names its process by the /proc that he sees.
+pub(super) fn for_mounts(oci: &Spec) -> Result<Vec<(Maps, OwnedFd)>, SandboxError> {
+    let own = maps(oci);
+    let mut made: Vec<(Maps, OwnedFd)> = Vec::new();
+    for maps in oci.mounts().iter().flatten().map(maps_of_mount) {
+        if maps.is_empty() || maps == own || made.iter().any(|(known, _)| *known == maps) {
+            continue;
+        }
+        let wanted = Wanted {
+            owner: Owner::New(&maps),
+            kinds: CloneFlags::empty(),
+            offsets: Offsets::default(),
+            cgroup: None,
+        };
+        let user = make(&wanted)?.user;
+        made.extend(user.map(|(namespace, _)| (maps, namespace)));
     }
+    Ok(made)
 }
 
 /// Nanoseconds that the clocks of a time namespace are ahead.

@@ -29,7 +29,8 @@ pub fn remains(of: &Remains<'_>) -> Result<OwnedFd, SandboxError> {
     namespaces::unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
     root::isolate_mounts()?;
     let listed = oci.mounts().as_deref().unwrap_or(&[]);
-    let sources = mounts::Sources { beneath: of.beneath, user: None, is_bundles: false };
+    let beneath = of.beneath;
+    let sources = mounts::Sources { beneath, user: None, mapped: &[], is_bundles: false };
     let sources = mounts::open_sources(listed, sources)?;
     let root = root::assemble(of.overlays, None)?;
     let place = Place { root: &root, namespaces: &namespaces, user: None, legacy: &[] };

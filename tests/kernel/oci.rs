@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -439,7 +439,7 @@ fn run_lends_its_own_terminal() {
 fn mounts_are_as_the_document_has_them() {
     let Some(host) = Host::new() else { return };
     let data = host.dir.join("data");
-    fs::create_dir_all(data.join("below")).unwrap();
+    fs::create_dir_all(&data).unwrap();
     fs::write(data.join("file"), "from the host").unwrap();
     let script = "cat /bound/file; touch /bound/new 2>/dev/null || echo refused; cat /up/kept; \
                   stat -c %a /up /up/kept; cat /proc/self/mountinfo; cat /proc/sys/kernel/msgmax";
@@ -560,13 +560,62 @@ fn ids_and_clocks_are_the_documents() {
     assert_eq!(words[..4], ["0", "0", "200000", "1000"], "{}", text());
     assert!(text().contains("boottime") && text().contains("5000"), "{}", text());
     assert!(text().ends_with("\n0\n"), "{}", text());
-    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(data.join("file")).unwrap());
+    let owner = fs::metadata(data.join("file")).unwrap().uid();
     assert_eq!(owner, 0, "on the host the file is root's");
     let status = fs::read_to_string(format!("/proc/{}/status", bundle.state()["pid"])).unwrap();
     assert!(status.contains("Uid:\t200000\t"), "{status}");
     assert_eq!(bundle.oci(&["exec", "c", "id", "-u"]).success(), "0\n");
     bundle.oci(&["delete", "-f", "c"]).success();
     bundle.assert_clean();
+}
+
+#[test]
+fn a_mount_has_ids_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let ids =
+        |on_disk: u32, seen: u32| json!([{ "containerID": on_disk, "hostID": seen, "size": 10 }]);
+    for users in [false, true] {
+        let data = host.dir.join("data");
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("file"), "").unwrap();
+        std::os::unix::fs::chown(&data, Some(500), Some(500)).unwrap();
+        let script = "stat -c %u:%g /one/file /two/file; touch /own/new; exec sleep 1000";
+        let bundle = Bundle::new(&host, script, |config| {
+            // Outside of the container, its root.
+            let base = if users { 200_000 } else { 0 };
+            if users {
+                let linux = &mut config["linux"];
+                let own = json!([{ "containerID": 0, "hostID": base, "size": 1000 }]);
+                (linux["uidMappings"], linux["gidMappings"]) = (own.clone(), own);
+                linux["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            }
+            let mount = |at: &str, uids, gids| {
+                json!({ "destination": at, "type": "bind", "source": data,
+                    "options": ["bind", "rw"], "uidMappings": uids, "gidMappings": gids })
+            };
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.push(mount("/one", ids(0, base), ids(0, base + 20)));
+            mounts.push(mount("/two", ids(0, base + 30), ids(0, base + 40)));
+            mounts.push(mount("/own", ids(500, base), ids(500, base)));
+        });
+        if users {
+            let root = bundle.path.join("rootfs").display().to_string();
+            host.sh(&format!("chown -R 200000:200000 {root}")).success();
+        }
+        let output = host.dir.join("output");
+        bundle.create(&["c"], &output).success();
+        bundle.oci(&["start", "c"]).success();
+        let text = || fs::read_to_string(&output).unwrap();
+        wait_for("the file", || data.join("new").exists() || text().lines().count() > 2);
+        assert_eq!(text(), "0:20\n30:40\n", "with users: {users}");
+        let new = fs::metadata(data.join("new")).unwrap();
+        let owner = (new.uid(), new.gid());
+        assert_eq!(owner, (500, 500), "on the host");
+        bundle.oci(&["delete", "-f", "c"]).success();
+        fs::remove_dir_all(&bundle.path).unwrap();
+        fs::remove_dir_all(&data).unwrap();
+        bundle.assert_clean();
+    }
 }
 
 #[test]
