@@ -66,12 +66,16 @@ pub(super) fn choose(
     let mut network = PodNetwork::default();
     if spec.network == NetworkMode::Bridge {
         let wire = Wire::choose(&facts.network)?;
+        let mtu = spec.mtu.unwrap_or(wire.mtu);
+        let connect = |container, taken: &mut BTreeSet<Ipv4Addr>| {
+            wire.connect(places, container, taken, &facts.network)
+                .map(|connection| Connection { mtu, ..connection })
+        };
         let mut taken: BTreeSet<Ipv4Addr> = facts.network.leases.keys().copied().collect();
-        network.pod = Some(wire.connect(places, None, &mut taken, &facts.network)?);
+        network.pod = Some(connect(None, &mut taken)?);
         for (name, container) in &spec.containers {
             if side(spec, container) == Side::Own {
-                let connection = wire.connect(places, Some(name), &mut taken, &facts.network)?;
-                network.own.insert(name.clone(), connection);
+                network.own.insert(name.clone(), connect(Some(name), &mut taken)?);
             }
         }
         network.machine = wire.missing(&facts.network, places);

@@ -51,6 +51,7 @@ pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
         hostname: name.to_owned(),
         share: [Shared::Net, Shared::Uts, Shared::Ipc].into(),
         network: NetworkMode::Bridge,
+        mtu: None,
         userns: UserNs::default(),
         time: TimeOffsets::default(),
         dns: Dns::default(),

@@ -375,6 +375,9 @@ impl<'a> Judge<'a> {
         if values.iter().any(|value| value == text) {
             return Some(Value::String(text.to_owned()));
         }
+        if let Some((what, help)) = foreign::later(path.key(), text) {
+            return self.report(Problem::not_yet(what, node.span.clone()).help(help));
+        }
         let words: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
         let message = format!("`{text}` is no value of `{path}`");
         let label = format!("one of: {}", words.join(", "));

@@ -122,7 +122,6 @@ impl One<'_> {
         checks: &mut Checks<'_>,
         pod_ports: &mut Vec<Port>,
     ) -> Option<Container> {
-        self.refuse_later(checks);
         let raw = self.raw;
         let root = self.root(checks);
         let argv = self.argv(checks);
@@ -182,13 +181,6 @@ impl One<'_> {
             lifecycle,
             security: security?,
         })
-    }
-
-    /// Fields of the language whose mechanism is a later version's; their values are judged already.
-    fn refuse_later(&self, checks: &mut Checks<'_>) {
-        if self.raw.runtime.as_deref().is_some_and(|runtime| runtime != "embedded") {
-            checks.not_yet("a `runtime` other than `embedded`".to_owned(), self.at("runtime"));
-        }
     }
 
     fn root(&self, checks: &mut Checks<'_>) -> Option<Root> {

@@ -186,6 +186,35 @@ mod tests {
         }
     }
 
+    /// An editor underlines what the loader refuses with P0900, and offers none of it.
+    #[test]
+    fn what_podspec_does_not_do_yet_is_not_in_the_schema() {
+        let pod = |field: &str| {
+            let web = r#""containers": {"web": {"rootfs": "host", "command": ["a"]}}"#;
+            format!("{{{field}, {web}}}")
+        };
+        for (good, bad) in [
+            (r#""ports": ["80:80/udp"]"#, r#""ports": ["80:80/sctp"]"#),
+            (r#""ports": ["127.0.0.1:80:80"]"#, r#""ports": ["[::1]:80:80"]"#),
+            (
+                r#""ports": [{"host": 1, "container": 1, "protocol": "udp"}]"#,
+                r#""ports": [{"host": 1, "container": 1, "protocol": "sctp"}]"#,
+            ),
+            (
+                r#""ports": [{"host": 1, "container": 1, "address": "127.0.0.1"}]"#,
+                r#""ports": [{"host": 1, "container": 1, "address": "::1"}]"#,
+            ),
+            (r#""network": {"mode": "bridge", "mtu": 1400}"#, r#""network": {"ipv4": "10.0.0.1"}"#),
+        ] {
+            assert!(judge(&pod(good)), "{good}");
+            assert!(!judge(&pod(bad)), "{bad}");
+        }
+        let web = |runtime: &str| {
+            format!(r#"{{"containers": {{"a": {{"image": "a", "runtime": "{runtime}"}}}}}}"#)
+        };
+        assert!(judge(&web("embedded")) && !judge(&web("crun")));
+    }
+
     #[test]
     fn no_example_is_offered_as_an_object() {
         each_field(&mut schema::schema(), &mut |field| {

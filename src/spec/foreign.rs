@@ -227,7 +227,7 @@ const PORT: Words = &[
     ("target", Named("container", COMPOSE)),
     ("published", Named("host", COMPOSE)),
     ("host_ip", Named("address", COMPOSE)),
-    ("app_protocol", Said("", "remove it: `protocol` is tcp, udp or sctp")),
+    ("app_protocol", Said("", "remove it: `protocol` is tcp or udp")),
     ("mode", CLUSTER),
 ];
 
@@ -348,6 +348,25 @@ const SECURITY: Words = &[
 const DEPENDENCY: Words =
     &[("required", Said("", "remove it: what is waited for is always needed"))];
 
+const OWN_ADDRESS: Meaning =
+    Said("", "remove it: a pod's addresses are podspec's choice; `podspec inspect` shows them");
+const ONE_NETWORK: Meaning =
+    Said("", "remove it: there is one network of podspec's, and every pod with a bridge is in it");
+
+const NETWORK: Words = &[
+    ("ipv4", OWN_ADDRESS),
+    ("ipv6", OWN_ADDRESS),
+    ("mac", OWN_ADDRESS),
+    ("ipv4_address", OWN_ADDRESS),
+    ("ipv6_address", OWN_ADDRESS),
+    ("mac_address", OWN_ADDRESS),
+    ("ipam", OWN_ADDRESS),
+    ("name", ONE_NETWORK),
+    ("external", ONE_NETWORK),
+    ("driver", Named("mode", COMPOSE)),
+    ("aliases", Said("", "remove it: a pod has no names but its own; `hosts` names others for it")),
+];
+
 const DNS: Words =
     &[("nameservers", Named("servers", KUBERNETES)), ("searches", Named("search", KUBERNETES))];
 
@@ -366,6 +385,7 @@ pub(super) fn key(word: &str, thing: Thing) -> Option<Meaning> {
         Thing::Resources => RESOURCES,
         Thing::Security => SECURITY,
         Thing::Dns => DNS,
+        Thing::Network => NETWORK,
         Thing::Other => return None,
     };
     words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
@@ -386,6 +406,20 @@ pub(super) fn value(key: &str, word: &str) -> Option<&'static str> {
         (_, "service_healthy" | "healthy") => "ready",
         (_, "service_started") => "started",
         (_, "service_completed_successfully") => "completed",
+        _ => return None,
+    })
+}
+
+/// What a value would be that is no mistake but of a later version, where there is no such thing yet.
+pub(super) fn later(key: &str, word: &str) -> Option<(&'static str, &'static str)> {
+    Some(match (key, word) {
+        ("runtime", _) => (
+            "a `runtime` other than `embedded`",
+            "remove it, or write `embedded`: podspec's own runtime runs every container",
+        ),
+        ("protocol", "sctp") => {
+            ("publishing an sctp port", "write `tcp` or `udp`, or remove this port")
+        }
         _ => return None,
     })
 }
@@ -461,6 +495,7 @@ mod tests {
             Thing::Resources => "/definitions/Resources/properties",
             Thing::Security => "/definitions/Security/properties",
             Thing::Dns => "/definitions/Dns/properties",
+            Thing::Network => "/definitions/Network/properties",
             Thing::Other => return Vec::new(),
         };
         let keys = rules.pointer(place).and_then(Value::as_object).unwrap().keys();
@@ -482,6 +517,7 @@ mod tests {
             (Thing::Resources, RESOURCES),
             (Thing::Security, SECURITY),
             (Thing::Dns, DNS),
+            (Thing::Network, NETWORK),
         ] {
             let known = known(thing);
             for (word, meaning) in words {

@@ -20,6 +20,9 @@ pub struct PodSpec {
     pub hostname: String,
     pub share: IndexSet<Shared>,
     pub network: NetworkMode,
+    /// Of the interfaces that podspec makes for the pod; None: as large as the machine's way out takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
     /// Of the shared user namespace.
     #[serde(default, skip_serializing_if = "UserNs::is_default")]
     pub userns: UserNs,

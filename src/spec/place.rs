@@ -26,6 +26,7 @@ pub(super) enum Thing {
     Resources,
     Security,
     Dns,
+    Network,
     Other,
 }
 
@@ -86,6 +87,7 @@ impl<'a> Place<'a> {
                 "resources" => Thing::Resources,
                 "security" => Thing::Security,
                 "dns" => Thing::Dns,
+                "network" => Thing::Network,
                 _ => Thing::Other,
             },
         }

@@ -33,7 +33,7 @@ impl From<WordProtocol> for Option<Protocol> {
     }
 }
 
-const FORM: &str = "write [ADDRESS:]HOST:CONTAINER[/tcp|udp|sctp], such as `8080:80`";
+const FORM: &str = "write [ADDRESS:]HOST:CONTAINER[/tcp|udp], such as `8080:80`";
 
 fn mistake(message: impl Into<String>, help: impl Into<String>) -> Mistake {
     Mistake { message: message.into(), help: help.into(), fix: None, part: None }
@@ -116,10 +116,10 @@ fn protocol(word: &str, rest: &str, name: &str) -> Result<WordProtocol, Mistake>
         "sctp" => Ok(WordProtocol::Sctp),
         _ => {
             let lower = name.to_ascii_lowercase();
-            let near = super::problem::nearest(&lower, ["tcp", "udp", "sctp"]).unwrap_or("tcp");
+            let near = super::problem::nearest(&lower, ["tcp", "udp"]).unwrap_or("tcp");
             Err(mistake(
                 format!("`{word}`: `{name}` is not a protocol"),
-                format!("write `{rest}/{near}`; there is tcp, udp and sctp"),
+                format!("write `{rest}/{near}`; there is tcp and udp"),
             )
             .fixed(format!("{rest}/{near}"))
             .at(within(word, name)))

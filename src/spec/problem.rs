@@ -52,6 +52,11 @@ impl Problem {
         }
     }
 
+    /// Of something that there is elsewhere, and that podspec does not do yet.
+    pub fn not_yet(what: &str, place: Range<usize>) -> Self {
+        Self::error("P0900", format!("{what} is not supported yet"), place, "not supported yet")
+    }
+
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
@@ -168,12 +173,8 @@ impl Problems {
         // An anchor with a mistake is judged wherever its aliases stand.
         let mut seen = std::collections::HashSet::new();
         self.list.retain(|problem| {
-            seen.insert((
-                problem.code,
-                problem.start(),
-                problem.labels.len(),
-                problem.message.clone(),
-            ))
+            let places: Vec<usize> = problem.labels.iter().map(|(place, _)| place.start).collect();
+            seen.insert((problem.code, places, problem.message.clone()))
         });
         if self.more > 0 {
             let at = self.list.last().map_or(0, Problem::start);

@@ -1,5 +1,6 @@
 //! Published ports: the long and the short form to the model's, and which of them want the same door.
 
+use super::foreign;
 use super::model::{Container, NetworkMode, Port, Protocol, Root, Shared};
 use super::port::{self, PortWord, WordProtocol};
 use super::problem::{Problem, Problems};
@@ -32,6 +33,8 @@ pub(super) fn ports(
             let place = entry.value.span.clone();
             let items: Vec<&str> =
                 word.split([',', ' ', '\n']).filter(|item| !item.is_empty()).collect();
+            // The space behind a `-` is missing: YAML joins the lines to one text.
+            let items: Vec<&str> = items.iter().map(|item| item.trim_start_matches('-')).collect();
             let help = format!("write `ports: [{}]`", items.join(", "));
             checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
             return Vec::new();
@@ -132,7 +135,6 @@ fn port_word(
     let protocol = match long.protocol {
         None | Some(raw::Protocol::Tcp) => WordProtocol::Tcp,
         Some(raw::Protocol::Udp) => WordProtocol::Udp,
-        Some(raw::Protocol::Sctp) => WordProtocol::Sctp,
     };
     let text = format!("{}:{}", long.host.0, long.container.0);
     let word = port::build(&text, address, host?, container?, protocol);
@@ -146,17 +148,20 @@ fn supported(
     place: &Node,
     checks: &mut Checks<'_>,
 ) -> Option<Port> {
-    let refuse = |what: &str, checks: &mut Checks<'_>| {
-        checks.not_yet(what.to_owned(), place.span.clone());
+    let refuse = |(what, help), checks: &mut Checks<'_>| {
+        checks.report(Problem::not_yet(what, place.span.clone()).help(help));
         None
     };
     let address = match word.address {
-        Some(IpAddr::V6(_)) => return refuse("publishing on an IPv6 address", checks),
+        Some(IpAddr::V6(_)) => {
+            let help = "write an IPv4 address, such as `127.0.0.1`, or none for every one of them";
+            return refuse(("publishing on an IPv6 address", help), checks);
+        }
         Some(IpAddr::V4(address)) => Some(address).filter(|address| !address.is_unspecified()),
         None => None,
     };
     let Some(protocol) = Option::<Protocol>::from(word.protocol) else {
-        return refuse("publishing an sctp port", checks);
+        return refuse(foreign::later("protocol", "sctp")?, checks);
     };
     let count = u16::try_from(u32::from(word.host.1 - word.host.0) + 1).ok()?;
     Some(Port { address, host: word.host.0, container: word.container.0, count, protocol, name })

@@ -94,6 +94,15 @@ pub enum Either<S, L> {
     Long(L),
 }
 
+impl<S, L> Either<S, L> {
+    pub(super) fn long(&self) -> Option<&L> {
+        match self {
+            Self::Short(_) => None,
+            Self::Long(long) => Some(long),
+        }
+    }
+}
+
 /// A pod: containers that share namespaces, a network and volumes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -290,9 +299,9 @@ pub struct RawContainer {
     /// Namespaces that are not the pod's: kind to where it is.
     #[schemars(extend("examples" = [{"pid": "private"}]))]
     pub namespaces: Option<Box<Namespaces>>,
-    /// `embedded`, or an OCI runtime by name or path.
-    #[schemars(extend("default" = "embedded", "examples" = ["crun", "/usr/local/bin/runsc"]))]
-    pub runtime: Option<String>,
+    /// What runs the container.
+    #[schemars(extend("default" = "embedded", "examples" = ["embedded"]))]
+    pub runtime: Option<Runtime>,
     /// Bounds of its log on disk.
     #[schemars(extend("examples" = [{"maxSize": "50Mi", "maxFiles": 3}]))]
     pub logs: Option<Box<Logs>>,
@@ -306,25 +315,10 @@ pub struct Network {
     #[schemars(with = "Option<words::Network>")]
     #[schemars(extend("default" = "bridge", "examples" = ["host"]))]
     pub mode: Option<String>,
-    /// The network's name. Default: podspec's own network.
-    #[schemars(extend("examples" = ["backend"]))]
-    pub name: Option<String>,
-    /// A static IPv4 address. Default: one that is free.
-    #[schemars(extend("examples" = ["10.89.0.50"]))]
-    pub ipv4: Option<String>,
-    /// A static IPv6 address. Default: none.
-    #[schemars(extend("examples" = ["fd00::50"]))]
-    pub ipv6: Option<String>,
-    /// The interface's hardware address. Default: made from the pod's name.
-    #[schemars(extend("examples" = ["02:00:00:00:00:50"]))]
-    pub mac: Option<String>,
-    /// The interface's MTU. Default: that of the host's default route.
+    /// The MTU of the pod's interfaces, where the network is a bridge. Default: that of the host's default route.
     #[schemars(range(min = 68, max = 65535))]
     #[schemars(extend("examples" = [1400]))]
     pub mtu: Option<u32>,
-    /// More names of the pod on its network.
-    #[schemars(extend("examples" = [["shop-db"]]))]
-    pub aliases: Option<Vec<String>>,
 }
 
 /// What goes to /etc/resolv.conf.
@@ -352,7 +346,8 @@ pub struct Port {
     /// The container's port or range.
     #[schemars(extend("examples" = [80, "9000-9099"]))]
     pub container: PortEnd,
-    /// The host's address. Default: every address.
+    /// The host's IPv4 address. Default: every address.
+    #[schemars(with = "Option<words::Address>")]
     #[schemars(extend("examples" = ["127.0.0.1"]))]
     pub address: Option<String>,
     /// The protocol.
@@ -371,8 +366,6 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
-    /// SCTP.
-    Sctp,
 }
 
 /// The id mapping of the pod's user namespace.
@@ -880,6 +873,14 @@ pub enum PullPolicy {
     Always,
     /// Never: a missing image is an error.
     Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Runtime {
+    /// podspec's own runtime. There is no other yet.
+    Embedded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

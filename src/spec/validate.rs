@@ -5,7 +5,7 @@ use super::model::{Dns, NetworkMode, PodSpec, Port, Shared, Volume};
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::publish::{self, Ports};
 use super::quantity::Mistake;
-use super::raw::{Either, RawPod};
+use super::raw::{self, Either, RawPod};
 use super::tree::{Kind, Node};
 use super::{
     Context, container, init, limits, namespaces, resources, secret, share, userns, volume,
@@ -17,9 +17,6 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 /// What to do about a field that has no mechanism yet.
-pub(super) const NOT_YET: &str =
-    "remove it for now: this version of podspec refuses what it cannot do, and ignores nothing";
-
 /// What the checks of a pod have in common.
 pub(super) struct Checks<'a> {
     /// The file.
@@ -80,27 +77,6 @@ impl Checks<'_> {
                 self.report(problem.help(mistake.help).maybe_fix(edit));
             })
             .ok()
-    }
-
-    /// Refuses the fields of this node whose mechanism is not there yet.
-    pub(super) fn later(&mut self, node: &Node, keys: &[&str]) {
-        for key in keys {
-            if let Some(entry) = node.entry(key) {
-                self.not_yet(format!("`{key}`"), entry.key.clone());
-            }
-        }
-    }
-
-    pub(super) fn not_yet(&mut self, what: String, place: Range<usize>) {
-        self.report(
-            Problem::error(
-                "P0900",
-                format!("{what} is not supported yet"),
-                place,
-                "not supported yet",
-            )
-            .help(NOT_YET),
-        );
     }
 
     /// Whether a text can go to a file or a terminal as one line.
@@ -222,6 +198,7 @@ pub(super) fn pod(
         labels,
         share,
         network,
+        mtu: raw.network.as_ref().and_then(Either::long).and_then(|long| long.mtu),
         userns,
         time,
         dns,
@@ -328,7 +305,7 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
     let (word, at) = match network {
         Either::Short(word) => (Some(word), place.span.clone()),
         Either::Long(long) => {
-            checks.later(place, &["name", "ipv4", "ipv6", "mac", "mtu", "aliases"]);
+            mtu_of_bridge(long, place, checks);
             let at = place.get("mode").map_or_else(|| place.head(), |mode| mode.span.clone());
             (long.mode.as_ref(), at)
         }
@@ -349,6 +326,16 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
             checks.report(checks.with_known(problem, word, known));
             NetworkMode::Bridge
         }
+    }
+}
+
+/// Interfaces that podspec does not make are not its to set.
+fn mtu_of_bridge(long: &raw::Network, place: &Node, checks: &mut Checks<'_>) {
+    let (Some(entry), Some(mode)) = (place.entry("mtu"), &long.mode) else { return };
+    if mode != "bridge" {
+        let message = format!("with `network: {mode}` there is no interface of the pod's own");
+        let problem = Problem::error("P0438", message, entry.key.clone(), "an MTU of nothing");
+        checks.report(problem.help("remove `mtu`, or write `mode: bridge`"));
     }
 }
 

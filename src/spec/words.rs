@@ -76,6 +76,12 @@ words! {
         "pattern": NAME,
         "patternErrorMessage": NAME_RULE,
     });
+    /// An address of the host.
+    Address => json!({
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]+){3}$",
+        "patternErrorMessage": "an IPv4 address, such as 127.0.0.1",
+    });
     /// The short form of a volume in a container.
     Bind => json!({
         "type": "string",
@@ -94,8 +100,7 @@ words! {
 pub(super) const NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 pub(super) const NAME_RULE: &str =
     "a name has lower-case letters, digits and `-`, and begins and ends with a letter or a digit";
-pub(super) const PORT: &str =
-    r"^(\[[^\]]+\]:|[0-9.]+:)?[0-9]+(-[0-9]+)?:[0-9]+(-[0-9]+)?(/(tcp|udp|sctp))?$";
+pub(super) const PORT: &str = r"^([0-9.]+:)?[0-9]+(-[0-9]+)?:[0-9]+(-[0-9]+)?(/(tcp|udp))?$";
 pub(super) const PORT_RULE: &str =
     "[ADDRESS:]HOST:CONTAINER[/PROTOCOL], such as 8080:80 or 127.0.0.1:8443:443/tcp";
 pub(super) const SIZE: &str = r"^([0-9]+(\.[0-9]+)?([kMG]|[KMG]i)?|-1)$";

@@ -19,6 +19,7 @@ pub fn document(spec: &PodSpec) -> Value {
         hostname,
         share,
         network,
+        mtu,
         userns,
         time,
         dns,
@@ -41,7 +42,7 @@ pub fn document(spec: &PodSpec) -> Value {
         pod.insert("hostname".to_owned(), text(hostname));
     }
     pod.insert("share".to_owned(), if share.is_empty() { json!("none") } else { json!(share) });
-    pod.insert("network".to_owned(), network_word(network));
+    pod.insert("network".to_owned(), network_words(network, *mtu));
     if share.contains(&Shared::User) {
         pod.insert("userns".to_owned(), userns_words(userns));
     }
@@ -73,11 +74,12 @@ pub fn document(spec: &PodSpec) -> Value {
     Value::Object(pod)
 }
 
-fn network_word(network: &NetworkMode) -> Value {
-    match network {
+fn network_words(network: &NetworkMode, mtu: Option<u32>) -> Value {
+    let mode = match network {
         NetworkMode::At(at) => ns_word(at),
         word => json!(word),
-    }
+    };
+    mtu.map_or(mode.clone(), |mtu| json!({ "mode": mode, "mtu": mtu }))
 }
 
 /// What is empty is left out.

@@ -53,6 +53,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0424", "not a port"),
     ("P0431", "`share` mixes two forms"),
     ("P0432", "a namespace twice"),
+    ("P0438", "an MTU of a network that podspec does not make"),
     ("P0440", "a volume of two kinds"),
     ("P0441", "`create` without `host`"),
     ("P0442", "not the name of a file"),
@@ -101,7 +102,6 @@ const MEANING: &[(&str, &str)] = &[
     ("P0663", "no mode of a secret"),
     ("P0664", "a secret where something else is"),
     ("P0665", "a secret that is not declared"),
-    ("P0900", "what this version does not do yet"),
 ];
 
 /// Cases whose code is one of form, but whose mistake comes with the value of a variable.

@@ -425,6 +425,21 @@ fn a_pod_without_a_network_has_lo_alone() {
 }
 
 #[test]
+fn the_interfaces_of_a_pod_have_the_mtu_of_the_file() {
+    let Some(host) = Host::new() else { return };
+    let mut web = sleeper("web", &json!([]));
+    web["network"] = json!({ "mode": "bridge", "mtu": 1380 });
+    web["containers"]["apart"] = json!({ "rootfs": "host", "command": ["sleep", "infinity"], "namespaces": { "net": "private" } });
+    host.up(&web);
+    for container in ["c", "apart"] {
+        let read = ["exec", &format!("web/{container}"), "--", "cat", "/sys/class/net/eth0/mtu"];
+        assert_eq!(host.podspec(read).success(), "1380\n", "{container}");
+    }
+    host.down("web");
+    host.assert_clean();
+}
+
+#[test]
 fn a_container_that_opts_out_has_its_own_address_and_ports() {
     let Some(host) = Host::new() else { return };
     host.up(&json!({ "name": "web", "containers": {
