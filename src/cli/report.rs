@@ -92,6 +92,9 @@ fn drawable(text: &str) -> String {
             c => drawn.push(c),
         }
     }
+    if !drawn.ends_with('\n') {
+        drawn.push('\n');
+    }
     drawn
 }
 
@@ -133,6 +136,10 @@ impl SourceCode for Source<'_> {
         }
         if self.is_wide(inside) && end - to.min(end) > BESIDE {
             end = boundary(self.drawn, to + BESIDE).max(to);
+        }
+        // The end of a line can be labelled, where something is missing.
+        if end == self.lines.range(last).end && self.drawn[end..].starts_with('\n') {
+            end += 1;
         }
         if end - start > 20 * WIDE {
             // Two labels too far apart for one picture: miette makes two.

@@ -60,6 +60,13 @@ pub(super) fn mended(
             _ => None,
         };
     }
+    // `image:httpd:2.4` where a map belongs.
+    if let Some((key, value)) = text.split_once(':')
+        && forms.iter().any(|form| form.get("properties").is_some_and(|of| of.get(key).is_some()))
+        && !value.is_empty()
+    {
+        return Some((format!("{key}: {value}"), !value.contains([':', '#', '\n'])));
+    }
     if let Some(list) = forms.iter().find(|form| has_type(form, "array")) {
         return as_list(list, text, path);
     }
@@ -133,11 +140,24 @@ pub(super) fn of_collection(forms: &[&Value], node: &Node, path: &Place<'_>) -> 
                 return Some(format!("write the list alone: `{}`", yaml::list(&items?)));
             }
             let value = entry.value.text().filter(|text| !text.is_empty());
-            let item = match (path.key(), value) {
-                ("ports" | "volumes" | "devices", Some(value)) => format!("{key}:{value}"),
-                _ => key.clone(),
+            let is_port = key.starts_with(|c: char| c.is_ascii_digit());
+            let items = match (path.key(), value) {
+                // A name is no part of a port.
+                ("ports", Some(_)) if !is_port => map
+                    .values()
+                    .filter_map(|entry| entry.value.text())
+                    .map(with_both_ends)
+                    .collect(),
+                ("ports" | "volumes" | "devices", Some(value)) => vec![format!("{key}:{value}")],
+                _ => vec![key.clone()],
             };
-            Some(format!("write a list: `{}`", yaml::list(&[item])))
+            Some(format!("write a list: `{}`", yaml::list(&items)))
+        }
+        // `a: b` in a list of texts.
+        Kind::Map(map) if map.len() == 1 && takes("string") && !takes("object") => {
+            let (key, entry) = map.first()?;
+            let value = entry.value.text()?;
+            Some(format!("put it in quotes: `{}`", yaml::quoted(&format!("{key}: {value}"))))
         }
         _ => None,
     }
@@ -178,7 +198,7 @@ pub(super) fn shapes(forms: &[&Value], path: &Place<'_>) -> String {
     if texts && takes("object") {
         return "write a map, `{ NAME: value }`, or a list, `[NAME=value]`".to_owned();
     }
-    if takes("boolean") && forms.len() == 1 {
+    if takes("boolean") && !takes("string") && forms.len() == 1 {
         return "write `true` or `false`".to_owned();
     }
     if matches!(path, Place::Root) {

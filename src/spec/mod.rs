@@ -125,8 +125,30 @@ impl Places {
     }
 }
 
-/// Every pod of the text, or everything that is wrong with it, in the order of the text.
+/// How often a text is read on behind a mistake of YAML, and the longest text for which that is done, bytes.
+const READ_ON: usize = 16;
+const READ_ON_LENGTH: usize = 256 << 10;
+
+/// Every pod of the text, or everything that is wrong with it, in the order of the text. A mistake of YAML whose
+/// mending is sure hides nothing: the text is read on as if it were mended.
 pub fn load(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
+    let rounds = if text.len() <= READ_ON_LENGTH { READ_ON } else { 0 };
+    load_on(text, context, rounds)
+}
+
+fn load_on(text: &str, context: &Context<'_>, rounds: usize) -> Result<Loaded, Vec<Problem>> {
+    let problems = match load_as_is(text, context) {
+        Err(problems) if rounds > 0 => problems,
+        loaded => return loaded,
+    };
+    let Some(mended) = mend::Mended::of(text, &problems) else { return Err(problems) };
+    let rest = load_on(&mended.text, context, rounds - 1);
+    let rest = rest.map_or_else(|problems| problems, |loaded| loaded.warnings);
+    Err(mended.back(problems, rest))
+}
+
+/// As `load`, but that what stands behind a mistake of YAML is not read.
+fn load_as_is(text: &str, context: &Context<'_>) -> Result<Loaded, Vec<Problem>> {
     let (documents, problems) = tree::parse(text);
     let documents = not_empty(documents);
     let has_map = documents.iter().any(|one| matches!(one.root.kind, Kind::Map(_)));

@@ -94,7 +94,7 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
             None => Mistake::new(format!("`{word}` is not a size"), FORMS),
         };
     }
-    let likely = match unit.to_ascii_lowercase().as_str() {
+    let likely = match unit.trim().to_ascii_lowercase().as_str() {
         "k" | "kb" | "kib" | "ki" => "Ki",
         "m" | "mb" | "mib" | "mi" => "Mi",
         "g" | "gb" | "gib" | "gi" => "Gi",
@@ -108,8 +108,9 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
     };
     let decimal = likely.trim_end_matches('i').replace('K', "k");
     let message = format!("`{}` is not a unit of size", unit.trim());
-    if unit.len() == 3 {
-        // `MiB` has one meaning.
+    if unit.trim().len() == 3 || SIZE_UNITS.iter().any(|(name, _)| *name == unit.trim()) {
+        // `MiB` has one meaning, and so has what stands behind a space.
+        let likely = if unit.trim().len() == 3 { likely } else { unit.trim() };
         return Mistake::new(message, format!("write `{digits}{likely}`"))
             .map_err(|mistake| mistake.fixed(format!("{digits}{likely}")));
     }
@@ -119,6 +120,21 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
 
 const SPAN_UNITS: &[(&str, u64)] =
     &[("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+
+/// `10 seconds` and the like, as it is written here.
+fn meant_span(digits: &str, unit: &str) -> Option<String> {
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => {
+            return digits.parse::<u32>().ok()?.checked_mul(24).map(|hours| format!("{hours}h"));
+        }
+        _ => return None,
+    };
+    Some(format!("{digits}{unit}"))
+}
 
 /// A time span: `500ms`, `10s`, `1m30s`; units only from the long to the short.
 pub fn duration(word: &str) -> Result<Duration, Mistake> {
@@ -148,7 +164,12 @@ pub fn duration(word: &str) -> Result<Duration, Mistake> {
             .map_err(|mistake| mistake.fixed(format!("{word}s")));
         }
         let Some((_, factor)) = SPAN_UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Mistake::new(format!("`{unit}` is not a unit of time"), FORMS);
+            let message = format!("`{}` is not a unit of time", unit.trim());
+            let Some(meant) = meant_span(digits, unit.trim()).filter(|_| rest == word) else {
+                return Mistake::new(message, FORMS);
+            };
+            return Mistake::new(message, format!("write `{meant}`"))
+                .map_err(|mistake| mistake.fixed(meant));
         };
         let value = times(digits, *factor).filter(|_| *factor < last).ok_or_else(wrong)?;
         nanos = nanos.checked_add(value).ok_or_else(wrong)?;
@@ -208,7 +229,11 @@ mod tests {
             ("Mi", "such as"),
             ("-5Mi", "such as"),
             ("99999999999Gi", "such as"),
-            ("5 Mi", "such as"),
+            ("5 Mi", "`5Mi`"),
+            ("5 G", "`5G`"),
+            ("1 GB", "`1Gi` (1024) or `1G`"),
+            ("5 MiB", "`5Mi`"),
+            ("5 parsecs", "such as"),
             ("1e3", "such as"),
         ] {
             let mistake = size(word).unwrap_err();
@@ -232,7 +257,19 @@ mod tests {
         {
             assert!(duration(word).is_err(), "{word}");
         }
-        assert!(duration("10").unwrap_err().help.contains("`10s`"));
+        for (word, meant) in [
+            ("10", "10s"),
+            ("10 sec", "10s"),
+            ("5 minutes", "5m"),
+            ("2d", "48h"),
+            ("1 s", "1s"),
+            ("3H", "3h"),
+        ] {
+            let mistake = duration(word).unwrap_err();
+            assert_eq!(mistake.fix.as_deref(), Some(meant), "{word}: {mistake:?}");
+            assert!(mistake.help.contains(&format!("`{meant}`")), "{word}: {mistake:?}");
+        }
+        assert!(duration("10 parsecs").unwrap_err().help.contains("such as"));
         assert_eq!(offset("-1h"), Ok(-3_600_000_000_000));
         assert_eq!(offset("1m30s"), Ok(90_000_000_000));
         for word in ["-", "--1s", "-1", "-1s-1m"] {

@@ -70,7 +70,10 @@ pub(super) fn problem(
 
 /// Mistakes that a word shows.
 fn of_word(text: &str, at: usize, kind: &ErrorKind) -> Problem {
-    let place = word(text, at);
+    let mut place = word(text, at);
+    if matches!(kind, ErrorKind::UnknownAnchor) {
+        place.end = at + text[place.clone()].trim_end_matches([',', ']', '}']).len();
+    }
     let word = text[place.clone()].to_owned();
     let say = |message: &str, label: &str| Problem::error("P0102", message, place.clone(), label);
     match kind {
@@ -83,8 +86,13 @@ fn of_word(text: &str, at: usize, kind: &ErrorKind) -> Problem {
                 .help(format!("write `{word}: …`; indent a text of several lines"))
         }
         ErrorKind::UnknownAnchor => {
-            let name = word.trim_start_matches('*').trim_end_matches([',', ']', '}']);
+            let name = word.trim_start_matches('*');
             let problem = say(&format!("no anchor is named `{name}`"), "this alias");
+            if !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                // A pattern of a shell is no name that anybody gives.
+                let problem = problem.help(format!("put it in quotes: {}", quoted(&word)));
+                return problem.fix(place.clone(), format!("\"{word}\""));
+            }
             let words = text[..at].split_whitespace().filter_map(|word| word.strip_prefix('&'));
             match nearest(name, words) {
                 Some(anchor) => problem.help(format!("did you mean `*{anchor}`?")),
@@ -130,10 +138,26 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
             "nothing before it",
             "remove one of the commas",
         ),
+        ErrorKind::UnexpectedCharacter { character: '|' | '>' } => say(
+            "a block of text cannot stand inside of brackets",
+            "begins a block",
+            "write each item on a line of its own, `- item`, without the brackets; there `- |` begins a block",
+        ),
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => say(
+            &format!("a control character ({:#04x}) stands in the text", u32::from(*character)),
+            "here",
+            "remove it: a file of text has none",
+        ),
         ErrorKind::UnexpectedCharacter { character } => {
-            let rest = text[at..].lines().next().unwrap_or("").trim_end();
+            let rest = value_at(text, at);
+            let name = if *character == '`' { "a backtick" } else { &format!("`{character}`") };
             let help = format!("put it in quotes: {}", quoted(rest));
-            say(&format!("a text cannot begin with `{character}`"), "here", &help)
+            let problem = say(&format!("a text cannot begin with {name}"), "here", &help);
+            // What has quotes of its own may end elsewhere.
+            if rest.contains(['"', '\'', '\\', '#', ':']) {
+                return problem;
+            }
+            problem.fix(at..at + rest.len(), format!("\"{rest}\""))
         }
         ErrorKind::UnknownQuotedScalarEscape => say(
             "a backslash in double quotes begins an escape, and this one is none",
@@ -172,6 +196,18 @@ fn second_quote(text: &str, at: usize, quote: &str) -> String {
     let line = line_of(text, at).1.trim_end();
     let begin = line.rfind(quote).map_or("", |begin| &line[begin..]);
     format!("write a second `{quote}` where the text ends: `{begin}{quote}`")
+}
+
+/// The text that begins here: to the end of its line, or of its item in brackets.
+fn value_at(text: &str, at: usize) -> &str {
+    let before = line_of(text, at).1.get(..at - line_of(text, at).0).unwrap_or("");
+    let count = |brackets: [char; 2]| before.matches(brackets).count();
+    let rest = text[at..].lines().next().unwrap_or("");
+    let rest = match count(['[', '{']) > count([']', '}']) {
+        true => rest.split([',', ']', '}']).next().unwrap_or(rest),
+        false => rest.split(" #").next().unwrap_or(rest),
+    };
+    rest.trim_end()
 }
 
 fn quoted(text: &str) -> String {
@@ -259,6 +295,24 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
     let trimmed = above_line.trim();
     let place = above_start + (above_line.len() - above_line.trim_start().len());
     let place = place..place + trimmed.len();
+    if let Some(space) = odd_space(trimmed) {
+        let place = place.start + space.start..place.start + space.end;
+        let message = "a space that YAML does not take for one stands behind the `:`";
+        return Problem::error("P0102", message, place.clone(), "this one looks the same")
+            .help("write a plain space: this one was probably copied from a page")
+            .fix(place, " ");
+    }
+    if let Some((word, rest)) = without_colon(trimmed, above_line, line) {
+        let place = place.start..place.start + word.len();
+        let message = "a `:` is missing";
+        let problem = Problem::error("P0102", message, place.clone(), "no `:` after this key");
+        let problem = problem.help(match rest {
+            "" => format!("write `{word}:`"),
+            rest => format!("write `{word}: {rest}`"),
+        });
+        let is_sure = !rest.contains(' ');
+        return if is_sure { problem.fix(place.end..place.end, ":") } else { problem };
+    }
     if let Some((key, value)) = trimmed.trim_start_matches("- ").split_once(':')
         && !value.starts_with(' ')
         && !value.is_empty()
@@ -285,6 +339,27 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
     problem.help(format!(
         "indent `{key}` as the keys beside it, or leave the line above without a value"
     ))
+}
+
+/// The first space of another kind (no-break, of a width of its own) right behind a `:`.
+fn odd_space(line: &str) -> Option<Range<usize>> {
+    let colon = line.find(':')?;
+    let space = line[colon + 1..].chars().next().filter(|c| c.is_whitespace() && !c.is_ascii())?;
+    Some(colon + 1..colon + 1 + space.len_utf8())
+}
+
+/// `name shop` above a key of the same column, or `web` above a key that is indented more: the word that is a key,
+/// and what follows it.
+fn without_colon<'a>(above: &'a str, above_line: &str, line: &str) -> Option<(&'a str, &'a str)> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let (word, rest) = above.split_once(' ').unwrap_or((above, ""));
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let is_beside = indent(line) == indent(above_line);
+    let is_key = is_word
+        && !above.contains([':', '#'])
+        && (if rest.is_empty() { indent(line) > indent(above_line) } else { is_beside });
+    is_key.then_some((word, rest.trim()))
 }
 
 /// A line that fits to nothing above it.

@@ -321,11 +321,16 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let mut style =
                     if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
+                let mut text: Box<str> = text.into();
                 if self.tag(tag.as_deref(), "str", &place) {
                     style = Style::Quoted;
+                } else if let Some(tag) = tag.filter(|_| text.is_empty()) {
+                    // `!important` was to be a text.
+                    (text, style) = (tag.original().into(), Style::Quoted);
                 }
                 self.count(1, &place)?;
-                let kind = Kind::Scalar { text: text.into(), style };
+                let place = self.nothing(place);
+                let kind = Kind::Scalar { text, style };
                 self.close(Node::new(place, kind), anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -361,6 +366,18 @@ impl Builder<'_> {
         Err(self.text.len())
     }
 
+    /// Where a value is missing: right behind its `-` or `:`, not behind the comment after it.
+    fn nothing(&self, place: Range<usize>) -> Range<usize> {
+        if !place.is_empty() {
+            return place;
+        }
+        let before = &self.text[..place.start];
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = before[start..].split(" #").next().unwrap_or("").trim_end();
+        let at = if line.is_empty() { place.start } else { start + line.len() };
+        at..at
+    }
+
     /// Whether the node has the one tag that is allowed on it; any other is a problem.
     fn tag(&mut self, tag: Option<&Tag>, allowed: &str, place: &Range<usize>) -> bool {
         let Some(tag) = tag else { return false };
@@ -374,7 +391,10 @@ impl Builder<'_> {
                 self.tag_place(&tag.original(), place),
                 "this tag",
             )
-            .help("remove the tag; to make a value a text, put it in quotes"),
+            .help(format!(
+                "remove the tag; if it is a text, put it in quotes: `\"{}\"`",
+                tag.original()
+            )),
         );
         false
     }
