@@ -36,7 +36,60 @@ impl Explain {
                 hint: Some(near.unwrap_or_else(|| "`podspec explain` lists them all".to_owned())),
             });
         };
-        output::line(&format!("{}: {}\n\n{}", page.code, page.title, page.text.trim()))?;
+        let text = wrapped(page.text.trim(), output::stdout_width().min(WIDEST));
+        output::line(&format!("{}: {}\n\n{text}", page.code, page.title))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Longer lines are hard to read.
+const WIDEST: usize = 100;
+
+/// Paragraphs in lines of this width; examples and tables as they are.
+fn wrapped(text: &str, width: usize) -> String {
+    let (mut out, mut column, mut is_example) = (String::new(), 0, false);
+    for line in text.lines() {
+        let is_fence = line.starts_with("```");
+        if is_example || is_fence || line.is_empty() || line.starts_with(['|', '-', ' ']) {
+            is_example ^= is_fence;
+            if column > 0 {
+                out.push('\n');
+            }
+            out.push_str(line);
+            out.push('\n');
+            column = 0;
+            continue;
+        }
+        for word in line.split(' ') {
+            let long = word.chars().count();
+            if column > 0 && column + 1 + long > width {
+                out.push('\n');
+                column = 0;
+            }
+            if column > 0 {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += long;
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paragraphs_are_wrapped_and_examples_are_not() {
+        let text = "one two\nthree four\n\n| a | table that is wide |\n\n```yaml\n# a long comment\n\nb: 1\n```\nfive";
+        let narrow = "one two\nthree\nfour\n\n| a | table that is wide |\n\n```yaml\n# a long comment\n\nb: 1\n```\nfive";
+        assert_eq!(wrapped(text, 8), narrow);
+        for page in pages::all() {
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let shown = wrapped(page.text, 40);
+            assert_eq!(words(&shown), words(page.text), "{}", page.code);
+        }
     }
 }

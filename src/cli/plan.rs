@@ -87,6 +87,10 @@ impl Plan {
                 documents.push(without_steps(store, pod, &wanted));
             }
             if absent && drawing.is_none() {
+                if self.format == Shown::Human {
+                    let head = format!("pod {}\n", pod.spec.name);
+                    output::raw(containers(head, &draw::containers(&pod.spec)).as_bytes())?;
+                }
                 continue;
             }
             let plan = steps(store, &file, pod, &images)?;
@@ -117,29 +121,33 @@ impl Plan {
     }
 
     fn text(&self, pod: &Pod, plan: &Steps) -> String {
-        let mut out = plan::render::head(plan);
+        let head = plan::render::head(plan);
         if plan.steps.is_empty() {
-            return out;
+            return head;
         }
         // Of a pod that runs, only those that start again.
         let started = |name: &ContainerName| {
             plan.steps.iter().any(|planned| matches!(&planned.step, Step::StartContainer { container } if container == name))
         };
-        let picture = draw::some_containers(&pod.spec, &started);
-        let path = picture.critical_path();
-        if !path.is_empty() {
-            let colored = output::stdout_colors();
-            let path =
-                output::paint(&path.join(" \u{2192} "), style(draw::Style::Critical), colored);
-            out.push_str(&format!("  {:<10}  {path}\n", "critical"));
-        }
-        out.push('\n');
-        out.push_str(&draw::tree(&picture, &paint));
+        let mut out = containers(head, &draw::some_containers(&pod.spec, &started));
         if self.steps {
             out.push_str(&plan::render::steps(plan));
         }
         out
     }
+}
+
+/// The containers by levels and the critical path, below what is known of the whole pod.
+fn containers(head: String, picture: &Picture) -> String {
+    let mut out = head;
+    let path = picture.critical_path();
+    if !path.is_empty() {
+        let path = paint(draw::Style::Critical, &path.join(" \u{2192} "));
+        out.push_str(&format!("  {:<10}  {path}\n", "critical"));
+    }
+    out.push('\n');
+    out.push_str(&draw::tree(picture, output::stdout_width(), &paint));
+    out
 }
 
 /// What is known of the plan of a pod whose images are not all here.

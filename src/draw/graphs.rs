@@ -34,12 +34,14 @@ pub fn dot(picture: &Picture) -> String {
     out
 }
 
+/// In quotes; Graphviz reads entities of HTML in every text.
 fn dot_text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
+            '&' => out.push_str("&amp;"),
             '\n' => out.push_str("\\n"),
             c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),

@@ -186,9 +186,9 @@ pub fn steps(plan: &Plan) -> Picture {
         }
     }
     let card = |planned: &crate::plan::step::Planned| Card {
-        name: planned.step.to_string(),
+        name: words::one_line(&planned.step.to_string()),
         kind: step_kind(&planned.step),
-        lines: vec![planned.why.clone()],
+        lines: vec![words::one_line(&planned.why)],
         level: 0,
         critical: false,
     };
@@ -230,7 +230,7 @@ fn container_lines(container: &Container) -> Vec<String> {
     if !container.ports.is_empty() {
         lines.push(container.ports.iter().map(port_words).collect::<Vec<_>>().join(", "));
     }
-    lines
+    lines.iter().map(|line| words::one_line(line)).collect()
 }
 
 fn port_words(port: &Port) -> String {

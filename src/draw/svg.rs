@@ -131,8 +131,8 @@ impl<'a> Drawing<'a> {
             );
             let count = self.picture.cards.iter().filter(|card| card.level == level).count();
             let words = match count {
-                1 => format!("{}", level + 1),
-                _ => format!("{} \u{b7} {count} side by side", level + 1),
+                1 => format!("level {}", level + 1),
+                _ => format!("level {} \u{b7} {count} side by side", level + 1),
             };
             text(out, "level", (x + BAND, top - 12.0), &words);
         }
@@ -293,8 +293,9 @@ impl<'a> Drawing<'a> {
         if self.picture.edges.iter().any(|edge| edge.critical) {
             let _ = writeln!(
                 out,
-                "<path class=\"edge critical legend\" d=\"M{x:.1} {:.1} h26\"/>",
-                y - 4.0
+                "<g class=\"legend\"><rect class=\"body\" x=\"{x:.1}\" y=\"{:.1}\" width=\"26\" \
+                 height=\"14\" rx=\"5\"/></g>",
+                y - 11.0
             );
             text(out, "about", (x + 34.0, y), "critical path: the longest wait (nothing is timed)");
         }

@@ -133,13 +133,28 @@ fn words_of_the_file_cannot_break_a_picture() {
     assert!(title.into_iter().any(|text| text.contains("<script>alert(1)</script>&amp;\"'-->")));
 
     let graph = dot(&picture);
-    assert!(graph.contains(r#"<script>alert(1)</script>&amp;\"'-->"#), "{graph}");
+    assert!(graph.contains(r#"<script>alert(1)</script>&amp;amp;\"'-->"#), "{graph}");
     for line in graph.lines() {
         let quotes = line.replace("\\\\", "").replace("\\\"", "").matches('"').count();
         assert_eq!(quotes % 2, 0, "{line}");
     }
     let chart = mermaid(&picture);
     assert!(!chart.contains("<script") && !chart.contains('`') && !chart.contains("{}"), "{chart}");
+}
+
+/// A script is one line of a picture, and its lines are told apart.
+#[test]
+fn lines_of_a_command_do_not_run_into_each_other() {
+    let text =
+        "name: p\ncontainers: { a: { rootfs: host, command: [sh, -c, \"one\\ntwo\\tx\\n\"] } }\n";
+    let picture = containers(&pod(text));
+    let shown = "sh -c one \u{21b5} two x";
+    assert_eq!(picture.cards[0].lines, ["this machine's root", shown]);
+    assert!(svg(&picture).contains(&format!(">{shown}</text>")));
+    assert!(dot(&picture).contains(&format!("\\n{shown}\"")), "{}", dot(&picture));
+    let chart = mermaid(&picture);
+    assert!(chart.contains("<br/>sh -c one #8629; two x\""), "{chart}");
+    assert!(tree(&picture, 80, &|_, text| text.to_owned()).contains(shown));
 }
 
 #[test]
@@ -172,15 +187,26 @@ fn a_tree_has_levels_and_what_each_waits_for() {
     assert_eq!(picture.critical_path(), ["db", "migrate", "web"]);
     let expected = "\
 infra  holds net, uts, ipc   8080 \u{2192} 80
-\u{251c}\u{2500} 1, 2 side by side
+\u{251c}\u{2500} level 1, 2 side by side
 \u{2502}  \u{251c}\u{2500} db       /work/db  postgres -D /data
 \u{2502}  \u{2514}\u{2500} cache    this machine's root  redis
-\u{251c}\u{2500} 2
+\u{251c}\u{2500} level 2
 \u{2502}  \u{2514}\u{2500} migrate  after db started  this machine's root  migrate
-\u{2514}\u{2500} 3
+\u{2514}\u{2500} level 3
    \u{2514}\u{2500} web      after migrate completed, db started  this machine's root  httpd
 ";
-    assert_eq!(tree(&picture, &|_, text| text.to_owned()), expected);
+    assert_eq!(tree(&picture, usize::MAX, &|_, text| text.to_owned()), expected);
+    let narrow = "\
+infra  holds net, uts, ipc   8080 \u{2192} 80
+\u{251c}\u{2500} level 1, 2 side by side
+\u{2502}  \u{251c}\u{2500} db       /work/db  postgres -D /\u{2026}
+\u{2502}  \u{2514}\u{2500} cache    this machine's root  re\u{2026}
+\u{251c}\u{2500} level 2
+\u{2502}  \u{2514}\u{2500} migrate  after db started  this\u{2026}
+\u{2514}\u{2500} level 3
+   \u{2514}\u{2500} web      after migrate completed, \u{2026}
+";
+    assert_eq!(tree(&picture, 40, &|_, text| text.to_owned()), narrow);
 }
 
 /// One wait for a program may take longer than a hundred starts.

@@ -15,11 +15,12 @@ pub enum Style {
     Completed,
 }
 
-/// The tree, each part painted by `paint`.
-pub fn tree(picture: &Picture, paint: &dyn Fn(Style, &str) -> String) -> String {
+/// The tree, each part painted by `paint`, no line longer than `columns`.
+pub fn tree(picture: &Picture, columns: usize, paint: &dyn Fn(Style, &str) -> String) -> String {
     let mut out = String::new();
     if let Some(lines) = &picture.infra {
-        let about = paint(Style::Dim, &lines.join("   "));
+        let about = [(Style::Dim, lines.join("   "))];
+        let about = fitted(&about, columns.saturating_sub(7), paint);
         let _ = writeln!(out, "{}  {about}", paint(Style::Name, "infra"));
     }
     let width = picture.cards.iter().map(|card| card.name.chars().count()).max().unwrap_or(0);
@@ -29,8 +30,8 @@ pub fn tree(picture: &Picture, paint: &dyn Fn(Style, &str) -> String) -> String 
             (0..picture.cards.len()).filter(|&n| picture.cards[n].level == level).collect();
         let last_level = level + 1 == levels;
         let head = match cards.len() {
-            1 => format!("{}", level + 1),
-            count => format!("{}, {count} side by side", level + 1),
+            1 => format!("level {}", level + 1),
+            count => format!("level {}, {count} side by side", level + 1),
         };
         let (branch, stem) =
             if last_level { ("\u{2514}\u{2500}", "  ") } else { ("\u{251c}\u{2500}", "\u{2502} ") };
@@ -45,40 +46,57 @@ pub fn tree(picture: &Picture, paint: &dyn Fn(Style, &str) -> String) -> String 
                 "{} {}{}",
                 paint(Style::Dim, &format!("{stem} {branch}")),
                 paint(style, &format!("{:<width$}", card.name)),
-                after(picture, n, card, paint)
+                fitted(&after(picture, n, card), columns.saturating_sub(6 + width), paint)
             );
         }
     }
     out
 }
 
-/// What it runs, and what it waits for.
-fn after(
-    picture: &Picture,
-    n: usize,
-    card: &Card,
-    paint: &dyn Fn(Style, &str) -> String,
-) -> String {
-    let waits: Vec<String> = picture
-        .edges
-        .iter()
-        .filter(|edge| edge.to == n && edge.until != Wait::Done)
-        .map(|edge| {
-            let style = match edge.until {
-                Wait::Completed => Style::Completed,
-                Wait::Ready => Style::Ready,
-                Wait::Done | Wait::Started => Style::Started,
-            };
-            paint(style, &format!("{} {}", picture.cards[edge.from].name, edge.until.word()))
-        })
-        .collect();
-    let mut out = String::new();
-    if !waits.is_empty() {
-        out = format!("  {} {}", paint(Style::Dim, "after"), waits.join(&paint(Style::Dim, ", ")));
+/// What it waits for, and what it runs.
+fn after(picture: &Picture, n: usize, card: &Card) -> Vec<(Style, String)> {
+    let mut parts = Vec::new();
+    for edge in picture.edges.iter().filter(|edge| edge.to == n && edge.until != Wait::Done) {
+        let style = match edge.until {
+            Wait::Completed => Style::Completed,
+            Wait::Ready => Style::Ready,
+            Wait::Done | Wait::Started => Style::Started,
+        };
+        let before = if parts.is_empty() { "  after " } else { ", " };
+        parts.push((Style::Dim, before.to_owned()));
+        parts.push((style, format!("{} {}", picture.cards[edge.from].name, edge.until.word())));
     }
     let runs = card.lines.join("  ");
     if !runs.is_empty() {
-        let _ = write!(out, "  {}", paint(Style::Dim, &runs));
+        parts.push((Style::Dim, format!("  {runs}")));
+    }
+    parts
+}
+
+/// The parts one after another, as far as there is room. What is beyond ASCII is taken to be two columns wide.
+fn fitted(
+    parts: &[(Style, String)],
+    mut room: usize,
+    paint: &dyn Fn(Style, &str) -> String,
+) -> String {
+    let column = |c: char| if c.is_ascii() { 1 } else { 2 };
+    let mut out = String::new();
+    for (style, text) in parts {
+        let wide: usize = text.chars().map(column).sum();
+        if wide <= room {
+            out.push_str(&paint(*style, text));
+            room -= wide;
+            continue;
+        }
+        let mut left = room.saturating_sub(2);
+        let fits = |c: &char| {
+            let is_room = column(*c) <= left;
+            left = left.saturating_sub(column(*c));
+            is_room
+        };
+        let begin: String = text.chars().take_while(fits).collect();
+        out.push_str(&paint(*style, &format!("{}\u{2026}", begin.trim_end())));
+        break;
     }
     out
 }

@@ -36,6 +36,23 @@ pub(super) fn fit(text: &str, size: f64, room: f64) -> String {
     out.trim_end().to_owned() + "\u{2026}"
 }
 
+/// A text of the file as one line: a line's end is a sign, and what moves a cursor or turns the direction of text is
+/// none of a picture's.
+pub(super) fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\n' => out.push_str(" \u{21b5} "),
+            '\r' => {}
+            '\t' => out.push(' '),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push('\u{fffd}'),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Text for XML. What XML cannot hold, and what turns the direction of text, is replaced.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

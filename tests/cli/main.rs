@@ -13,6 +13,7 @@ mod config;
 mod init;
 // Drawings, where nothing runs.
 mod picture;
+mod pictures;
 
 // Which pod a command means.
 mod target;

@@ -48,7 +48,7 @@ fn shown(pod: &Pod) -> String {
     let plan = plan(Goal::Up(&pod.spec), None, &facts(pod));
     let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", pod.spec.name));
     let picture = draw::containers(&pod.spec);
-    let tree = draw::tree(&picture, &|_, text| text.to_owned());
+    let tree = draw::tree(&picture, usize::MAX, &|_, text| text.to_owned());
     let path = picture.critical_path().join(" > ");
     let critical = if path.is_empty() { path } else { format!("critical path: {path}\n") };
     format!("{}{critical}\n{tree}{}", render::head(&plan), render::steps(&plan))
