@@ -65,7 +65,13 @@ impl PodFile {
                 }
                 _ => format!("cannot read {}: {error}", path.display()),
             },
-            hint: named.is_none().then(|| "name one, or `-` for standard input".to_owned()),
+            hint: match named {
+                None => Some("name one, or `-` for standard input".to_owned()),
+                Some(_) if error.kind() == io::ErrorKind::Other && is_special(path) => {
+                    Some("`-` reads standard input, also from a pipe".to_owned())
+                }
+                Some(_) => None,
+            },
         };
         let full = std::path::absolute(path).map_err(unreadable)?;
         let base = full.parent().unwrap_or(Path::new("/")).to_owned();
@@ -158,6 +164,11 @@ impl PodFile {
             },
         })
     }
+}
+
+/// Neither a file nor a directory.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// A regular file's text, bounded; a FIFO or a device could keep us for ever.

@@ -174,9 +174,10 @@ fn pod_files(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
         stem.is_some_and(|stem| stem == "pod" || stem.ends_with(".pod"))
     };
     let (mut files, mut directories) = (Vec::new(), vec![directory.to_owned()]);
-    while let Some(directory) = directories.pop() {
-        let entries = std::fs::read_dir(&directory).map_err(|error| {
-            CliError::usage(format!("cannot read the directory {}: {error}", directory.display()))
+    let mut has_yaml = false;
+    while let Some(at) = directories.pop() {
+        let entries = std::fs::read_dir(&at).map_err(|error| {
+            CliError::usage(format!("cannot read the directory {}: {error}", at.display()))
         })?;
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
@@ -184,17 +185,25 @@ fn pod_files(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !name.starts_with('.') => directories.push(path),
                 Ok(kind) if kind.is_file() && is_pod_file(&name) => files.push(path),
+                Ok(kind) if kind.is_file() && name.ends_with(".yaml") => {
+                    has_yaml |= at == directory
+                }
                 _ => {}
             }
         }
     }
     if files.is_empty() {
+        let named = "in a directory a pod file is named `pod.yaml` or `NAME.pod.yaml`";
+        let hint = match has_yaml {
+            true => {
+                let all = directory.join("*.yaml");
+                format!("{named}; name the others: `podspec validate {}`", all.display())
+            }
+            false => format!("{named}; `podspec init` writes a first one"),
+        };
         return Err(CliError::Usage {
             message: format!("there is no pod file in {}", directory.display()),
-            hint: Some(
-                "a pod file is named `pod.yaml` or `NAME.pod.yaml`; name others one by one"
-                    .to_owned(),
-            ),
+            hint: Some(hint),
         });
     }
     files.sort();

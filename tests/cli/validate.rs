@@ -92,7 +92,12 @@ fn a_directory_is_its_pod_files() {
     dir.write("empty/other.yaml", GOOD);
     let output = dir.run(&["validate", "empty", "pod.yaml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(err(&output).contains("no pod file in empty"), "{}", err(&output));
+    let said = err(&output);
+    assert!(said.contains("no pod file in empty"), "{said}");
+    assert!(said.contains("`podspec validate empty/*.yaml`"), "{said}");
+    fs::create_dir(dir.0.join("nothing")).unwrap();
+    let said = err(&dir.run(&["validate", "nothing"]));
+    assert!(said.contains("`podspec init` writes a first one"), "{said}");
 }
 
 #[test]

@@ -5,6 +5,8 @@
 // A pod by completions alone.
 mod newcomer;
 mod server;
+// What the README tells a user to set.
+mod settings;
 
 use server::{Item, Server};
 use std::fs;
@@ -146,7 +148,7 @@ fn a_hover_tells_what_a_key_means() {
         ("ports: [{host: 1, con\u{2038}tainer: 2}]", vec!["The container's port or range."]),
         (
             "ports: [{host: 1, container: 2, pro\u{2038}tocol: udp}]",
-            vec!["Default: `tcp`", "`sctp`"],
+            vec!["Default: `tcp`", "`udp`: UDP"],
         ),
         ("d\u{2038}ns: {servers: [192.0.2.1]}", vec!["What goes to /etc/resolv.conf.", "servers:"]),
         ("contain\u{2038}ers: {a: {rootfs: host}}", vec!["The pod's containers, by name."]),

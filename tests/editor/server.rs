@@ -7,6 +7,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+/// What `podspec schema` prints; a test of the library's holds the two equal.
+pub(crate) const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/pod.schema.json");
+
 /// Where the cursor stands in a text of a test.
 pub(crate) const CURSOR: char = '\u{2038}';
 
@@ -14,7 +17,7 @@ pub(crate) struct Server {
     child: Child,
     stdin: ChildStdin,
     messages: Receiver<Value>,
-    schema: String,
+    schemas: Value,
     last_id: u64,
     documents: u64,
     published: Vec<Value>,
@@ -37,8 +40,13 @@ pub(crate) struct Diagnostic {
 }
 
 impl Server {
-    /// None where there is no node, on a desk; never where `CI` is set.
+    /// With the schema for the names of pod files. None where there is no node, on a desk; never where `CI` is set.
     pub(crate) fn start() -> Option<Self> {
+        Self::with(json!({ SCHEMA: ["*.pod.yaml", "pod.yaml"] }))
+    }
+
+    /// With this map from schemas to patterns.
+    pub(crate) fn with(schemas: Value) -> Option<Self> {
         let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/editor/install");
         let installed = Command::new(install).stderr(Stdio::inherit()).output().unwrap();
         if !installed.status.success() {
@@ -61,12 +69,11 @@ impl Server {
                 }
             }
         });
-        let schema = concat!("file://", env!("CARGO_MANIFEST_DIR"), "/schema/pod.schema.json");
         let mut server = Self {
             child,
             stdin,
             messages,
-            schema: schema.to_owned(),
+            schemas,
             last_id: 0,
             documents: 0,
             published: Vec::new(),
@@ -102,14 +109,13 @@ impl Server {
         assert!(!self.diagnose("nothing: so\n").is_empty(), "the settings did not arrive");
     }
 
-    /// What docs/editors.md tells a user to set, but for the schema store, which is on the network.
+    /// What the README tells a user to set, but for the schema store, which is on the network.
     fn settings(&self) -> Value {
-        let schema = self.schema.clone();
         json!({
             "validate": true,
             "hover": true,
             "completion": true,
-            "schemas": { schema: ["*.pod.yaml", "pod.yaml"] },
+            "schemas": self.schemas,
             "schemaStore": { "enable": false, "url": "" },
         })
     }
