@@ -186,7 +186,7 @@ fn pod_files(directory: &Path) -> Result<Vec<PathBuf>, CliError> {
                 Ok(kind) if kind.is_dir() && !name.starts_with('.') => directories.push(path),
                 Ok(kind) if kind.is_file() && is_pod_file(&name) => files.push(path),
                 Ok(kind) if kind.is_file() && name.ends_with(".yaml") => {
-                    has_yaml |= at == directory
+                    has_yaml |= at == directory;
                 }
                 _ => {}
             }

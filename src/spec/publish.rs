@@ -61,8 +61,20 @@ pub(super) fn is_auto(raw: &RawPod) -> bool {
     matches!(&raw.ports, Some(Either::Short(word)) if word == "auto")
 }
 
+/// What ports mean once all containers are known.
+pub(super) fn of_all(
+    raw: &RawPod,
+    containers: &IndexMap<ContainerName, Container>,
+    node: &Node,
+    checks: &mut Checks<'_>,
+) {
+    warn_of_refused_ports(raw, node, checks);
+    refuse_auto_of_nothing(raw, containers, node, checks);
+    listeners(checks);
+}
+
 /// Without an image nobody says what is to be published.
-pub(super) fn refuse_auto_of_nothing(
+fn refuse_auto_of_nothing(
     raw: &RawPod,
     containers: &IndexMap<ContainerName, Container>,
     node: &Node,
@@ -168,7 +180,7 @@ fn supported(
 }
 
 /// Pod ports lead to infra where `net` is not shared, and nothing listens there.
-pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
+fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) {
     let some = matches!(&raw.ports, Some(Either::Long(list)) if !list.is_empty());
     if !some || checks.share.contains(&Shared::Net) {
         return;
@@ -181,7 +193,7 @@ pub(super) fn warn_of_refused_ports(raw: &RawPod, node: &Node, checks: &mut Chec
 }
 
 /// Two containers that listen on one port of the namespace that they share.
-pub(super) fn listeners(checks: &mut Checks<'_>) {
+fn listeners(checks: &mut Checks<'_>) {
     let mut all = std::mem::take(&mut checks.listeners);
     all.sort_by_key(|(port, place, _)| (port.protocol, port.container, place.start));
     let end = |port: &Port| u32::from(port.container) + u32::from(port.count);

@@ -138,27 +138,7 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
             "nothing before it",
             "remove one of the commas",
         ),
-        ErrorKind::UnexpectedCharacter { character: '|' | '>' } => say(
-            "a block of text cannot stand inside of brackets",
-            "begins a block",
-            "write each item on a line of its own, `- item`, without the brackets; there `- |` begins a block",
-        ),
-        ErrorKind::UnexpectedCharacter { character } if character.is_control() => say(
-            &format!("a control character ({:#04x}) stands in the text", u32::from(*character)),
-            "here",
-            "remove it: a file of text has none",
-        ),
-        ErrorKind::UnexpectedCharacter { character } => {
-            let rest = value_at(text, at);
-            let name = if *character == '`' { "a backtick" } else { &format!("`{character}`") };
-            let help = format!("put it in quotes: {}", quoted(rest));
-            let problem = say(&format!("a text cannot begin with {name}"), "here", &help);
-            // What has quotes of its own may end elsewhere.
-            if rest.contains(['"', '\'', '\\', '#', ':']) {
-                return problem;
-            }
-            problem.fix(at..at + rest.len(), format!("\"{rest}\""))
-        }
+        ErrorKind::UnexpectedCharacter { character } => first_character(text, at, *character),
         ErrorKind::UnknownQuotedScalarEscape => say(
             "a backslash in double quotes begins an escape, and this one is none",
             "in this text",
@@ -189,6 +169,34 @@ fn of_character(text: &str, at: usize, kind: &ErrorKind) -> Problem {
         ),
         other => Problem::error("P0102", format!("not YAML: {other}"), place, "here"),
     }
+}
+
+/// A text begins with a character that no plain text of YAML begins with.
+fn first_character(text: &str, at: usize, character: char) -> Problem {
+    let say = |message: &str, label: &str, help: &str| {
+        Problem::error("P0102", message, one(text, at), label).help(help)
+    };
+    if matches!(character, '|' | '>') {
+        return say(
+            "a block of text cannot stand inside of brackets",
+            "begins a block",
+            "write each item on a line of its own, `- item`, without the brackets; there `- |` begins a block",
+        );
+    }
+    if character.is_control() {
+        let message =
+            format!("a control character ({:#04x}) stands in the text", u32::from(character));
+        return say(&message, "here", "remove it: a file of text has none");
+    }
+    let rest = value_at(text, at);
+    let name = if character == '`' { "a backtick" } else { &format!("`{character}`") };
+    let help = format!("put it in quotes: {}", quoted(rest));
+    let problem = say(&format!("a text cannot begin with {name}"), "here", &help);
+    // What has quotes of its own may end elsewhere.
+    if rest.contains(['"', '\'', '\\', '#', ':']) {
+        return problem;
+    }
+    problem.fix(at..at + rest.len(), format!("\"{rest}\""))
 }
 
 /// Where a quote that is left open probably ends.
@@ -289,7 +297,11 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
         )
         .help(help);
     }
-    // The key is right and what stands above it took it for its own text.
+    below_a_value(text, at, (start, line))
+}
+
+/// A key that is right, and what stands above it took it for its own text.
+fn below_a_value(text: &str, at: usize, (start, line): (usize, &str)) -> Problem {
     let above = text[..start].trim_end();
     let (above_start, above_line) = line_of(text, above.len());
     let trimmed = above_line.trim();
@@ -310,7 +322,7 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
             "" => format!("write `{word}:`"),
             rest => format!("write `{word}: {rest}`"),
         });
-        let is_sure = !rest.contains(' ');
+        let is_sure = !rest.contains(' ') && begins_an_entry(text, above_start, above_line);
         return if is_sure { problem.fix(place.end..place.end, ":") } else { problem };
     }
     if let Some((key, value)) = trimmed.trim_start_matches("- ").split_once(':')
@@ -339,6 +351,18 @@ fn value_not_allowed(text: &str, at: usize, (start, line): (usize, &str)) -> Pro
     problem.help(format!(
         "indent `{key}` as the keys beside it, or leave the line above without a value"
     ))
+}
+
+/// Whether this line is a key of a map for certain, and not a further line of a text: it begins in the first column,
+/// or the line above it is a key without a value, or an entry that is indented as far.
+fn begins_an_entry(text: &str, start: usize, line: &str) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut above = text[..start].lines().rev().filter(|line| !line.trim().is_empty());
+    indent(line) == 0
+        || above.next().is_some_and(|above| {
+            let is_entry = above.contains(": ") && indent(above) >= indent(line);
+            above.trim_end().ends_with(':') || is_entry
+        })
 }
 
 /// The first space of another kind (no-break, of a width of its own) right behind a `:`.
@@ -477,6 +501,25 @@ fn bracket_port(text: &str, at: usize) -> Option<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A further line of a text is no key, and no fix makes it one.
+    #[test]
+    fn a_colon_is_put_in_only_where_it_is_missing_for_certain() {
+        let fixes = |text: &str| {
+            let (_, problems) = crate::spec::tree::parse(text);
+            problems.in_order().iter().map(|problem| problem.fix.len()).sum::<usize>()
+        };
+        for sure in ["name shop\na: b", "a:\n  b c\n  d: e", "a:\n  x: y\n  b\n    d: e"] {
+            assert_eq!(fixes(sure), 1, "{sure}");
+        }
+        for unsure in [
+            "a: some\n  long text\n  here now\n  x: 1",
+            "a:\n  b: some\n    text\n      x: 1",
+            "this is a text\nx: 1",
+        ] {
+            assert_eq!(fixes(unsure), 0, "{unsure}");
+        }
+    }
 
     #[test]
     fn the_next_document_is_a_line_of_its_own() {

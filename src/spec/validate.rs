@@ -186,11 +186,9 @@ pub(super) fn pod(
     let stop_timeout = container::stop_timeout(raw.stop_timeout.as_ref(), node, &mut checks);
     let containers = container::containers(raw, node, stop_timeout, &mut checks, &mut ports);
     userns::maps_all(&userns, &containers, node, &mut checks);
-    publish::warn_of_refused_ports(raw, node, &mut checks);
-    publish::refuse_auto_of_nothing(raw, &containers, node, &mut checks);
+    publish::of_all(raw, &containers, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
-    publish::listeners(&mut checks);
     let (network, published) = (checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
         hostname: hostname.unwrap_or_else(|| name.to_string()),
