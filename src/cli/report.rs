@@ -77,7 +77,8 @@ const APART: char = '\u{200b}';
 /// the parts are drawn apart and a label stands under its token in all of them. Two letters of a flag are
 /// one column each or two together, which is the same.
 fn drawable(text: &str) -> String {
-    let mut drawn = String::with_capacity(text.len());
+    // Room for the newline at the end: a longer string would be moved, and take twice its room.
+    let mut drawn = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         match c {
             '\n' | '\t' => drawn.push(c),
