@@ -137,9 +137,14 @@ impl Progress {
         }
     }
 
+    /// What this step waits for.
+    pub fn edges(&self, id: StepId) -> impl Iterator<Item = Edge> {
+        self.after.of(id).map(|at| self.after.get(at))
+    }
+
     /// What this step still waits for.
     pub fn open_edges(&self, id: StepId) -> impl Iterator<Item = Edge> {
-        self.after.of(id).map(|at| self.after.get(at)).filter(|edge| !self.is_satisfied(*edge))
+        self.edges(id).filter(|edge| !self.is_satisfied(*edge))
     }
 
     /// Whether it waits for the end of a container, and not only for what comes before that.

@@ -209,7 +209,7 @@ impl Pod<'_> {
         let slot = self.units[index].checks.slot(task);
         let place = slot.place.get_or_insert_with(|| Place::new(launch, slot_name(task)));
         if matches!(slot.running, Running::Dying(_)) || slot.spoilt && !place.is_empty() {
-            return Ok(Some(Answer::Absent("its last run is still ending".to_owned())));
+            return Ok(Some(Answer::Busy));
         }
         if std::mem::take(&mut slot.spoilt) {
             place.renew(hierarchy)?;

@@ -116,24 +116,24 @@ impl Pod<'_> {
         self.tell_deaf();
         self.tell(&Event::Ended { code });
         if !self.detach {
-            self.begin_stop();
+            self.begin_stop("all of its work is over");
         }
     }
 
     /// Ends the pod as `down` does.
-    pub(super) fn begin_stop(&mut self) {
+    pub(super) fn begin_stop(&mut self, why: &'static str) {
         if matches!(self.life.stage, Stage::Starting | Stage::Up | Stage::Broken) {
             // Nothing more is taken of the network, and other pods shall not wait for our containers.
             self.drop_network_lock();
             self.tell(&Event::Stopping);
-            self.tell_life(life::Event::Down);
+            self.tell_life(life::Event::Down(why));
             self.changed();
         }
     }
 
     /// As `begin_stop`, and nobody is waited for.
     pub(super) fn hurry(&mut self) {
-        self.begin_stop();
+        self.begin_stop("the user is in a hurry");
         self.tell_life(life::Event::Hurry);
     }
 
@@ -146,8 +146,9 @@ impl Pod<'_> {
         match self.life.stage {
             Stage::Starting => self.fail(step, &ExecError::DiedInSetUp { code }),
             Stage::Up => {
-                self.record.reason = Some(format!("infra ended (exit code {code})"));
-                self.tell_life(life::Event::InfraDied);
+                let reason = format!("infra ended (exit code {code})");
+                self.record.reason = Some(reason.clone());
+                self.tell_life(life::Event::InfraDied(reason));
             }
             _ => {}
         }
@@ -185,7 +186,7 @@ impl Pod<'_> {
             let _ = created.cgroup.kill();
             // Somebody may have moved it out of its cgroup.
             let _ = process::pidfd_send_signal(created.child.pidfd.as_fd(), libc::SIGKILL);
-            self.note_event(index, "killed", Some(why.to_owned()));
+            self.note_event(index, "killed", why.to_owned());
         }
     }
 
@@ -219,6 +220,8 @@ impl Pod<'_> {
     }
 
     fn undo(&mut self) -> Vec<String> {
+        // The record goes with the pod.
+        self.tell_news();
         // Whoever is told that the pod is gone may bind its ports.
         self.machine.forget();
         let begun = self.journal.begun().iter().copied();

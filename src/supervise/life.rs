@@ -2,6 +2,7 @@
 //! and says what is to be done; the supervisor does it. `docs/states.md` has every state and what follows
 //! it, and the tests hold the two together.
 
+mod cause;
 mod container;
 mod ending;
 mod gauge;
@@ -19,7 +20,7 @@ use crate::exec::progress::Progress;
 use crate::names::ContainerName;
 use crate::plan::step::{ExitPolicy, Plan, Step, StepId};
 use crate::state::record::{ContainerStatus, PodStatus};
-use container::{Asked, Due};
+use container::{Asked, Due, SetOff};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -76,14 +77,16 @@ pub enum Event {
         containers: Vec<usize>,
         grace: Option<Duration>,
     },
-    Down,
+    /// The pod is to be brought down; why.
+    Down(&'static str),
     /// Nobody is waited for any more.
     Hurry,
-    InfraDied,
+    /// In which words.
+    InfraDied(String),
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Set a process up, as the first time.
     Create(usize),
@@ -99,8 +102,8 @@ pub enum Act {
     Cancel(usize, Task),
     /// One with a probe is ready now, or is not any more.
     Readiness(usize, bool),
-    /// It has come to this state: for the record, for `events`, for clients.
-    Changed(usize, ContainerStatus),
+    /// It has come to this state, and why: for the record, for `events`, for clients.
+    Changed(usize, ContainerStatus, String),
     /// All is started that can be.
     Up,
     /// All is ready that is to run, and what was to end well has.
@@ -140,6 +143,10 @@ pub struct Life {
     /// A container of the pod's work ended by itself, and the policy has not been asked.
     ended: Option<usize>,
     hurry: bool,
+    /// Why all of it is to end.
+    end_cause: String,
+    /// The container that has changed last.
+    last: Option<usize>,
     /// How long the stop of all of it takes at most, and when that is over.
     stop_timeout: Option<Duration>,
     stop_until: Option<Instant>,
@@ -185,6 +192,8 @@ impl Life {
             told_ready: false,
             ended: None,
             hurry: false,
+            end_cause: String::new(),
+            last: None,
             stop_timeout: plan.stop_timeout,
             stop_until: None,
             now,
@@ -263,9 +272,10 @@ impl Life {
             Event::Stop { containers, grace } => self.stop(&containers, By::User, grace),
             Event::Start { containers } => self.start(&containers),
             Event::Restart { containers, grace } => self.restart(&containers, grace),
-            Event::Down => self.down(),
+            Event::Down(why) => self.down(why),
             Event::Hurry => self.hurry(),
-            Event::InfraDied => {
+            Event::InfraDied(why) => {
+                self.end_cause = why;
                 if self.stage == Stage::Starting {
                     self.stage = Stage::Undoing;
                 } else if self.stage == Stage::Up {
@@ -385,6 +395,7 @@ impl Life {
                     container.restarts += 1;
                     container.tries += 1;
                     container.phase = Phase::Creating;
+                    container.set_off = SetOff::Policy;
                     (container.began, container.problem, container.killed) = (None, None, false);
                     container.vitals.ailing = false;
                     container.cause = None;
@@ -395,27 +406,37 @@ impl Life {
     }
 
     fn changed(&mut self, index: usize) {
-        self.acts.push(Act::Changed(index, self.containers[index].status()));
+        self.last = Some(index);
+        self.acts.push(Act::Changed(index, self.containers[index].status(), self.cause(index)));
     }
 
-    /// Of the first container that failed for good, in time; else 0.
+    /// The first container that failed for good, in time.
+    fn first_failed(&self) -> Option<usize> {
+        let failed =
+            (0..self.containers.len()).filter(|index| self.containers[*index].has_failed());
+        // What never started comes after what kept it from starting.
+        failed.min_by_key(|index| {
+            let finished = self.containers[*index].finished;
+            (finished.is_none(), finished)
+        })
+    }
+
+    /// Of the first container that failed for good, else 0.
     pub fn exit_code(&self) -> i32 {
-        let failed = self.containers.iter().filter(|container| container.has_failed());
-        failed
-            // What never started comes after what kept it from starting.
-            .min_by_key(|c| (c.finished.is_none(), c.finished))
-            .map_or(0, |c| c.code.filter(|code| *code != 0).unwrap_or(1))
+        let code = |index: usize| self.containers[index].code.filter(|code| *code != 0);
+        self.first_failed().map_or(0, |index| code(index).unwrap_or(1))
     }
 
     /// What `ps` says of the pod; the second table in docs/states.md.
     pub fn status(&self) -> PodStatus {
-        let by_user = |c: &Container| c.phase == Phase::Ended && c.asked_by() == Some(By::User);
         match self.stage {
             Stage::Starting => PodStatus::Starting,
             Stage::Stopping => PodStatus::Stopping,
             Stage::Broken | Stage::Undoing => PodStatus::Failed,
             Stage::Up if !self.work_is_over() => PodStatus::Running,
-            Stage::Up if self.containers.iter().any(by_user) => PodStatus::Stopped,
+            Stage::Up if self.containers.iter().any(Container::is_stopped_by_user) => {
+                PodStatus::Stopped
+            }
             Stage::Up if self.containers.iter().any(Container::has_failed) => PodStatus::Failed,
             Stage::Up => PodStatus::Exited,
         }

@@ -100,8 +100,12 @@ pub(super) struct Pod<'a> {
     /// The pod's status as it was noted last.
     pub(super) noted: Option<PodStatus>,
     pub(super) record: PodRecord,
+    /// What clients are told when it is written down.
+    pub(super) news: Vec<Event>,
     /// When what changed is written down at the latest.
     pub(super) record_due: Option<Instant>,
+    /// When what it says of waiting is old.
+    pub(super) record_old: Option<Instant>,
     /// When to give back what a start needed.
     pub(super) rest_due: Option<Instant>,
     /// The step that failed for what somebody else has made.
@@ -172,7 +176,9 @@ impl<'a> Pod<'a> {
             dead: Vec::new(),
             fall: None,
             record,
+            news: Vec::new(),
             record_due: None,
+            record_old: None,
             rest_due: None,
             not_ours: None,
             firewall,
@@ -216,7 +222,8 @@ impl<'a> Pod<'a> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let life = self.life.next_deadline().into_iter();
-        life.chain(self.record_due).chain(self.firewall.due()).chain(self.rest_due).min()
+        let record = self.record_due.into_iter().chain(self.record_old);
+        life.chain(record).chain(self.firewall.due()).chain(self.rest_due).min()
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
@@ -234,7 +241,7 @@ impl<'a> Pod<'a> {
             Token::Client => self.hear_client(),
             Token::Signals => {
                 while let Ok(Some(_)) = self.signals.read_signal() {}
-                self.begin_stop();
+                self.begin_stop("its supervisor was told to end by a signal");
             }
             Token::Listener => self.accept(),
             Token::Connection(index) => self.hear(index),
@@ -287,7 +294,7 @@ impl<'a> Pod<'a> {
             }
             Act::Readiness(index, ready) => self.readiness_changed(index, ready),
             Act::AllReady => self.all_ready(),
-            Act::Changed(index, status) => self.container_changed(index, status),
+            Act::Changed(index, status, cause) => self.container_changed(index, status, cause),
             Act::Up => self.is_up(),
             Act::Over { code } => self.is_over(code),
         }
@@ -301,12 +308,12 @@ impl<'a> Pod<'a> {
         match client.request() {
             Ok(wire::Received::Nothing) => {}
             Ok(wire::Received::Frame(Request::Hurry)) => self.hurry(),
-            Ok(wire::Received::Frame(_)) => self.begin_stop(),
+            Ok(wire::Received::Frame(_)) => self.begin_stop("`up` was interrupted"),
             Ok(wire::Received::Closed) | Err(_) => {
                 self.events.forget(client.as_fd());
                 self.client = None;
                 if !self.detach {
-                    self.begin_stop();
+                    self.begin_stop("`up` in front is gone");
                 }
             }
         }
@@ -337,14 +344,33 @@ impl<'a> Pod<'a> {
     }
 
     pub(super) fn tell_one(&mut self, index: u32, event: &Event) {
+        self.write_news();
         if let Some(connection) = self.connections.get_mut(&index) {
             tell(&self.events, connection, Token::Connection(index), event);
         }
     }
 
-    /// Tells everyone who listens. The end of one is noticed where it is waited for (`hear_client`): it
-    /// may be the pod's.
+    /// Tells everyone who listens.
     pub(super) fn tell(&mut self, event: &Event) {
+        self.write_news();
+        self.tell_all(event);
+    }
+
+    /// What is news comes before whatever is told now.
+    fn write_news(&mut self) {
+        if !self.news.is_empty() {
+            self.write_record();
+        }
+    }
+
+    pub(super) fn tell_news(&mut self) {
+        for event in std::mem::take(&mut self.news) {
+            self.tell_all(&event);
+        }
+    }
+
+    /// The end of one is noticed where it is waited for (`hear_client`): it may be the pod's.
+    fn tell_all(&mut self, event: &Event) {
         if let Some(client) = &mut self.client {
             tell(&self.events, client, Token::Client, event);
         }

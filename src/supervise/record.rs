@@ -5,11 +5,13 @@ use super::history::Entry;
 use super::life::{Container, Stage};
 use super::pod::Pod;
 use super::protocol::{ContainerState, Event, Failure};
+use crate::plan::step::Step;
 use crate::plan::timing::Mark;
 use crate::state::record::{ContainerRecord, ContainerStatus, PodStatus, Process};
 use crate::sys::process::start_time;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How late the record may be while the pod starts or stops.
@@ -51,21 +53,27 @@ impl Pod<'_> {
     }
 
     pub(super) fn write_record_if_due(&mut self) {
-        if self.record_due.is_some_and(|due| due <= Instant::now()) {
+        let now = Instant::now();
+        if self.record_due.into_iter().chain(self.record_old).any(|due| due <= now) {
             self.write_record();
         }
     }
 
-    /// Writes the record; a disk that refuses costs the report, never the pod.
+    /// Writes the record, and then tells what is new in it: whoever hears that a container runs finds it running.
+    /// A disk that refuses costs the report, never the pod.
     pub(super) fn write_record(&mut self) {
         self.record_due = None;
         self.refresh_pod();
         let now = Instant::now();
+        // Seldomer the longer it goes on: a part of it is no news.
+        let wait = self.life.youngest_wait(now);
+        self.record_old = wait.map(|wait| now + (wait / PART).max(LAG));
         for (index, record) in self.record.containers.iter_mut().enumerate() {
             refresh(self.life.container(index), record);
             record.reason = self.life.reason(index, now);
         }
         let _ = self.dir.write_record(&self.record);
+        self.tell_news();
     }
 
     fn refresh_pod(&mut self) {
@@ -79,7 +87,12 @@ impl Pod<'_> {
     }
 
     /// A container has come to this state: for the record, for `events`, for clients.
-    pub(super) fn container_changed(&mut self, index: usize, status: ContainerStatus) {
+    pub(super) fn container_changed(
+        &mut self,
+        index: usize,
+        status: ContainerStatus,
+        cause: String,
+    ) {
         use ContainerStatus::{Created, Exited, Failed, Restarting, Running, Stopped, Stopping};
         let pid = self.units[index].created.as_ref().map(|created| created.child.pid);
         let record = &mut self.record.containers[index];
@@ -99,7 +112,6 @@ impl Pod<'_> {
         if status == Exited {
             self.mark(index, Mark::Completed);
         }
-        let cause = self.life.container(index).reason();
         if self.life.container(index).is_alive() && status != Running {
             self.record.containers[index].status_text = None;
         }
@@ -110,7 +122,7 @@ impl Pod<'_> {
             status == Created || status == Stopping && self.life.stage == Stage::Stopping;
         if !is_small {
             let state = ContainerState { status, ..self.state(index) };
-            self.tell(&Event::Container(state));
+            self.news.push(Event::Container(state));
         }
     }
 
@@ -120,18 +132,20 @@ impl Pod<'_> {
         if ready {
             self.mark(index, Mark::Ready);
         }
-        let cause = self.life.health(index, Instant::now());
+        let stopped = if ready { None } else { self.life.unready_by_a_stop(index) };
+        let cause = stopped.unwrap_or_else(|| self.life.health(index, Instant::now()));
         self.note_event(index, word, cause);
         self.changed();
         let state = self.state(index);
-        self.tell(&Event::Container(state));
+        self.news.push(Event::Container(state));
     }
 
     /// All of the pod is ready.
     pub(super) fn all_ready(&mut self) {
         if self.life.containers().iter().any(Container::is_probed) {
             self.note_status();
-            self.history.note(&Entry::new(&self.record.name, "ready"));
+            let cause = "every container is ready, or has ended well".to_owned();
+            self.note_of_pod("ready", cause, None);
         }
         self.write_record();
         self.end_timing();
@@ -149,20 +163,39 @@ impl Pod<'_> {
         }
     }
 
-    /// Writes into the pod's history what happened to a container.
-    pub(super) fn note_event(&mut self, index: usize, event: &str, cause: Option<String>) {
+    /// Writes into the pod's history what happened to a container, and why.
+    pub(super) fn note_event(&mut self, index: usize, event: &str, cause: String) {
         let container = self.life.container(index);
-        let step = match event {
-            "created" => Some(container.create),
-            "running" => Some(container.start),
-            _ => None,
-        };
         let has_ended = ["restarting", "exited", "failed", "stopped"].contains(&event);
         self.history.note(&Entry {
             container: Some(container.name.clone()),
             exit_code: container.code.filter(|_| has_ended),
-            cause,
-            step: step.and_then(|id| Some(self.step(id).ok()?.to_string())),
+            cause: Some(cause),
+            step: self.step_of(index, event).map(|step| step.to_string()),
+            ..Entry::new(&self.record.name, event)
+        });
+    }
+
+    /// The step that made its process, or the one that its program's run began with.
+    fn step_of(&self, index: usize, event: &str) -> Option<Rc<Step>> {
+        let container = self.life.container(index);
+        let is_set_up = ["waiting", "created"].contains(&event);
+        let id = if is_set_up { container.create } else { container.start };
+        self.step(id).ok()
+    }
+
+    /// Writes what happened to the pod, and why: by the step of the container that has changed last.
+    fn note_of_pod(&mut self, event: &str, cause: String, exit_code: Option<i32>) {
+        let step = match self.life.stage {
+            // Of the plan as a whole.
+            Stage::Stopping => None,
+            Stage::Broken => self.infra.as_ref().and_then(|it| self.step(it.step).ok()),
+            _ => self.life.last_changed().and_then(|index| self.step_of(index, event)),
+        };
+        self.history.note(&Entry {
+            exit_code,
+            cause: Some(cause),
+            step: step.map(|step| step.to_string()),
             ..Entry::new(&self.record.name, event)
         });
     }
@@ -170,16 +203,14 @@ impl Pod<'_> {
     /// And what it means for the pod.
     pub(super) fn note_status(&mut self) {
         let status = self.life.status();
-        if self.noted.replace(status) == Some(status) || self.fall.is_some() {
+        let before = self.noted.replace(status);
+        if before == Some(status) || self.fall.is_some() {
             return;
         }
         use PodStatus::{Exited, Failed, Stopped};
         let is_over = matches!(status, Exited | Failed | Stopped);
-        self.history.note(&Entry {
-            exit_code: is_over.then(|| self.life.exit_code()),
-            cause: self.record.reason.clone(),
-            ..Entry::new(&self.record.name, status.word())
-        });
+        let exit_code = is_over.then(|| self.life.exit_code());
+        self.note_of_pod(status.word(), self.life.pod_cause(before), exit_code);
     }
 
     pub(super) fn note_failure(&mut self, failure: &Failure) {
@@ -193,8 +224,11 @@ impl Pod<'_> {
 
     /// The last of it.
     pub(super) fn note_down(&mut self, errors: &[String]) {
-        let cause = (!errors.is_empty()).then(|| errors.join("; "));
-        self.history.note(&Entry { cause, ..Entry::new(&self.record.name, "down") });
+        let cause = match errors {
+            [] => "all of it is undone".to_owned(),
+            left => left.join("; "),
+        };
+        self.history.note(&Entry { cause: Some(cause), ..Entry::new(&self.record.name, "down") });
         self.history.write();
     }
 }

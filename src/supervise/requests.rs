@@ -15,7 +15,7 @@ impl Pod<'_> {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.terse = terse;
                 }
-                self.begin_stop();
+                self.begin_stop("asked for by `down`");
             }
             Request::Hurry => self.hurry(),
             Request::Watch => self.watch_for(connection),
@@ -116,7 +116,7 @@ impl Pod<'_> {
         process::pidfd_send_signal(created.child.pidfd.as_fd(), signal)
             .map_err(|error| error.to_string())?;
         let cause = format!("signal {signal} sent by the user");
-        self.note_event(index, "signal", Some(cause));
+        self.note_event(index, "signal", cause);
         if is_deaf && signal != libc::SIGKILL {
             return Err("as PID 1 it does not handle this signal, and the kernel dropped it".into());
         }

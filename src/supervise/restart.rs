@@ -22,7 +22,7 @@ pub fn next(policy: Restart, backoff: Backoff, clean: bool, restarts: u32) -> Ne
 }
 
 /// The first wait, doubled with each restart, at most the longest.
-fn wait(Backoff { initial, max, .. }: Backoff, restarts: u32) -> Duration {
+pub fn wait(Backoff { initial, max, .. }: Backoff, restarts: u32) -> Duration {
     let times = 1u32.checked_shl(restarts).unwrap_or(u32::MAX);
     initial.checked_mul(times).unwrap_or(max).min(max)
 }

@@ -384,14 +384,17 @@ fn wait_tells_how_it_ended() {
     ));
     assert_eq!(host.podspec(["wait", "--for", "running", "p/stays"]).code, Some(0));
     let error = host.podspec(["wait", "--timeout", "100ms", "p/good"]).fails(1);
-    assert!(error.contains("in time"), "{error}");
+    assert!(error.contains("in time") && error.contains("good: running"), "{error}");
     let both = host.start_podspec(["wait", "p/bad", "p/good"]);
     let whole = host.start_podspec(["wait", "--format", "json", "p"]);
     fs::write(host.data().join("volumes/p/v/go"), "").unwrap();
     assert_eq!(host.finish(both).success(), "5\n0\n");
     assert_eq!(host.podspec(["wait", "--for", "completed", "p/good"]).success(), "0\n");
     let error = host.podspec(["wait", "--for", "completed", "p/bad"]).fails(1);
-    assert!(error.contains("did not complete") && error.contains("failed (5)"), "{error}");
+    assert!(error.contains("did not complete") && error.contains("it has failed (5)"), "{error}");
+    // What has done its work keeps no pod from being ready; what has failed does.
+    let error = host.podspec(["wait", "--for", "ready", "p"]).fails(1);
+    assert!(error.contains("`p/bad` did not become ready"), "{error}");
     let stopped = host.start_podspec(["wait", "--for", "stopped", "p/stays"]);
     host.podspec(["stop", "p/stays"]).success();
     assert_eq!(host.finish(stopped).success(), "0\n");
@@ -427,7 +430,7 @@ fn events_are_whole_after_down_and_end_with_it() {
     host.down("p");
     let followed = host.finish(follower).success();
     let last = followed.lines().last().unwrap_or_default();
-    assert!(last.ends_with("p  down"), "{followed}");
+    assert!(last.ends_with("p  down: all of it is undone"), "{followed}");
     let web = history(&host, "web").join(" ");
     let run = "created running";
     let expected =
@@ -442,10 +445,87 @@ fn events_are_whole_after_down_and_end_with_it() {
     assert_eq!(restarting["exitCode"], 3);
     let running = entries.iter().find(|entry| entry["event"] == "running").unwrap();
     assert_eq!(running["step"], "start web", "{running}");
+    // Each change has its cause, and a container's each its step.
+    let text = host.podspec(["events", "p"]).success();
+    for (line, entry) in text.lines().zip(&entries) {
+        let cause = entry["cause"].as_str().unwrap_or_default();
+        assert!(!cause.is_empty() && line.contains(cause), "{line}");
+        let step = entry["step"].as_str();
+        let is_whole = ["starting", "stopping", "down"].contains(&entry["event"].as_str().unwrap());
+        assert!(step.is_some() || entry["container"].is_null() && is_whole, "{entry}");
+        assert!(step.is_none_or(|step| line.ends_with(&format!("  [{step}]"))), "{line}");
+    }
     assert!(entries.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()));
     assert_eq!(host.podspec(["events", "--since", "2100-01-01T00:00:00Z", "p"]).success(), "");
     host.podspec(["down", "--volumes", "--logs", "p"]).success();
     host.podspec(["events", "p"]).fails(1);
+    host.assert_clean();
+}
+
+/// Of each event of a container or (empty) of the pod its word and its cause.
+fn causes(host: &Host, container: &str) -> Vec<String> {
+    let text = host.podspec(["events", "--format", "json", "p"]).success();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of = |entry: &Value| entry["container"].as_str().unwrap_or("") == container;
+    let words = |entry: Value| {
+        format!("{}: {}", entry["event"].as_str().unwrap(), entry["cause"].as_str().unwrap())
+    };
+    entries.filter(of).map(words).collect()
+}
+
+#[test]
+fn events_tell_why() {
+    let Some(host) = Host::new() else { return };
+    let sleeps = sh("trap 'exit 0' TERM; touch /tmp/up; while :; do sleep 0.01; done");
+    let db = with(sleeps.clone(), &json!({ "readinessProbe": { "file": "/tmp/up" } }));
+    let needs = json!({ "dependsOn": { "db": { "condition": "ready", "restart": true } } });
+    let fails = with(sh("exit 3"), &json!({ "restart": "on-failure:2" }));
+    let containers = json!({ "db": db, "web": with(sleeps, &needs), "fails": fails, "killed": sh("exec sleep 999") });
+    host.up(&pod(json!({ "containers": containers })));
+    host.wait_status("p", "fails", "failed");
+    host.podspec(["kill", "-s", "KILL", "p/killed"]).success();
+    host.wait_status("p", "killed", "failed");
+    host.wait_status("p", "web", "running");
+    host.podspec(["restart", "p/db"]).success();
+    host.wait_status("p", "web", "running");
+    host.podspec(["stop", "p/web"]).success();
+    host.down("p");
+    let fails = causes(&host, "fails");
+    let tried = |cause: &str| [format!("created: {cause}"), format!("running: {cause}")];
+    let expected = [
+        &tried("started by `up`")[..],
+        &["restarting: exit code 3; policy on-failure: 1 of 2 in 10 ms".to_owned()],
+        &tried("policy on-failure: 1 of 2"),
+        &["restarting: exit code 3; policy on-failure: 2 of 2 in 20 ms".to_owned()],
+        &tried("policy on-failure: 2 of 2"),
+        &["failed: exit code 3; policy on-failure: 2 of 2 used up".to_owned()],
+    ];
+    assert_eq!(fails, expected.concat());
+    let killed = causes(&host, "killed");
+    let expected = ["signal: signal 9 sent by the user", "failed: exit code 137, SIGKILL"];
+    assert!(killed.ends_with(&expected.map(str::to_owned)), "{killed:?}");
+    let web = causes(&host, "web");
+    let expected = [
+        "created: started by `up`",
+        "running: `db` is ready",
+        "stopping: restarted by the user",
+        "stopped: restarted by the user; exit code 0",
+        "waiting: restarted by the user",
+        "created: restarted by the user",
+        "running: restarted by the user; `db` is ready",
+        "stopping: stopped by the user",
+        "stopped: stopped by the user; exit code 0",
+    ];
+    assert_eq!(web, expected);
+    let db = causes(&host, "db");
+    let stopping = "stopping: the pod is brought down: asked for by `down`";
+    assert!(db.iter().any(|line| line == stopping), "{db:?}");
+    let unready = db.iter().rfind(|line| line.starts_with("unready")).unwrap();
+    assert_eq!(unready, "unready: the pod is brought down: asked for by `down`");
+    let of_pod = causes(&host, "");
+    assert_eq!(of_pod.first().unwrap(), "starting: asked for by `up`");
+    assert!(of_pod.contains(&"stopping: asked for by `down`".to_owned()), "{of_pod:?}");
+    host.podspec(["down", "--volumes", "--logs", "p"]).success();
     host.assert_clean();
 }
 

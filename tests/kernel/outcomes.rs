@@ -25,20 +25,31 @@ fn server(answers: &str) -> Value {
     ))
 }
 
-/// Says this by sd_notify, then waits.
-fn notifying(text: &str) -> Value {
+/// Speaks sd_notify by `$s`.
+fn says(script: &str) -> Value {
     json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::UNIX", "-e", format!(
-        r#"my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}}) or die; print $s "{text}"; $s->flush; sleep 999"#
+        "my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}}) or die; {script}"
     )] })
 }
 
-/// A certificate that nobody knows, and a server of TLS with it, which answers every request with 200.
-fn tls_server(more: &str) -> Value {
+/// Says this by sd_notify, then waits.
+fn notifying(text: &str) -> Value {
+    says(&format!(r#"print $s "{text}"; $s->flush; sleep 999"#))
+}
+
+const TLS: &str = "openssl s_server -quiet -4 -accept 80 -key /tmp/key -cert /tmp/cert";
+
+/// With a certificate that nobody knows.
+fn tls(script: &str) -> Value {
     sh(&format!(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=nobody \
-         -keyout /tmp/key -out /tmp/cert 2>/dev/null; \
-         exec openssl s_server -quiet -4 -accept 80 -key /tmp/key -cert /tmp/cert -www {more}"
+         -keyout /tmp/key -out /tmp/cert 2>/dev/null; {script}"
     ))
+}
+
+/// Answers every request with 200.
+fn tls_server(more: &str) -> Value {
+    tls(&format!("exec {TLS} -www {more}"))
 }
 
 /// Does this and undoes it, for ever.
@@ -74,11 +85,13 @@ fn tcp_rows() -> Vec<Row> {
     let full = format!(
         r#"{listen} my @c = map {{ IO::Socket::INET->new(PeerAddr => "127.0.0.1:80", Blocking => 0) }} 1 .. 4; sleep 999"#
     );
+    let late = format!("select undef, undef, undef, 0.3; {listen} sleep 999");
     let flaps = format!(
         "while (1) {{ {listen} select undef, undef, undef, 0.1; close $s; select undef, undef, undef, 0.1 }}"
     );
     vec![
         ("tcp", "somebody listens", server(OK), json!({ "tcp": 80 })),
+        ("tcp", "somebody listens after a while", perl(&late), json!({ "tcp": 80 })),
         ("tcp", "nobody listens", sleeps(), json!({ "tcp": 80 })),
         // Asked again soon: the first time may come before the queue is full.
         (
@@ -145,6 +158,19 @@ fn https_rows() -> Vec<Row> {
             server("sub { sleep 999 }"),
             https(&json!({ "path": "/silent" })),
         ),
+        (
+            "https",
+            "it answers a letter a second",
+            // What it reads goes to whoever is connected.
+            tls(&format!("while :; do printf H; sleep 1; done | {TLS}")),
+            with(https(&json!({})), &json!({ "timeout": "1s" })),
+        ),
+        (
+            "https",
+            "it answers, and does not, in turn",
+            tls(&format!("while :; do timeout 0.5 {TLS} -www; sleep 0.1; done")),
+            nervous(&https(&json!({}))),
+        ),
     ]
 }
 
@@ -179,10 +205,9 @@ fn event_rows() -> Vec<Row> {
         log("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo ready; exec sleep 999", "^ready$");
     let file = |what, script, path| ("file", what, sh(script), json!({ "file": path }));
     let notify = |what, text| ("notify", what, notifying(text), json!({ "notify": true }));
-    let reloads = r#"my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die;
-        while (1) { for my $t ("READY=1", "RELOADING=1") { print $s $t; $s->flush; select undef, undef, undef, 0.1 } }"#;
-    let reloads =
-        json!({ "rootfs": "host", "command": ["perl", "-MIO::Socket::UNIX", "-e", reloads] });
+    let reloads = says(
+        r#"while (1) { for my $t ("READY=1", "RELOADING=1") { print $s $t; $s->flush; select undef, undef, undef, 0.1 } }"#,
+    );
     vec![
         ("log", "a line matches", matches, matching),
         ("log", "no line matches", silent, never),
@@ -205,7 +230,21 @@ fn event_rows() -> Vec<Row> {
             nervous(&json!({ "file": "/tmp/x" })),
         ),
         notify("READY=1", "READY=1"),
+        (
+            "notify",
+            "READY=1 after a while",
+            says("select undef, undef, undef, 0.3; print $s q(READY=1); $s->flush; sleep 999"),
+            json!({ "notify": true }),
+        ),
         notify("something else", "STATUS=warming up"),
+        (
+            "notify",
+            "something else, without end",
+            says(
+                "while (1) { print $s q(STATUS=so); $s->flush; select undef, undef, undef, 0.001 }",
+            ),
+            json!({ "notify": true }),
+        ),
         notify("READY=1, then STOPPING=1", "READY=1\\nSTOPPING=1"),
         ("notify", "READY=1 and RELOADING=1 in turn", reloads, json!({ "notify": true })),
     ]

@@ -38,25 +38,43 @@ pub(super) enum Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     User,
-    /// The pod's exitPolicy.
-    Policy,
+    /// A user's `restart`, of this one or of one that it goes with.
+    Restart,
+    /// The pod's exitPolicy, for the end of this container.
+    Policy(usize),
     Infra,
     Down,
-    /// What it depends on is restarted.
-    Dependency,
+    /// This container, which it depends on, is restarted.
+    Dependency(usize),
 }
 
 impl By {
-    /// As a cause, in `ps` and `events`.
+    pub(super) fn is_user(self) -> bool {
+        matches!(self, Self::User | Self::Restart)
+    }
+
+    /// As a reason, in `ps`.
     pub fn words(self) -> &'static str {
         match self {
-            Self::User => "stopped by the user",
-            Self::Policy => "stopped by the pod's exitPolicy",
+            Self::User | Self::Restart => "stopped by the user",
+            Self::Policy(_) => "stopped by the pod's exitPolicy",
             Self::Infra => "stopped because infra ended",
-            Self::Down => "stopped by `down`",
-            Self::Dependency => "restarted with what it depends on",
+            Self::Down => "the pod is brought down",
+            Self::Dependency(_) => "restarted with what it depends on",
         }
     }
+}
+
+/// What set a run off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SetOff {
+    Up,
+    /// A user's `start`, or a second `up`.
+    Start,
+    Restart,
+    Policy,
+    /// The restart of this container, which it depends on.
+    Dependency(usize),
 }
 
 /// A container is to end, or has ended because it was to.
@@ -95,6 +113,7 @@ pub struct Container {
     pub(super) patience: Duration,
     pub(super) grace: Duration,
     pub(super) asked: Option<Asked>,
+    pub(super) set_off: SetOff,
     pub(super) deadline: Option<(Instant, Due)>,
     /// When the program of this run began.
     pub(super) began: Option<Instant>,
@@ -128,6 +147,7 @@ impl Container {
             patience: launch.stop_timeout,
             grace: launch.stop_timeout,
             asked: None,
+            set_off: SetOff::Up,
             deadline: None,
             began: None,
             finished: None,
@@ -181,6 +201,10 @@ impl Container {
         self.phase == Phase::Ended && self.asked.is_none() && !self.has_failed()
     }
 
+    pub(super) fn is_stopped_by_user(&self) -> bool {
+        self.phase == Phase::Ended && self.asked.is_some_and(|asked| asked.by.is_user())
+    }
+
     /// Why it was or is to be ended.
     pub fn asked_by(&self) -> Option<By> {
         self.asked.map(|asked| asked.by)
@@ -230,7 +254,14 @@ impl Container {
 
     /// It starts anew. Where a user wants that, what was before counts no more.
     pub(super) fn renew(&mut self) {
-        let by_itself = self.asked_by() == Some(By::Dependency);
+        self.set_off = match self.asked {
+            Some(Asked { by: By::Dependency(needed), again: true, .. }) => {
+                SetOff::Dependency(needed)
+            }
+            Some(Asked { by: By::Restart, again: true, .. }) => SetOff::Restart,
+            _ => SetOff::Start,
+        };
+        let by_itself = matches!(self.set_off, SetOff::Dependency(_));
         let (restarts, tries) = (self.restarts, self.tries);
         self.phase = Phase::Waiting;
         (self.asked, self.deadline, self.problem, self.cause) = (None, None, None, None);

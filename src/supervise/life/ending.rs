@@ -22,8 +22,10 @@ impl Life {
                     let before = container.asked;
                     let sent = before.is_some_and(|asked| asked.sent) || container.vitals.ailing;
                     // A user's stop stays one where the policy wants the same.
-                    let by =
-                        before.map(|asked| asked.by).filter(|_| by == By::Policy).unwrap_or(by);
+                    let by = before
+                        .map(|asked| asked.by)
+                        .filter(|_| matches!(by, By::Policy(_)))
+                        .unwrap_or(by);
                     container.asked = Some(Asked { by, again: false, sent });
                     if let (Some((at, Due::Kill)), Some(grace)) = (container.deadline, grace) {
                         container.deadline = Some((at.min(self.now + grace), Due::Kill));
@@ -79,7 +81,7 @@ impl Life {
                 alive.push(index);
             }
         }
-        self.stop(&alive, By::User, grace);
+        self.stop(&alive, By::Restart, grace);
         self.start(&others);
         self.start(&alive);
     }
@@ -96,7 +98,7 @@ impl Life {
             }
             container.grace = container.patience;
             let sent = container.vitals.ailing;
-            container.asked = Some(Asked { by: By::Dependency, again: true, sent });
+            container.asked = Some(Asked { by: By::Dependency(index), again: true, sent });
             if !sent {
                 self.close_vitals(follower);
             }
@@ -144,15 +146,16 @@ impl Life {
         }
     }
 
-    pub(super) fn down(&mut self) {
+    pub(super) fn down(&mut self, why: &str) {
         if !matches!(self.stage, Stage::Stopping | Stage::Undoing) {
+            why.clone_into(&mut self.end_cause);
             self.stage = Stage::Stopping;
             self.stop_all(By::Down);
         }
     }
 
     pub(super) fn hurry(&mut self) {
-        self.down();
+        self.down("the user is in a hurry");
         self.hurry = true;
         for index in 0..self.containers.len() {
             if !self.containers[index].killed {

@@ -15,6 +15,21 @@ pub enum Answer {
     /// Nobody was there to be asked: to ask again disturbs nobody.
     Absent(String),
     Bad(String),
+    /// What was begun before has not ended: it fails again, as it has failed.
+    Busy,
+}
+
+const BUSY: &str = "its last run is still ending";
+
+impl Answer {
+    /// What is wrong, in words.
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Good => "",
+            Self::Absent(words) | Self::Bad(words) => words,
+            Self::Busy => BUSY,
+        }
+    }
 }
 
 /// What an answer changes.
@@ -159,13 +174,25 @@ impl Gauge {
         if until > now {
             return None;
         }
-        Some(Answer::Absent(match self.probe.check {
-            Check::Log { .. } => "no line matches".to_owned(),
-            Check::File { .. } if self.waits() => "it is not there".to_owned(),
-            Check::Notify if self.is_eager => "no READY=1".to_owned(),
-            Check::Notify => format!("no WATCHDOG=1 within {:?}", self.probe.interval),
-            _ => format!("no answer within {:?}", self.probe.timeout),
+        Some(Answer::Absent(match (self.missing(), &self.probe.check) {
+            // What it has said itself, such as STOPPING=1, says more.
+            (Some(_), Check::Notify) if self.last.is_some() => {
+                self.last.clone().unwrap_or_default()
+            }
+            (Some(missing), _) => missing.to_owned(),
+            (None, Check::Notify) => format!("no WATCHDOG=1 within {:?}", self.probe.interval),
+            (None, _) => format!("no answer within {:?}", self.probe.timeout),
         }))
+    }
+
+    /// What has not happened, of what is waited for.
+    fn missing(&self) -> Option<&'static str> {
+        match self.probe.check {
+            Check::Log { .. } => Some("no line matches"),
+            Check::File { .. } if self.waits() => Some("it is not there"),
+            Check::Notify if self.is_eager => Some("no READY=1"),
+            _ => None,
+        }
     }
 
     /// Takes an answer in. `crowd`: how many probes are hasty now.
@@ -176,6 +203,10 @@ impl Gauge {
             Answer::Good => self.succeed(now),
             Answer::Absent(words) => self.fail(words, now, self.next(now, since, UNHEARD, crowd)),
             Answer::Bad(words) => self.fail(words, now, self.next(now, since, HEARD, crowd)),
+            Answer::Busy => {
+                let words = self.last.clone().unwrap_or_else(|| BUSY.to_owned());
+                self.fail(words, now, self.next(now, since, UNHEARD, crowd))
+            }
         }
     }
 
@@ -249,7 +280,8 @@ impl Gauge {
     /// `tcp 5432: refused, 14 tries, 1.2 s`.
     pub(super) fn words(&self, now: Instant) -> String {
         let mut text = self.probe.check.to_string();
-        if let Some(last) = &self.last {
+        let missing = self.missing().filter(|_| !self.has_passed);
+        if let Some(last) = self.last.as_deref().or(missing) {
             text += &format!(": {last}");
         }
         if !self.waits() && self.tries > 0 {
@@ -270,5 +302,108 @@ pub(super) fn seconds(duration: Duration) -> String {
         0.0..1.0 => format!("{:.0} ms", seconds * 1000.0),
         1.0..60.0 => format!("{seconds:.1} s"),
         _ => format!("{}m{:02}s", duration.as_secs() / 60, duration.as_secs() % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    const CHECKS: [fn() -> Check; 5] = [
+        || Check::Tcp { port: 80 },
+        || Check::Exec { argv: vec!["a".to_owned()] },
+        || Check::Log { pattern: "a".to_owned() },
+        || Check::File { path: PathBuf::from("/a") },
+        || Check::Notify,
+    ];
+
+    fn gauge(check: Check, is_eager: bool, failures: u32) -> Gauge {
+        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(1));
+        let probe = Probe {
+            check,
+            initial_delay: Duration::ZERO,
+            interval,
+            timeout,
+            successes: 1,
+            failures,
+        };
+        Gauge::new(probe, is_eager)
+    }
+
+    #[test]
+    fn what_could_not_even_begin_is_not_asked_again_at_once() {
+        for (check, is_eager) in CHECKS.iter().flat_map(|check| [(check, true), (check, false)]) {
+            let (mut gauge, start) = (gauge(check(), is_eager, 3), Instant::now());
+            gauge.open(start);
+            let (mut now, mut asked) = (start, 0);
+            while now < start + Duration::from_secs(60) {
+                assert!(gauge.ask(now), "{gauge:?}");
+                gauge.take(Answer::Busy, now, 1);
+                let next = gauge.deadline().unwrap();
+                assert!(next > now, "asked again in the same moment: {gauge:?}");
+                (now, asked) = (next, asked + 1);
+            }
+            // A part of the time that has passed: a logarithm of it, and never a loop.
+            assert!((6..5000).contains(&asked), "{asked} times: {gauge:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_waited_in_vain_waits_on_without_a_gap() {
+        for check in &CHECKS[2..] {
+            let (mut gauge, start) = (gauge(check(), true, 3), Instant::now());
+            gauge.open(start);
+            assert!(gauge.ask(start));
+            let over = gauge.deadline().unwrap();
+            let answer = gauge.expired(over).unwrap();
+            gauge.take(answer, over, 1);
+            // That it is cleared away is no news to anybody.
+            let said = gauge.words(over);
+            assert!(gauge.ask(over));
+            gauge.take(Answer::Busy, over, 1);
+            assert_eq!(gauge.words(over), said);
+            gauge.take(Answer::Busy, over, 1);
+            let over = gauge.deadline().unwrap();
+            assert!(gauge.ask(over), "what happens meanwhile would be missed: {gauge:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_program_has_said_of_itself_is_told_until_it_says_otherwise() {
+        let (mut gauge, start) = (gauge(Check::Notify, true, 3), Instant::now());
+        gauge.open(start);
+        assert!(gauge.ask(start) && gauge.words(start).contains("no READY=1"));
+        assert_eq!(gauge.take(Answer::Good, start, 1), Verdict::Passes);
+        gauge.revoke(start, "STOPPING=1");
+        assert!(gauge.ask(start));
+        let over = gauge.deadline().unwrap();
+        let answer = gauge.expired(over).unwrap();
+        gauge.take(answer, over, 1);
+        assert!(gauge.words(over).contains("STOPPING=1"), "{}", gauge.words(over));
+        assert!(!gauge.passes());
+    }
+
+    /// A failure of a readiness probe does no harm before the first success, however many there are: that is what
+    /// an image's start period asks for. After it each counts, however early that was.
+    #[test]
+    fn a_start_takes_as_long_as_it_takes_and_ends_with_the_first_success() {
+        let (mut gauge, start) = (gauge(CHECKS[1](), true, 2), Instant::now());
+        gauge.open(start);
+        let mut now = start;
+        let mut answer = |gauge: &mut Gauge, answer| {
+            now = now.max(gauge.deadline().unwrap());
+            assert!(gauge.ask(now));
+            gauge.take(answer, now, 1)
+        };
+        for _ in 0..1000 {
+            answer(&mut gauge, Answer::Bad("exit code 1".to_owned()));
+            assert!(!gauge.passes());
+        }
+        assert_eq!(answer(&mut gauge, Answer::Good), Verdict::Passes);
+        let bad = || Answer::Bad("exit code 1".to_owned());
+        assert_eq!(answer(&mut gauge, bad()), Verdict::Unchanged, "one of two");
+        assert_eq!(answer(&mut gauge, bad()), Verdict::Fails);
+        assert_eq!(answer(&mut gauge, Answer::Good), Verdict::Passes);
     }
 }

@@ -215,8 +215,8 @@ impl Life {
             }
             (Task::PreStop, _) => {}
             (_, Answer::Good) => self.started(index),
-            (_, Answer::Absent(why) | Answer::Bad(why)) => {
-                let words = words.unwrap_or_default();
+            (_, answer) => {
+                let (words, why) = (words.unwrap_or_default(), answer.why());
                 self.ail(index, format!("its postStart hook failed: {words}: {why}"));
             }
         }

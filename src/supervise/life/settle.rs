@@ -84,7 +84,7 @@ impl Life {
             ExitPolicy::StopOnExit => is_over || !it.lost,
         };
         if stops && matches!(self.stage, Stage::Starting | Stage::Up) {
-            self.stop_all(By::Policy);
+            self.stop_all(By::Policy(index));
         }
     }
 

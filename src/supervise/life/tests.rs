@@ -145,7 +145,7 @@ impl World {
             containers.iter().for_each(|index| self.resting[*index] = false);
         }
         let acts = self.life.hear(event.clone(), self.now);
-        acts.iter().for_each(|act| self.obey(*act));
+        acts.iter().for_each(|act| self.obey(act.clone()));
         self.check(&before, &format!("{event:?}"));
         self.check_policy(&acts);
         self.check_counts(&acts);
@@ -183,7 +183,7 @@ impl World {
         let main = |index: usize| self.life.container(index).role == Role::Main;
         let ended = |status: ContainerStatus, lost: bool| {
             let is_it = |index: usize| main(index) && self.life.container(index).lost == lost;
-            acts.iter().any(|act| matches!(act, Act::Changed(i, s) if *s == status && is_it(*i)))
+            acts.iter().any(|act| matches!(act, Act::Changed(i, s, _) if *s == status && is_it(*i)))
         };
         let failed = ended(ContainerStatus::Failed, false);
         let any = failed || ended(ContainerStatus::Exited, false);
@@ -198,7 +198,7 @@ impl World {
             let goes_on = container.phase != Phase::Ended && !container.is_asked();
             assert!(!fires || !goes_on, "{:?} goes on: {container:?}", self.life.exit_policy);
             if self.life.exit_policy == ExitPolicy::Continue {
-                assert_ne!(container.asked_by(), Some(By::Policy));
+                assert!(!matches!(container.asked_by(), Some(By::Policy(_))));
             }
         }
     }
@@ -211,7 +211,9 @@ impl World {
                 continue;
             }
             assert!(self.restarts[index] <= most, "{container:?}");
-            let gives_up = acts.contains(&Act::Changed(index, ContainerStatus::Failed));
+            let gives_up = acts.iter().any(
+                |act| matches!(act, Act::Changed(it, ContainerStatus::Failed, _) if *it == index),
+            );
             let by_itself = gives_up && !container.lost && !container.is_asked();
             if by_itself && matches!(self.life.stage, Stage::Starting | Stage::Up) {
                 assert_eq!(self.restarts[index], most, "{container:?}");
@@ -321,8 +323,9 @@ impl World {
                 self.killed[index] = true;
             }
             Act::Empty(index) => assert_eq!(self.processes[index], Process::Leaving),
-            Act::Changed(index, ContainerStatus::Exited) => self.completed[index] = true,
-            Act::Changed(index, status) => {
+            Act::Changed(index, ContainerStatus::Exited, _) => self.completed[index] = true,
+            Act::Changed(index, status, cause) => {
+                assert!(!cause.is_empty(), "{status:?} without a cause");
                 if status == ContainerStatus::Waiting && self.life.container(index).restarts == 0 {
                     (self.restarts[index], self.was_long[index]) = (0, false);
                 }
@@ -455,8 +458,8 @@ fn happen(world: &mut World, (what, whom, how): Happening) {
         225..=244 => world.hear(Event::Restart { containers: some, grace }),
         245..=248 if world.processes[whom] == Process::Running => world.hear(Event::Deaf(whom)),
         249 => world.hear(Event::Revoked(whom, "it said STOPPING=1")),
-        250 if how % 4 == 0 => world.hear(Event::InfraDied),
-        251 if how % 4 == 0 => world.hear(Event::Down),
+        250 if how % 4 == 0 => world.hear(Event::InfraDied("infra ended".to_owned())),
+        251 if how % 4 == 0 => world.hear(Event::Down("asked for by `down`")),
         252 if how % 4 == 0 => world.hear(Event::Hurry),
         _ => {}
     }
@@ -534,7 +537,7 @@ proptest! {
         let mut world = World::new(&text);
         happenings.into_iter().for_each(|one| happen(&mut world, one));
         if world.life.stage != Stage::Undoing {
-            world.hear(Event::Down);
+            world.hear(Event::Down("asked for by `down`"));
             world.run_on();
             prop_assert!(world.life.is_over(), "{:#?}", world.life);
             prop_assert!(world.processes.iter().all(|process| *process == Process::None));
@@ -772,7 +775,7 @@ fn a_pods_stop_has_a_time_of_its_own() {
     assert_eq!(wait(&mut world, 1), [false, true, false]);
     world.go_on(1, false, 0);
     world.go_on(1, false, 0);
-    world.hear(Event::Down);
+    world.hear(Event::Down("asked for by `down`"));
     assert_eq!(wait(&mut world, 14), [false, true, false], "db waits for its turn");
     assert_eq!(wait(&mut world, 1), [true; 3], "nobody has a turn any more");
     world.run_on();
