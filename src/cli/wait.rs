@@ -2,6 +2,7 @@
 //! is missed however short it was.
 
 use super::error::CliError;
+use super::ps::describe;
 use super::request::{self, Group};
 use super::target::TargetArg;
 use super::{Format, output};
@@ -126,11 +127,18 @@ struct Watched<'a> {
 impl Watched<'_> {
     fn wait(&mut self, until: Until, deadline: Option<Instant>) -> Result<Vec<Row>, CliError> {
         let wanted = self.wanted();
-        while !wanted.iter().all(|name| self.has_reached(name, until)) {
-            if let Some(name) = wanted.iter().find(|name| self.cannot_reach(name, until)) {
+        loop {
+            let open: Vec<&ContainerName> =
+                wanted.iter().filter(|name| !self.has_reached(name, until)).collect();
+            if open.is_empty() {
+                break;
+            }
+            if let Some(name) = open.iter().find(|name| self.cannot_reach(name, until)) {
                 return Err(self.in_vain(name, until));
             }
-            self.hear(deadline)?;
+            if !self.hear(deadline)? {
+                return Err(self.late(&open));
+            }
         }
         let pod = &self.group.record.name;
         let code = |name: &ContainerName| self.states.get(name).and_then(|state| state.exit_code);
@@ -164,6 +172,8 @@ impl Watched<'_> {
             Until::Stopped => state.status == Stopped || self.gone,
             Until::Completed => state.status == Exited,
             Until::Running => state.status == Running,
+            // What has done its work makes no pod unready.
+            Until::Ready if self.group.named.is_empty() => state.ready || state.status == Exited,
             Until::Ready => state.ready,
         }
     }
@@ -191,28 +201,46 @@ impl Watched<'_> {
             Until::Ready => "become ready",
         };
         let is = self.states.get(name).map(|state| {
-            super::ps::describe(state.status, state.exit_code, state.reason.as_deref())
+            let words = describe(state.status, state.exit_code, state.reason.as_deref());
+            let has_ended = matches!(
+                state.status,
+                ContainerStatus::Exited | ContainerStatus::Failed | ContainerStatus::Stopped
+            );
+            format!("it {} {words}", if has_ended { "has" } else { "is" })
         });
         CliError::Host {
             message: format!("`{pod}/{name}` did not {wanted}"),
-            causes: is.map(|is| format!("it is {is}")).into_iter().collect(),
+            causes: is.into_iter().collect(),
             hint: Some(format!("`podspec logs {pod}/{name}` shows what it said")),
             code: 1,
         }
     }
 
-    fn hear(&mut self, deadline: Option<Instant>) -> Result<(), CliError> {
+    /// How those are that had not come to it in time, as their supervisor noted it.
+    fn late(&self, open: &[&ContainerName]) -> CliError {
+        let pod = &self.group.record.name;
+        let record = super::target::read(self.store, pod).ok().flatten();
+        let containers = record.into_iter().flat_map(|record| record.containers);
+        let words = containers.filter(|one| open.contains(&&one.name)).map(|one| {
+            let is = describe(one.status, one.exit_code, one.reason.as_deref());
+            format!("{}: {is}", one.name)
+        });
+        CliError::Host {
+            message: format!("`{pod}` has not come to it in time"),
+            causes: words.collect(),
+            hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
+            code: 1,
+        }
+    }
+
+    /// Whether there was time left to hear something.
+    fn hear(&mut self, deadline: Option<Instant>) -> Result<bool, CliError> {
         let pod = &self.group.record.name;
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero())
             || self.wire.stream().set_read_timeout(left).is_err()
         {
-            return Err(CliError::Host {
-                message: format!("`{pod}` has not come to it in time"),
-                causes: super::live::unready(self.store, pod),
-                hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
-                code: 1,
-            });
+            return Ok(false);
         }
         match self.wire.receive::<Event>() {
             Ok(Received::Frame(Event::Container(state))) => {
@@ -228,6 +256,6 @@ impl Watched<'_> {
             Ok(Received::Closed) | Err(_) if self.gone => {}
             Ok(Received::Closed) | Err(_) => return Err(request::unsupervised(pod, "wait for")),
         }
-        Ok(())
+        Ok(true)
     }
 }
