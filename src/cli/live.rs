@@ -53,8 +53,11 @@ pub(super) struct Live<'a> {
     interrupted: bool,
     /// The pod's start is another client's.
     is_guest: bool,
-    /// It is up, and others are waited for.
+    /// It is up, and one of several that are waited for and shown together: these tell the service manager as one.
     held: bool,
+    /// All of it is ready, or was.
+    is_ready: bool,
+    is_stopping: bool,
 }
 
 /// What the client waits for.
@@ -111,6 +114,8 @@ impl<'a> Live<'a> {
             interrupted: false,
             is_guest: false,
             held: false,
+            is_ready: false,
+            is_stopping: false,
         }
     }
 
@@ -134,7 +139,9 @@ impl<'a> Live<'a> {
 
     fn show_all(&mut self) -> Result<Option<Ending>, CliError> {
         if !self.wants.detach {
-            self.signals = Some(take_signals()?);
+            self.signals = Some(take_signals(&ENDS)?);
+        } else if self.screen.is_some() {
+            self.signals = Some(take_signals(&[])?);
         }
         // Else there is nothing to do between two events, and reading waits for the next.
         let waits =
@@ -219,6 +226,14 @@ impl<'a> Live<'a> {
         self.held
     }
 
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
     pub(super) fn into_wire(self) -> Wire {
         // In front the stream does not block; the next plan is sent as the first was.
         let _ = self.wire.stream().set_nonblocking(false);
@@ -267,9 +282,8 @@ impl<'a> Live<'a> {
     }
 
     fn obey_signals(&mut self) {
-        while let Some(Ok(Some(_))) = self.signals.as_ref().map(SignalFd::read_signal) {
-            self.interrupt();
-        }
+        let ends = self.signals.as_ref().map_or(0, count_ends);
+        (0..ends).for_each(|_| self.interrupt());
     }
 
     /// The user wants the pod's end; the second time, at once.
@@ -351,7 +365,10 @@ impl<'a> Live<'a> {
                 self.code = Some(u8::try_from(code.clamp(0, 255)).unwrap_or(1));
             }
             Event::Stopping => {
-                service::tell("STOPPING=1");
+                self.is_stopping = true;
+                if !self.held {
+                    service::tell("STOPPING=1");
+                }
                 self.fold();
                 let kill = "what has not ended within its stopTimeout is killed";
                 let hurry = if self.interrupted { " (Ctrl-C again: at once)" } else { "" };
@@ -425,7 +442,8 @@ impl<'a> Live<'a> {
     /// All of the pod is ready.
     fn ready(&mut self) -> Heard {
         self.fold();
-        if !self.wants.detach {
+        self.is_ready = true;
+        if !self.wants.detach && !self.held {
             service::tell("READY=1");
         }
         if !self.wants.ready {
@@ -523,7 +541,7 @@ impl<'a> Live<'a> {
 }
 
 /// What each container that is not ready waits for, as its supervisor noted it.
-pub(super) fn unready(store: &Store, pod: &PodName) -> Vec<String> {
+fn unready(store: &Store, pod: &PodName) -> Vec<String> {
     let record = super::target::read(store, pod).ok().flatten();
     let containers = record.into_iter().flat_map(|record| record.containers);
     let unready = containers.filter(|one| !one.ready && one.status != ContainerStatus::Exited);
@@ -534,8 +552,16 @@ pub(super) fn unready(store: &Store, pod: &PodName) -> Vec<String> {
     words.collect()
 }
 
-/// What would end us is read instead; a second client of the same process takes them anew.
-pub(super) fn take_signals() -> Result<SignalFd, CliError> {
-    signals::take(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP])
+pub(super) const ENDS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// What would end us is read instead; a second client of the same process takes it anew. A terminal of another
+/// size wakes us, and the board is drawn anew.
+pub(super) fn take_signals(ends: &[Signal]) -> Result<SignalFd, CliError> {
+    signals::take(&[ends, &[Signal::SIGWINCH]].concat())
         .map_err(|error| CliError::host("cannot wait for signals", &error))
+}
+
+/// How often we were asked to end.
+pub(super) fn count_ends(signals: &SignalFd) -> usize {
+    signals::read(signals).filter(|signal| ENDS.contains(signal)).count()
 }

@@ -221,3 +221,49 @@ fn a_service_manager_is_told_when_all_is_ready() {
     host.finish(up);
     host.assert_clean();
 }
+
+/// Several pods in front are one service: it is ready when the last of them is, and stops with the last.
+#[test]
+fn a_service_manager_is_told_once_when_the_last_of_several_pods_is_ready() {
+    use std::os::unix::net::UnixDatagram;
+    let Some(host) = Host::new() else { return };
+    let manager = UnixDatagram::bind(host.dir.join("manager")).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let heard = || {
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let of = |name: &str| {
+        let container = json!({ "rootfs": "host", "readinessProbe": { "file": "/tmp/up" },
+            "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done"] });
+        let pod = json!({ "name": name, "network": "none", "containers": { "c": container } });
+        fs::read_to_string(host.pod(&pod)).unwrap()
+    };
+    let file = host.file("both.yaml", format!("{}\n---\n{}\n", of("one"), of("two")));
+    let mut command = host.command(["up", &file.display().to_string()]);
+    let up = host.start(command.env("NOTIFY_SOCKET", host.dir.join("manager")));
+    let make_ready = |pod: &str| {
+        wait_for("it to be there", || host.podspec(["inspect", pod]).code == Some(0));
+        host.wait_status(pod, "c", "running");
+        host.podspec(["exec", &format!("{pod}/c"), "--", "touch", "/tmp/up"]).success();
+        wait_for("it to be ready", || host.container(pod, "c")["ready"] == true);
+    };
+    let nothing_yet = || {
+        manager.set_nonblocking(true).unwrap();
+        let said = manager.recv(&mut [0; 64]).map_err(|error| error.kind());
+        manager.set_nonblocking(false).unwrap();
+        assert_eq!(said, Err(std::io::ErrorKind::WouldBlock), "each thing once, of all");
+    };
+    make_ready("one");
+    nothing_yet();
+    make_ready("two");
+    assert_eq!(heard(), "READY=1");
+    host.down("one");
+    host.down("two");
+    assert_eq!(heard(), "STOPPING=1");
+    let up = host.finish(up);
+    nothing_yet();
+    assert!(up.stderr.contains("one is down") && up.stderr.contains("two is down"), "{up}");
+    host.assert_clean();
+}
