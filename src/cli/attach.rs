@@ -88,7 +88,12 @@ impl Attach {
         let first = running::first_process(container);
         let mut session = Session { wire, container: &container.name, first, master, input: None };
         session.input = self.input(input, session.master.as_ref()).map_err(failed)?;
-        match self.carry(&mut session).map_err(failed)? {
+        let carried = self.carry(&mut session).map_err(|error| match error.kind() {
+            // Of what was the container's output.
+            io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
+            _ => failed(error),
+        });
+        match carried? {
             Ending::Ended(code) => {
                 Ok(ExitCode::from(u8::try_from(code.clamp(0, 255)).unwrap_or(1)))
             }
@@ -183,10 +188,14 @@ impl Session<'_> {
                 return Ok(ending);
             }
             let mut fds = vec![PollFd::from_borrowed_fd(self.wire.stream().as_fd(), PollFlags::IN)];
+            fds.push(output::reader());
             fds.extend(signals.map(|signals| PollFd::new(signals, PollFlags::IN)));
             let input_at = fds.len();
             fds.extend(self.input.as_ref().map(|input| input.poll_fd(&stdin)));
             wait(&mut fds, None)?;
+            if !fds[1].revents().is_empty() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             let typed = fds.get(input_at).is_some_and(|fd| !fd.revents().is_empty());
             drop(fds);
             if let Some(signals) = signals

@@ -22,8 +22,9 @@ use std::process::ExitCode;
 
 /// Show what has happened to pods
 ///
-/// Every state that a container or a pod has come to, with its cause and exit code: docs/states.md has
-/// the words. It stays after `down`, for this run and those before it, within bounds.
+/// Every state that a container or a pod has come to, with its cause, its exit code and, in brackets, the step of
+/// the plan that it belongs to: docs/states.md has the words. It stays after `down`, for this run and those before
+/// it, within bounds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -137,11 +138,16 @@ fn words(entry: &Entry) -> String {
         name = format!("{name}/{container}");
     }
     let mut text = format!("{}  {name}  {}", entry.time, sanitize(&entry.event));
-    if let Some(code) = entry.exit_code {
+    let cause = entry.cause.as_deref().unwrap_or_default();
+    // A cause of podspec's own, such as a probe that failed, has not the code in it.
+    if let Some(code) = entry.exit_code.filter(|_| !cause.contains("exit code")) {
         text.push_str(&format!(" ({code})"));
     }
-    if let Some(cause) = &entry.cause {
+    if !cause.is_empty() {
         text.push_str(&format!(": {}", sanitize(cause)));
+    }
+    if let Some(step) = &entry.step {
+        text.push_str(&format!("  [{}]", sanitize(step)));
     }
     text
 }
@@ -220,10 +226,12 @@ impl Watch {
         let fds = supervisors.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = fds.collect();
         fds.push(PollFd::new(&self.inotify, PollFlags::IN));
+        fds.push(output::reader());
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(CliError::host("cannot wait", &io::Error::from(errno))),
         }
+        fds.last().map_or(Ok(()), output::reads)?;
         while self.inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
         Ok(())
     }

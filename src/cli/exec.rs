@@ -11,6 +11,7 @@ use crate::sandbox::{self, Entry, Report, SandboxError};
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
@@ -103,7 +104,10 @@ impl Exec {
         let entered = entered.map_err(|error| not_started(&name, &error))?;
         let relayed =
             streams.relay(entered.child.pidfd.as_fd(), entered.terminal.as_ref(), self.interactive);
-        relayed.map_err(|error| failed(&error))?;
+        relayed.map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => CliError::BrokenPipe,
+            _ => failed(&error),
+        })?;
         if let Report::Failed(error) = sandbox::report(entered.child.channel.as_fd()) {
             return Err(not_started(&name, &error));
         }

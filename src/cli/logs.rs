@@ -157,10 +157,12 @@ fn follow(mut followers: Vec<Follower>, store: &Store) -> Result<(), CliError> {
         let mut fds: Vec<PollFd<'_>> =
             followers.iter().map(|follower| PollFd::new(follower, PollFlags::IN)).collect();
         fds.extend(supervisors.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)));
+        fds.push(output::reader());
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(CliError::host("cannot wait", &io::Error::from(errno))),
         }
+        fds.last().map_or(Ok(()), output::reads)?;
     }
 }
 

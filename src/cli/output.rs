@@ -6,6 +6,7 @@ use super::table::Cell;
 use crate::supervise::steps;
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags};
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -76,6 +77,20 @@ pub(super) fn raw(bytes: &[u8]) -> Result<(), CliError> {
         io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
         _ => CliError::host("cannot write to standard output", &error),
     })
+}
+
+/// Standard output, to be polled by whoever waits for something to write: [`reads`] has the answer.
+pub(super) fn reader() -> PollFd<'static> {
+    // That nobody reads a pipe any more is told without being asked for (poll(2)).
+    PollFd::from_borrowed_fd(rustix::stdio::stdout(), PollFlags::empty())
+}
+
+/// Whether somebody still reads what is written: to wait for the next line would be in vain.
+pub(super) fn reads(reader: &PollFd<'_>) -> Result<(), CliError> {
+    match reader.revents().intersects(PollFlags::ERR) {
+        true => Err(CliError::BrokenPipe),
+        false => Ok(()),
+    }
 }
 
 /// Writes a value as JSON, readable and with a line feed.

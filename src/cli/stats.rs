@@ -419,14 +419,15 @@ fn row(pod: &PodName, container: Option<&ContainerName>, values: &Values) -> Vec
     ]
 }
 
-/// For a while, or until a signal comes.
+/// For a while, or until a signal comes or the last reader has gone.
 fn wait(signals: Option<&SignalFd>, time: Duration) -> Result<(), CliError> {
     let mut fds: Vec<PollFd<'_>> =
         signals.iter().map(|signals| PollFd::new(*signals, PollFlags::IN)).collect();
+    fds.push(output::reader());
     let time =
         Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
     match poll(&mut fds, Some(&time)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) | Err(rustix::io::Errno::INTR) => fds.last().map_or(Ok(()), output::reads),
         Err(errno) => Err(CliError::host("cannot wait", &std::io::Error::from(errno))),
     }
 }

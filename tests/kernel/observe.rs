@@ -255,3 +255,44 @@ fn no_command_lets_a_container_drive_the_terminal() {
     assert!(shown(&["up", "-d", &file]).contains("/no/such/program"));
     host.assert_clean();
 }
+
+/// Who follows, and whose reader goes away, ends at once and has nothing to say of it.
+#[test]
+fn who_follows_ends_quietly_with_its_reader() {
+    let Some(host) = Host::new() else { return };
+    // It speaks once: no second line shows that nobody reads any more.
+    let script =
+        "$| = 1; print qq(once\\n); $SIG{USR1} = sub { print qq(again\\n) }; sleep 999 while 1";
+    host.up(&json!({ "name": "p", "network": "none", "containers": { "c": perl(script) } }));
+    host.wait_log("p/c", "once");
+    let followers: [&[&str]; 4] = [
+        &["logs", "-f", "p"],
+        &["events", "-f", "p"],
+        &["stats", "--watch", "--format", "json", "p"],
+        &["attach", "--no-stdin", "p/c"],
+    ];
+    for args in followers {
+        let mut child = host.start_podspec(args);
+        if args[0] == "attach" {
+            // It is there when what is written comes.
+            let (mut out, (said, hears)) =
+                (child.stdout.take().unwrap(), std::sync::mpsc::channel());
+            std::thread::spawn(move || {
+                let heard = std::io::Read::read_exact(&mut out, &mut [0; 5]);
+                let _ = said.send(heard.map(|()| out));
+            });
+            let out = wait_some("it to be attached", || {
+                host.podspec(["kill", "-s", "USR1", "p/c"]).success();
+                hears.try_recv().ok()
+            });
+            child.stdout = Some(out.unwrap());
+        } else {
+            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 4]).unwrap();
+        }
+        drop(child.stdout.take());
+        let ended = host.finish_named(child, args[0]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+    host.down("p");
+    host.assert_clean();
+}
