@@ -381,8 +381,8 @@ impl<'a> Builder<'a> {
         let facts = &mut self.timeline.rows[row];
         (facts.started, facts.completed) = (has_started.then_some(from), completed);
         facts.ready = ready.filter(|_| container.role != Role::Init);
-        if container.role == Role::Init {
-            let to = completed.unwrap_or(self.end);
+        if self.runs_to_its_end(container) {
+            let (from, to) = (ready.unwrap_or(from), completed.unwrap_or(self.end));
             self.bar(row, Spent::Completion, "runs to its end".to_owned(), (from, to));
         } else if let Some(ready) = ready {
             let to = completed.unwrap_or(self.end).min(self.end);
@@ -390,6 +390,13 @@ impl<'a> Builder<'a> {
                 self.bar(row, Spent::Running, "ready".to_owned(), (ready, to));
             }
         }
+    }
+
+    /// Whether others wait for its end.
+    fn runs_to_its_end(&self, container: &Container<'a>) -> bool {
+        let mut edges = self.plan.steps.iter().flat_map(|planned| &planned.after);
+        container.role == Role::Init
+            || edges.any(|edge| (edge.step, edge.until) == (container.start, Until::Completed))
     }
 
     fn finish(mut self) -> Timeline {

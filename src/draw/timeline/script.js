@@ -14,7 +14,7 @@
     const digits = (unit) => Math.max(0, Math.ceil(Math.log10((unit * 8) / fine)));
     if (at === 0) return "0";
     if (fine < 4e3) return at.toFixed(0) + " \u00b5s";
-    if (fine < 4e6) return (at / 1e3).toFixed(digits(1e3)) + " ms";
+    if (fine < 1e6) return (at / 1e3).toFixed(digits(1e3)) + " ms";
     return (at / 1e6).toFixed(digits(1e6)) + " s";
   };
   const text = document.createElement("canvas").getContext("2d");

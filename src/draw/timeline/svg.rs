@@ -3,6 +3,7 @@
 //! these larger.
 
 use super::{Bar, Row, Spent, Timeline, time};
+use crate::draw::Wait;
 use crate::draw::svg::STYLE as COMMON;
 use crate::draw::words::{escape, fit, measure, text};
 use std::collections::BTreeSet;
@@ -15,7 +16,8 @@ const MARGIN: f64 = 32.0;
 const HEAD: f64 = 84.0;
 /// Above the first row: what a panel shows, and its ticks.
 const PANEL_HEAD: f64 = 44.0;
-const FOOT: f64 = 74.0;
+/// Below the last line of the legend.
+const FOOT: f64 = 24.0;
 const WIDTH: f64 = 1240.0;
 const LABEL_MOST: f64 = 210.0;
 const PANEL_GAP: f64 = 26.0;
@@ -118,7 +120,8 @@ impl<'a> Drawing<'a> {
     }
 
     fn document(&self) -> String {
-        let (width, height) = (WIDTH, self.bottom() + FOOT);
+        let foot = self.legend().last().map_or(self.bottom(), |entry| entry.at.1);
+        let (width, height) = (WIDTH, foot + FOOT);
         let pod = escape(&self.timeline.pod);
         let dense = if self.row_height < 20.0 { " class=\"dense\"" } else { "" };
         let mut out = format!(
@@ -411,37 +414,56 @@ impl<'a> Drawing<'a> {
     }
 
     fn foot(&self, out: &mut String) {
+        for Entry { sign, words, at: (x, y) } in self.legend() {
+            let _ = match sign {
+                Sign::Bar(spent) => writeln!(
+                    out,
+                    "<rect class=\"bar {}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"17\" height=\"11\" rx=\"2.5\"/>",
+                    spent.class(),
+                    y - 10.0
+                ),
+                Sign::Arrow(class) => writeln!(
+                    out,
+                    "<path class=\"wait {class}\" d=\"M{x:.1} {:.1} h17\" marker-end=\"url(#t-{class})\"/>",
+                    y - 4.5
+                ),
+            };
+            text(out, "about", (x + 24.0, y), words);
+        }
+    }
+
+    /// What the signs mean, as many beside each other as there is room for.
+    fn legend(&self) -> Vec<Entry> {
         let rows = self.timeline.rows.iter();
-        let spent: BTreeSet<Spent> =
-            rows.flat_map(|row| row.bars.iter().map(|b| b.spent)).collect();
+        let spent: BTreeSet<Spent> = rows.flat_map(|row| &row.bars).map(|bar| bar.spent).collect();
+        let waits: BTreeSet<Wait> = self.timeline.arrows.iter().map(|arrow| arrow.until).collect();
+        let bars = spent.into_iter().map(|spent| (Sign::Bar(spent), spent.words()));
+        let arrows = waits.into_iter().map(|wait| (Sign::Arrow(wait.word()), waited_for(wait)));
+        let path = (Sign::Arrow("critical"), "critical path");
         let (mut x, mut y) = (MARGIN, self.bottom() + 28.0);
-        let mut entry = |out: &mut String, mark: &dyn Fn(f64, f64) -> String, words: &str| {
+        let place = |(sign, words): (Sign, &'static str)| {
             let width = 24.0 + measure(words, 13.0) + 22.0;
             if x + width > WIDTH - MARGIN {
                 (x, y) = (MARGIN, y + 22.0);
             }
-            out.push_str(&mark(x, y));
-            text(out, "about", (x + 24.0, y), words);
             x += width;
+            Entry { sign, words, at: (x - width, y) }
         };
-        for spent in spent {
-            let mark = |x: f64, y: f64| {
-                format!(
-                    "<rect class=\"bar {}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"17\" height=\"11\" rx=\"2.5\"/>\n",
-                    spent.class(),
-                    y - 10.0
-                )
-            };
-            entry(out, &mark, spent.words());
-        }
-        let mark = |x: f64, y: f64| {
-            format!(
-                "<path class=\"wait critical\" d=\"M{x:.1} {:.1} h17\" marker-end=\"url(#t-critical)\"/>\n",
-                y - 4.5
-            )
-        };
-        entry(out, &mark, "critical path");
+        bars.chain(arrows).chain([path]).map(place).collect()
     }
+}
+
+/// A line of the legend, and where it stands.
+struct Entry {
+    sign: Sign,
+    words: &'static str,
+    at: (f64, f64),
+}
+
+enum Sign {
+    Bar(Spent),
+    /// Of this class.
+    Arrow(&'static str),
 }
 
 /// What it took, in a line.
@@ -469,10 +491,17 @@ pub(super) fn about(timeline: &Timeline) -> String {
 
 /// The moment for which others wait.
 fn reached(row: &Row) -> Option<(u64, &'static str)> {
-    match row.role {
-        Some(crate::plan::step::Role::Init) => row.completed.map(|at| (at, "completed")),
-        Some(_) => row.ready.map(|at| (at, "ready")),
-        None => None,
+    match row.bars.iter().any(|bar| bar.spent == Spent::Completion) {
+        true => row.completed.map(|at| (at, "completed")),
+        false => row.ready.map(|at| (at, "ready")),
+    }
+}
+
+fn waited_for(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Done | Wait::Started => "waited for its start",
+        Wait::Ready => "waited until it was ready",
+        Wait::Completed => "waited for its end",
     }
 }
 

@@ -160,6 +160,38 @@ fn each_container_and_step_has_its_bar_and_each_wait_its_arrow() {
     assert!(arrow("migrate", "db").is_some());
 }
 
+#[test]
+fn a_program_whose_end_is_waited_for_has_a_bar_until_then_and_it_is_marked() {
+    let text = "
+name: shop
+containers:
+  migrate: { rootfs: host, command: [/m] }
+  web: { rootfs: host, command: [/w], dependsOn: { migrate: completed } }
+";
+    let timeline = drawn(text, &[("migrate", 50_000)]);
+    check_path(&timeline);
+    let of = |name: &str| timeline.rows.iter().find(|row| row.name == name).unwrap();
+    let runs: Vec<&Bar> =
+        of("migrate").bars.iter().filter(|bar| bar.spent == Spent::Completion).collect();
+    assert_eq!(runs.len(), 1);
+    assert!(runs[0].critical && runs[0].to - runs[0].from == 50_000, "{runs:?}");
+    assert!(of("migrate").bars.iter().all(|bar| bar.spent != Spent::Running));
+    let drawn = svg(&timeline);
+    assert!(drawn.contains("migrate: completed at") && drawn.contains("waited for its end"));
+    // Also the last line of the legend is on the paper.
+    let xml = roxmltree::Document::parse(&drawn).unwrap();
+    let number = |node: roxmltree::Node<'_, '_>, key| node.attribute(key)?.parse::<f64>().ok();
+    let height = number(xml.root_element(), "height").unwrap();
+    let last = xml.descendants().filter_map(|node| number(node, "y")).fold(0.0, f64::max);
+    assert!(last + 10.0 < height, "{last} of {height}");
+    // Each part of the path that took a time is marked where it is drawn.
+    for part in &timeline.critical_path {
+        let bars = &timeline.rows[part.row].bars;
+        let marked = |bar: &Bar| bar.critical && (bar.spent, bar.to) == (part.spent, part.to);
+        assert!(bars.iter().any(marked), "{part:?}");
+    }
+}
+
 /// A pod of so many containers, each of which waits for the one before the last.
 fn many(count: usize) -> Timeline {
     let mut text = String::from("name: many\ncontainers:\n");
