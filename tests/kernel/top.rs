@@ -1,6 +1,6 @@
 //! `podspec top` on the whole screen of a real terminal.
 
-use crate::host::{Host, wait_for};
+use crate::host::{Host, root_directory, wait_for};
 use crate::terminal::Terminal;
 use crate::tmux::Tmux;
 use serde_json::{Value, json};
@@ -100,7 +100,10 @@ fn a_pod_is_watched_and_acted_on_at_80_by_24() {
 #[test]
 fn a_shell_in_a_container_and_back() {
     let Some(host) = Host::new() else { return };
-    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
+    let root = root_directory(&host, "root", &["/bin/sleep"]);
+    let bare = json!({ "rootfs": root, "command": ["/bin/sleep", "999"], "stopTimeout": "0s" });
+    let containers = json!({ "web": perl("sleep"), "bare": bare });
+    host.up(&json!({ "name": "shop", "network": "none", "containers": containers }));
     let tmux = Tmux::start(&host, "tmux", 80, 24);
     tmux.podspec("top shop/web");
     tmux.wait_text("shop/web");
@@ -116,9 +119,40 @@ fn a_shell_in_a_container_and_back() {
     tmux.wait("the list again", |screen| screen.contains("CPU%"));
     assert_eq!(tmux.tells("#{alternate_on}"), "1");
 
-    // What has none says so: a root of one program.
+    // What has none says so, and the list stays: a root of one program.
+    tmux.keys(&["j"]);
+    tmux.wait_text("shop/bare");
+    tmux.keys(&["e"]);
+    let screen = tmux.wait_text("there is no shell in shop/bare");
+    assert!(screen.contains("CPU%"), "{screen}");
     tmux.keys(&["q"]);
     tmux.wait_line("%");
+    tmux.end();
+    host.down("shop");
+    host.assert_clean();
+}
+
+/// Nothing is left of it: neither modes of the terminal nor what runs in the container.
+#[test]
+fn a_shell_ends_with_who_opened_it() {
+    let Some(host) = Host::new() else { return };
+    host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
+    let tmux = Tmux::start(&host, "tmux", 80, 24);
+    tmux.line("stty -g > before");
+    for signal in ["TERM", "HUP"] {
+        tmux.podspec("top shop/web");
+        tmux.wait_text("shop/web");
+        tmux.keys(&["e"]);
+        tmux.wait_text("a shell in shop/web");
+        tmux.line("sleep 4242");
+        wait_for("the shell to run it", || !host.pids_of("sleep 4242").is_empty());
+        host.kill(&json!(host.pid_of(" top ")), signal);
+        tmux.wait_line("%");
+        assert_eq!(tmux.tells("#{alternate_on} #{cursor_flag}"), "0 1", "{signal}");
+        tmux.line("clear; stty -g | cmp - before && echo as-before");
+        tmux.wait_line("as-before");
+        wait_for("its shell to end", || host.pids_of("sleep 4242").is_empty());
+    }
     tmux.end();
     host.down("shop");
     host.assert_clean();

@@ -129,3 +129,47 @@ fn restore_on_panic() {
         before(panic);
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::pty::{Winsize, openpty};
+    use rustix::termios::tcgetattr;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    /// Run by the test below on a terminal of its own.
+    #[test]
+    #[ignore = "it ends with a panic, on the terminal that it is given"]
+    fn panics_on_the_screen() {
+        let _session = Session::enter().unwrap();
+        panic!("a deliberate one");
+    }
+
+    #[test]
+    fn what_a_panic_says_is_read_on_the_terminal_as_it_was() {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).unwrap();
+        let modes = || {
+            let modes = tcgetattr(&pty.slave).unwrap();
+            (modes.input_modes, modes.output_modes, modes.control_modes, modes.local_modes)
+        };
+        let before = modes();
+        let slave = || Stdio::from(pty.slave.try_clone().unwrap());
+        let name = "cli::top::session::tests::panics_on_the_screen";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--ignored", "--nocapture"]).env_remove("RUST_BACKTRACE");
+        let status = command.stdin(slave()).stdout(slave()).stderr(slave()).status().unwrap();
+        drop(command);
+        assert!(!status.success());
+        assert_eq!(modes(), before);
+        drop(pty.slave);
+        let mut said = Vec::new();
+        // The end of a terminal that nobody has open is EIO.
+        let _ = std::fs::File::from(pty.master).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        let (screen, after) = said.split_once("\u{1b}[?1049l").unwrap_or_else(|| panic!("{said}"));
+        assert!(screen.contains("\u{1b}[?1049h"), "{said}");
+        assert!(after.contains("a deliberate one") && !screen.contains("deliberate"), "{said}");
+    }
+}
