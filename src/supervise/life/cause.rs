@@ -9,6 +9,9 @@ use crate::state::record::{ContainerStatus, PodStatus};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
+/// So many of those that a container waited for are named.
+const MOST_NAMED: usize = 5;
+
 impl Life {
     /// Of what a container has just come to.
     pub(super) fn cause(&self, index: usize) -> String {
@@ -68,9 +71,13 @@ impl Life {
 
     /// What set this run off, and which containers these steps waited for.
     fn begun(&self, container: &Container, steps: &[StepId]) -> String {
-        let needs = self.waited_for(container, steps);
+        let mut needs = self.waited_for(container, steps);
         if needs.is_empty() {
             return self.set_off(container);
+        }
+        if needs.len() > MOST_NAMED {
+            let others = needs.split_off(MOST_NAMED - 1).len();
+            needs.push(format!("and {others} others"));
         }
         match container.set_off {
             SetOff::Up => needs.join(", "),
@@ -103,7 +110,7 @@ impl Life {
                 Until::Completed => "has completed",
             };
             let words = format!("`{}` {has_come}", needed.name);
-            if !all.contains(&words) {
+            if all.last() != Some(&words) {
                 all.push(words);
             }
         }
