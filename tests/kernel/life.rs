@@ -234,7 +234,8 @@ fn a_second_ctrl_c_kills() {
     host.wait_log("p/web", "ready");
     client.keys(CTRL_C);
     host.wait_log("p/web", "asked");
-    assert_eq!(host.container("p", "web")["status"], "stopping");
+    // The record is written a moment after that.
+    host.wait_status("p", "web", "stopping");
     client.keys(CTRL_C);
     let ended = client.end(&host);
     assert!(ended.stdout.contains("killing whatever still runs"), "{ended}");
