@@ -82,6 +82,8 @@ pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
     let Inherited { channel, program: _program } = inherited;
     let mut channel = Wire::new(UnixStream::from(channel));
     let mut machine = Machine::open()?;
+    // Read while the client looks at the machine and plans: nobody waits for it.
+    let own = record::process(std::process::id().cast_signed());
     while let Some((mut json, lock)) = channel.receive_with().map_err(client)? {
         let handover: Handover =
             serde_json::from_slice(&json).map_err(|error| client(error.into()))?;
@@ -91,7 +93,7 @@ pub fn main(inherited: Inherited) -> Result<(), SuperviseError> {
         let Some((header, _)) = channel.receive_with().map_err(client)? else { return Ok(()) };
         let locks = Locks::adopt(lock.ok_or(SuperviseError::NoLock)?);
         let stream = channel.stream().try_clone().map_err(client)?;
-        let received = Received { handover, header, locks, client: stream };
+        let received = Received { handover, header, locks, client: stream, own };
         let lived = Pod::new(received, &mut machine, &signals).and_then(Pod::live);
         match lived {
             Ok(Verdict::Over) => return Ok(()),

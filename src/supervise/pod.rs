@@ -23,7 +23,7 @@ use crate::sandbox::Child;
 use crate::state::StateError;
 use crate::state::journal::{self, Journal};
 use crate::state::lock::{Locks, Range};
-use crate::state::record::{PodRecord, PodStatus};
+use crate::state::record::{PodRecord, PodStatus, Process};
 use crate::state::store::{PodDir, Store};
 use crate::sys::memory;
 use nix::sys::signal::{SigSet, Signal};
@@ -54,6 +54,8 @@ pub(super) struct Received {
     pub(super) header: Vec<u8>,
     pub(super) locks: Locks,
     pub(super) client: UnixStream,
+    /// This process, as it is recorded.
+    pub(super) own: Option<Process>,
 }
 
 /// Why all is undone at once.
@@ -132,7 +134,7 @@ impl<'a> Pod<'a> {
         machine: &'a mut Machine,
         signals: &'a SignalFd,
     ) -> Result<Self, SuperviseError> {
-        let Received { handover, header, locks, client } = received;
+        let Received { handover, header, locks, client, own } = received;
         let Handover { store, detach, steps, mut record, secrets } = handover;
         machine.secrets = secrets;
         record.compact();
@@ -144,8 +146,7 @@ impl<'a> Pod<'a> {
         dir.create()?;
         let journal = Journal::create(&dir.journal(), &header)?;
         let listener = listen(&dir.socket()).map_err(|source| SuperviseError::Listen { source })?;
-        let pid = std::process::id().cast_signed();
-        record.supervisor = super::record::process(pid).unwrap_or(record.supervisor);
+        record.supervisor = own.unwrap_or(record.supervisor);
         dir.write_record(&record)?;
         locks.release(Range::Pod(&record.name))?;
         let client = Connection::new(client).map_err(|source| SuperviseError::Client { source })?;
