@@ -5,6 +5,8 @@
 
 mod host;
 mod identity;
+#[path = "../random.rs"]
+mod random;
 
 mod reaper;
 // Ulimits, oom scores, shared memory, sysctls, devices.

@@ -3,10 +3,11 @@
 //! never starts before both are ready, by the events and by what it finds itself when it starts.
 
 use crate::host::{Host, http_get, wait_for};
+use crate::random::Random;
 use crate::real::layouts;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How long there is killing.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,30 +48,6 @@ fn shop(root: &str) -> Value {
             })),
         },
     })
-}
-
-/// The same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        // Steele, Lea and Flood: SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
-    }
-}
-
-/// `SHOP_SEED=7` does what another run did.
-fn seed() -> u64 {
-    let given = std::env::var("SHOP_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        u64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos())
-    });
-    eprintln!("SHOP_SEED={seed}");
-    seed
 }
 
 fn pids(host: &Host) -> BTreeMap<String, Value> {
@@ -124,7 +101,7 @@ fn kill_a_child(host: &Host, random: &mut Random) {
     let ready = || host.logs("shop/db").matches("ready to accept connections").count();
     let before = ready();
     let which = ["checkpointer", "background writer", "walwriter", "autovacuum launcher"];
-    let name = format!("postgres: {}", which[random.below(which.len())]);
+    let name = format!("postgres: {}", random.any(&which));
     let [pid] = host.pids_of(&name)[..] else { return };
     host.sh(&format!("kill -9 {pid}")).success();
     wait_for("PostgreSQL to mend itself", || ready() > before);
@@ -162,7 +139,7 @@ fn a_pod_of_real_programs_converges_whatever_is_killed() {
     let file = host.pod(&shop(&root));
     host.podspec(["up", "-d", "--wait", &file]).success();
     wait_for("the first page", || serves(&host));
-    let mut random = Random(seed());
+    let mut random = Random::of("SHOP_SEED");
     let (end, mut kills) = (Instant::now() + MINUTE, 0);
     while Instant::now() < end {
         let before = pids(&host);

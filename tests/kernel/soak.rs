@@ -2,6 +2,7 @@
 //! All but the last is bounded by counts; how long it takes is told by tests/bench.
 
 use crate::host::{Host, Outcome, wait_for};
+use crate::random::Random;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -228,18 +229,6 @@ fn twenty_pods_of_three_at_once() {
     }
 }
 
-/// Numbers from a seed (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
 /// A command that was begun.
 struct Begun {
     words: String,
@@ -293,12 +282,7 @@ fn commands_in_any_order_neither_hang_nor_leave_anything() {
     const AT_ONCE: usize = 6;
     const FOLLOWERS: usize = 20;
     let Some(host) = Host::new() else { return };
-    let by_clock = || u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
-    let seed = std::env::var("SOAK_SEED").ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(by_clock);
-    // Shown where the test fails.
-    eprintln!("SOAK_SEED={seed}");
-    let mut random = Random(seed | 1 << 40);
+    let mut random = Random::of("SOAK_SEED");
     let files: Vec<String> = (0..PODS)
         .map(|n| {
             let talks = sh("while echo line; do sleep 0.05; done");
