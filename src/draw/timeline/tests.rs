@@ -1,7 +1,7 @@
 //! Timelines of plans that were carried out on paper.
 
 use super::*;
-use crate::plan::facts::{CallerFacts, Directories, HostFacts, IdFacts, KernelFacts, NetworkFacts};
+use crate::plan::facts::{Directories, HostFacts, NetworkFacts};
 use crate::plan::timing::{Phase, Span};
 use crate::plan::{self, Goal};
 use crate::spec::{Context, load};
@@ -16,18 +16,9 @@ fn planned(text: &str) -> Plan {
     };
     let spec = load(text, &context).unwrap().pods.remove(0).spec;
     let facts = HostFacts {
-        cgroups: Default::default(),
         directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
-        caller: CallerFacts::default(),
-        kernel: KernelFacts::default(),
-        ids: IdFacts::default(),
-        uptime: 0,
-        resolv_conf: String::new(),
-        host_mounts: Vec::new(),
-        host_secrets: Vec::new(),
-        images: [].into(),
-        containers: [].into(),
+        ..HostFacts::default()
     };
     plan::plan(Goal::Up(&spec), None, &facts).unwrap()
 }

@@ -2,7 +2,7 @@
 //! ask for what they like, and whatever comes of it is in the tables of docs/states.md.
 
 use super::*;
-use crate::plan::facts::{CallerFacts, Directories, HostFacts, IdFacts, KernelFacts, NetworkFacts};
+use crate::plan::facts::{Directories, HostFacts, NetworkFacts};
 use crate::plan::step::{ExitPolicy, Restart, Role};
 use crate::plan::{self, Goal as PlanGoal};
 use crate::spec;
@@ -86,18 +86,9 @@ impl World {
         };
         let loaded = spec::load(text, &context).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         let facts = HostFacts {
-            cgroups: Default::default(),
             directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
             network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
-            caller: CallerFacts::default(),
-            kernel: KernelFacts::default(),
-            ids: IdFacts::default(),
-            uptime: 0,
-            resolv_conf: String::new(),
-            host_mounts: Vec::new(),
-            host_secrets: Vec::new(),
-            images: [].into(),
-            containers: [].into(),
+            ..HostFacts::default()
         };
         let spec = &loaded.pods[0].spec;
         let plan = plan::plan(PlanGoal::Up(spec), None, &facts).unwrap();
