@@ -1,11 +1,12 @@
-//! Images of layers that nobody makes by hand: hundreds of them, and random ones, beside what umoci makes of the same.
+//! Images of layers that nobody makes by hand: hundreds of them, and random ones, beside what umoci and podman make of the same.
 
 use crate::host::Host;
 use crate::images::entries;
-use crate::real::stored;
+use crate::random::Random;
+use crate::real::{stored, stored_by_podman};
 use podspec::names::image::{Digest, Platform};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
@@ -90,22 +91,6 @@ fn an_image_of_two_hundred_layers_runs_with_ids_of_its_own() {
     host.assert_clean();
 }
 
-/// xorshift: the numbers are the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Own {
     Directory,
@@ -120,6 +105,8 @@ struct Maker {
     seen: BTreeMap<String, bool>,
     /// What the layer at hand has; directories that it is silent of, too.
     own: BTreeMap<String, Own>,
+    /// Directories that some layer has something in and does not describe.
+    silent: BTreeSet<String>,
     tar: Builder<Vec<u8>>,
     /// Of its last plain file.
     link: Option<(String, Header)>,
@@ -137,9 +124,9 @@ fn any_below<T>(map: &BTreeMap<String, T>, path: &str) -> bool {
 
 impl Maker {
     fn new(seed: u64) -> Self {
-        let random = Random(seed * 0x9e37_79b9 + 1);
-        let (seen, own) = (BTreeMap::new(), BTreeMap::new());
-        Self { random, seen, own, tar: Builder::new(Vec::new()), link: None }
+        let random = Random::new(seed);
+        let (seen, own, silent) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { random, seen, own, silent, tar: Builder::new(Vec::new()), link: None }
     }
 
     fn layer(&mut self) -> Vec<u8> {
@@ -147,7 +134,7 @@ impl Maker {
         self.link = None;
         for _ in 0..4 + self.random.below(12) {
             let depth = 1 + self.random.below(3);
-            let path = (0..depth).map(|_| self.random.of(&NAMES)).collect::<Vec<_>>().join("/");
+            let path = (0..depth).map(|_| *self.random.any(&NAMES)).collect::<Vec<_>>().join("/");
             let is_open = |parent: &str| {
                 self.seen.get(parent) != Some(&false)
                     && !matches!(self.own.get(parent), Some(Own::Deleted))
@@ -166,14 +153,17 @@ impl Maker {
     }
 
     fn header(&mut self, kind: EntryType, modes: &[u32], size: usize) -> Header {
-        let owner = (self.random.of(&[0, 33, 1000]), self.random.of(&[0, 44]));
-        header(kind, self.random.of(modes), owner, size)
+        let owner = (*self.random.any(&[0, 33, 1000]), *self.random.any(&[0, 44]));
+        header(kind, *self.random.any(modes), owner, size)
     }
 
     fn has(&mut self, path: &str, own: Own) {
         for parent in parents(path) {
             self.seen.insert(parent.to_owned(), true);
-            self.own.entry(parent.to_owned()).or_insert(Own::Directory);
+            self.own.entry(parent.to_owned()).or_insert_with(|| {
+                self.silent.insert(parent.to_owned());
+                Own::Directory
+            });
         }
         self.own.insert(path.to_owned(), own);
         if own != Own::Directory {
@@ -219,7 +209,7 @@ impl Maker {
             }
             (1, _) => {
                 let mut header = self.header(EntryType::Symlink, &[0o777], 0);
-                header.set_link_name(self.random.of(&NAMES)).unwrap();
+                header.set_link_name(self.random.any(&NAMES)).unwrap();
                 add(&mut self.tar, header, path, b"");
             }
             (2, _) => {
@@ -260,8 +250,15 @@ fn tree(root: &Path) -> Vec<String> {
     entries(root, &[]).into_iter().map(plain).collect()
 }
 
+/// Without what podman makes root's, where a layer does not say what a directory is like: to umoci and to us it is what
+/// the layers below say.
+fn described(entries: Vec<String>, silent: &BTreeSet<String>) -> Vec<String> {
+    let path = |line: &str| line.split(' ').next().unwrap().to_owned();
+    entries.into_iter().filter(|line| !silent.contains(&path(line))).collect()
+}
+
 #[test]
-fn random_layers_make_the_tree_that_umoci_makes_of_them() {
+fn random_layers_make_the_tree_that_umoci_and_podman_make_of_them() {
     let Some(host) = Host::new() else { return };
     for seed in 1..25 {
         let mut maker = Maker::new(seed);
@@ -273,6 +270,8 @@ fn random_layers_make_the_tree_that_umoci_makes_of_them() {
         host.podspec(["pull", &image]).success();
         let at = stored(&host, &image);
         assert_eq!(tree(&at), tree(&out.join("rootfs")), "seed {seed}");
+        let podman = described(stored_by_podman(&host, &image), &maker.silent);
+        assert_eq!(described(entries(&at, &[]), &maker.silent), podman, "seed {seed}");
         host.sh(&format!("umount '{}'", at.display())).success();
         host.podspec(["rmi", &image]).success();
     }

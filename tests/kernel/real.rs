@@ -119,23 +119,30 @@ pub fn stored(host: &Host, image: &str) -> PathBuf {
     at
 }
 
-/// What podman stores of the image, and what podspec does.
-fn both(host: &Host, image: &str) -> (Vec<String>, Vec<String>) {
+/// What podman stores of an image, in a storage of its own.
+pub fn stored_by_podman(host: &Host, image: &str) -> Vec<String> {
     let dir = host.dir.display();
     let podman = format!(
         "podman --root '{dir}/podman' --runroot '{dir}/podman-run' --storage-driver overlay --events-backend none"
     );
-    host.podspec(["pull", image]).success();
-    let script =
-        format!("{podman} pull -q --tls-verify=false {image} && {podman} image mount {image}");
+    let script = format!(
+        "id=$({podman} pull -q --tls-verify=false '{image}') && {podman} image mount $id && echo $id"
+    );
     let out = host.sh(&script).success();
-    let mounted = out.lines().last().unwrap().to_owned();
-    let stored = stored(host, image);
-    let lists = (entries(Path::new(&mounted), &[]), entries(&stored, &[]));
+    let (mounted, id) = out.trim().split_once('\n').unwrap();
+    let list = entries(Path::new(mounted), &[]);
     host.sh(&format!(
-        "umount '{}'; {podman} image umount {image}; umount '{dir}/podman/overlay'; rm -rf '{dir}/podman'",
-        stored.display()
+        "{podman} image umount {id}; umount '{dir}/podman/overlay'; rm -rf '{dir}/podman'"
     ));
+    list
+}
+
+/// What podman stores of the image, and what podspec does.
+fn both(host: &Host, image: &str) -> (Vec<String>, Vec<String>) {
+    host.podspec(["pull", image]).success();
+    let stored = stored(host, image);
+    let lists = (stored_by_podman(host, image), entries(&stored, &[]));
+    host.sh(&format!("umount '{}'", stored.display()));
     lists
 }
 
