@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(super) struct Board {
     rows: Vec<Row>,
     only_unready: bool,
-    /// Published ports that the planner chose, for when the pod is up.
+    /// Published ports that the file left open, and who chose them, for when the pod is up.
     pub(super) chosen: Vec<String>,
     /// Each step in words, where the user wants to see them.
     pub(super) steps: Vec<String>,

@@ -4,6 +4,7 @@ use super::error::CliError;
 use super::running;
 use super::target::{self, TargetArg};
 use super::{Format, output};
+use crate::image::{Image, Store as ImageStore};
 use crate::state::record::ContainerRecord;
 use crate::state::store::Store;
 use crate::sys::ids::Maps;
@@ -33,12 +34,15 @@ impl Inspect {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let target = target::one(self.target.as_ref())?;
         let record = target::find(store, &target.pod)?;
+        let images = ImageStore::open(&store.data).images().unwrap_or_default();
         if target.container.is_some() {
-            output::json(&with_namespaces(target::container(&record, target.container.as_ref())?))?;
+            let container = target::container(&record, target.container.as_ref())?;
+            output::json(&whole(container, &images))?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut shown = serde_json::to_value(&record).unwrap_or(Value::Null);
-        shown["containers"] = record.containers.iter().map(with_namespaces).collect();
+        shown["containers"] =
+            record.containers.iter().map(|container| whole(container, &images)).collect();
         if running::supervisor(&record).is_some() {
             shown["supervisor"]["oomScoreAdj"] = json!(oom_score(record.supervisor.pid));
         }
@@ -53,10 +57,17 @@ fn oom_score(pid: i32) -> Option<i32> {
     text.trim().parse().ok()
 }
 
-/// The record, and what only the running process can tell: its namespaces, and what its ids are outside.
-fn with_namespaces(container: &ContainerRecord) -> Value {
+/// The record, what its image says beside its program, and what only the running process can tell: its namespaces,
+/// and what its ids are outside.
+fn whole(container: &ContainerRecord, images: &[Image]) -> Value {
     const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
     let mut shown = serde_json::to_value(container).unwrap_or(Value::Null);
+    if let Some(used) = &container.image
+        && let Some(image) = images.iter().find(|image| image.digest == used.digest)
+    {
+        shown["image"]["exposedPorts"] = json!(image.config.exposed_ports);
+        shown["image"]["labels"] = json!(image.config.labels);
+    }
     let Some(pid) = container.pid.filter(|_| running::first_process(container).is_some()) else {
         return shown;
     };

@@ -425,7 +425,7 @@ impl<'a> Live<'a> {
             if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
         output::progress(&format!("{} is up ({took})", self.pod));
         for port in &self.board.chosen {
-            output::progress(&format!("{}: {port}, a free port", self.pod));
+            output::progress(&format!("{}: {port}", self.pod));
         }
         if self.wants.hold {
             self.held = true;

@@ -57,7 +57,7 @@ impl Lock {
             loaded.pods.iter().flat_map(|pod| lock::tags(&pod.spec)).collect();
         let beside = PodFile::lock(path);
         let name = output::sanitize(&beside.display().to_string());
-        let old = if self.update { None } else { existing(&beside, &name)? };
+        let old = if self.update { None } else { existing(&beside, &name, path)? };
         let known = |tag: &RegistryReference| old.as_ref().and_then(|old| old.find(tag)).cloned();
         let wanted: Vec<&RegistryReference> =
             tags.iter().copied().filter(|tag| known(tag).is_none()).collect();
@@ -84,10 +84,13 @@ impl Lock {
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         pull::each(wanted, |tag| {
             let reference = ImageReference::Registry((*tag).clone());
-            let found = client
-                .image(tag)
-                .and_then(|source| resolve(&source, &reference, &platform, None))
-                .map_err(|error| cannot_pull(&reference, &error))?;
+            let look = || {
+                let source = client.image(tag)?;
+                let found = resolve(&source, &reference, &platform, None)?;
+                found.check(&source, &platform)?;
+                Ok(found)
+            };
+            let found = look().map_err(|error| cannot_pull(&reference, &error))?;
             view.say(&format!("{tag} is {}", found.digest));
             let (digest, manifest) = (found.digest, found.manifest_digest);
             Ok((tag.to_string(), Locked { digest, platform: platform.clone(), manifest }))
@@ -100,13 +103,16 @@ fn count(tags: usize) -> String {
 }
 
 /// The lock that is there; one that cannot be read is not thrown away unasked.
-fn existing(path: &Path, name: &str) -> Result<Option<lock::Lock>, CliError> {
+fn existing(path: &Path, name: &str, of: &Path) -> Result<Option<lock::Lock>, CliError> {
     let text = match super::file::read_text(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| error.to_string()),
     };
     text.and_then(|text| lock::Lock::read(&text)).map(Some).map_err(|why| CliError::Usage {
         message: format!("{name} cannot be read: {why}"),
-        hint: Some("`podspec lock --update` writes it anew".to_owned()),
+        hint: Some(format!(
+            "`podspec lock --update {}` writes it anew",
+            output::sanitize(&of.display().to_string())
+        )),
     })
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct RegistryOptions {
     /// A registry that may speak plain HTTP, or whose certificate is not checked; may be repeated
-    #[arg(long, value_name = "HOST[:PORT]", help_heading = "Registries")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host, help_heading = "Registries")]
     insecure_registry: Vec<String>,
     /// Directory with certificates for the registries: authorities in *.crt, one's own in *.cert and *.key
     #[arg(long, value_name = "DIR", help_heading = "Registries")]
@@ -66,6 +66,13 @@ impl RegistryOptions {
             ..Settings::default()
         })
     }
+}
+
+/// The part of an image's name that says which registry.
+fn host(word: &str) -> Result<String, &'static str> {
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+    let fits = !word.is_empty() && word.chars().all(is_host);
+    if fits { Ok(word.to_owned()) } else { Err("write HOST or HOST:PORT, as in the image's name") }
 }
 
 fn text(variable: &str) -> Option<String> {
@@ -141,7 +148,7 @@ fn what_to_do(reference: &ImageReference, error: &RegistryError) -> Option<Strin
         RegistryError::Denied { .. } => {
             format!("the login that is stored for {host} does not reach it: log in anew")
         }
-        RegistryError::NotFound { .. } => "is the name right, and its tag?".to_owned(),
+        RegistryError::NotFound { .. } => "is the name right, and its tag or digest?".to_owned(),
         RegistryError::Connection { kind: Trouble::Certificate, .. } => format!(
             "put its authority into /etc/containers/certs.d/{host}/ca.crt, or name a directory with `--cert-dir`"
         ),

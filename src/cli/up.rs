@@ -731,16 +731,16 @@ fn limits_of(container: &Container, launch: Option<&&Launch>) -> Value {
     write::limits(&Resources { pids, ..container.resources.clone() })
 }
 
-/// The ports that the file leaves open: with host port 0, or all to the images. Both lists are in the order of
-/// the file.
+/// The ports that the file leaves open, and who chose: with host port 0, or all to the images. Both lists are in the
+/// order of the file.
 fn chosen(spec: &PodSpec, published: &[PortRecord]) -> Vec<String> {
     if spec.auto_ports {
-        return published.iter().map(ToString::to_string).collect();
+        return published.iter().map(|port| format!("{port}, which an image exposes")).collect();
     }
     let of_containers = spec.containers.values().flat_map(|container| &container.ports);
     let wanted = spec.ports.iter().chain(of_containers);
     let open = wanted.zip(published).filter(|(wanted, _)| wanted.host == 0);
-    open.map(|(_, published)| published.to_string()).collect()
+    open.map(|(_, published)| format!("{published}, a free port")).collect()
 }
 
 fn ports(plan: &Plan) -> Vec<PortRecord> {

@@ -31,6 +31,14 @@ pub struct Resolved {
     pub manifest: Manifest,
 }
 
+impl Resolved {
+    /// Whether it is for the platform: a manifest that no index leads to says so in its config alone.
+    pub fn check(&self, source: &dyn Source, platform: &Platform) -> Result<(), Error> {
+        let config = config_of(source, &self.manifest)?;
+        check_platform(&read_config(&config, self.manifest.layers.len())?, platform)
+    }
+}
+
 /// Asks the source what the reference stands for on this platform: two small requests at most. What the store
 /// has by digest is not asked for, and what comes is kept there.
 pub fn resolve(
@@ -120,23 +128,11 @@ impl Store {
     }
 
     fn config(&self, source: &dyn Source, manifest: &Manifest) -> Result<Vec<u8>, Error> {
-        let Descriptor { digest, size, .. } = &manifest.config;
-        if let Some(bytes) = self.blob(digest) {
+        if let Some(bytes) = self.blob(&manifest.config.digest) {
             return Ok(bytes);
         }
-        let what = "the image's config";
-        let mut bytes = Vec::new();
-        let mut from = source.blob(digest, *size, 0)?.take((*size + 1).min(CONFIG_MAX + 1));
-        from.read_to_end(&mut bytes).map_err(|source| read_failed(what, source))?;
-        let found = bytes.len() as u64;
-        if found != *size {
-            return Err(Error::Size { what: what.to_owned(), wanted: *size, found });
-        }
-        let found = hash::of(digest.algorithm(), &bytes);
-        if found != *digest {
-            return Err(Error::Digest { what: what.to_owned(), wanted: digest.clone(), found });
-        }
-        self.keep_blob(digest, &bytes)?;
+        let bytes = config_of(source, manifest)?;
+        self.keep_blob(&manifest.config.digest, &bytes)?;
         Ok(bytes)
     }
 
@@ -200,6 +196,24 @@ fn tell_present(image: Image, manifest: &Manifest, progress: &dyn Progress) -> I
     }
     layers.iter().for_each(|layer| progress.done(&layer.digest, Outcome::Present));
     image
+}
+
+/// The config's own bytes, from the source.
+fn config_of(source: &dyn Source, manifest: &Manifest) -> Result<Vec<u8>, Error> {
+    let Descriptor { digest, size, .. } = &manifest.config;
+    let what = "the image's config";
+    let mut bytes = Vec::new();
+    let mut from = source.blob(digest, *size, 0)?.take((*size + 1).min(CONFIG_MAX + 1));
+    from.read_to_end(&mut bytes).map_err(|source| read_failed(what, source))?;
+    let found = bytes.len() as u64;
+    if found != *size {
+        return Err(Error::Size { what: what.to_owned(), wanted: *size, found });
+    }
+    let found = hash::of(digest.algorithm(), &bytes);
+    if found != *digest {
+        return Err(Error::Digest { what: what.to_owned(), wanted: digest.clone(), found });
+    }
+    Ok(bytes)
 }
 
 fn check_platform(whole: &ConfigFile, wanted: &Platform) -> Result<(), Error> {
@@ -363,9 +377,14 @@ impl Fetch<'_> {
             Decoder::new(verified, one.compression).map_err(|source| read_failed(what, source))?;
         let plain = Plain::new(decoder, one.diff_id.algorithm(), blob, self.progress);
         let mut buffered = BufReader::with_capacity(128 << 10, plain);
-        let unpacked = unpack(&mut buffered, root.as_fd())
-            .map_err(|source| Error::Layer { layer: one.blob.digest.clone(), source });
-        let unpacked = match unpacked {
+        let mut read = || -> Result<_, Error> {
+            let unpacked = unpack(&mut buffered, root.as_fd())
+                .map_err(|source| Error::Layer { layer: one.blob.digest.clone(), source })?;
+            // What follows the archive, and the sum at the end of what was packed.
+            io::copy(&mut buffered, &mut io::sink()).map_err(|source| read_failed(what, source))?;
+            Ok(unpacked)
+        };
+        let unpacked = match read() {
             Ok(unpacked) => unpacked,
             Err(error) if error.keeps_what_came() => return Err(error),
             Err(error) => {
@@ -373,7 +392,7 @@ impl Fetch<'_> {
                 return Err(verified.finish(what).err().unwrap_or(error));
             }
         };
-        let (found, decoder) = buffered.into_inner().finish(what)?;
+        let (found, decoder) = buffered.into_inner().finish();
         decoder.into_inner().finish(what)?;
         if found != *one.diff_id {
             let what = format!("what {what} unpacks to");

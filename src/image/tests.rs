@@ -386,8 +386,11 @@ fn nothing_is_believed_before_its_digest() {
     let other = Digest::of(b"other").to_string();
     let blob = Digest::of(&gzip(&layer)).to_string();
     let fetch = |made: &Made| whole(&place.fetch(made, "lies").unwrap_err());
-    // Other bytes under the blob's name, a good archive or none.
-    for bytes in [gzip(&Layer::default().file("b", "y").end()), b"garbage".to_vec()] {
+    // Other bytes under the blob's name: a good archive, none, or one that is wrong in its last byte alone.
+    let mut wrong_sum = gzip(&layer);
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    let another = gzip(&Layer::default().file("b", "y").end());
+    for bytes in [another, b"garbage".to_vec(), wrong_sum] {
         let mut made = Made::of(std::slice::from_ref(&layer));
         let size = made.blobs[&blob.parse().unwrap()].len();
         let mut bytes = bytes;

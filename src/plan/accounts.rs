@@ -10,6 +10,8 @@ const TEXT_MAX: usize = 1 << 20;
 /// An entry of /etc/passwd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Account<'a> {
+    /// Empty for an id without an entry.
+    pub(super) name: &'a str,
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// Absolute, or none.
@@ -34,6 +36,15 @@ pub(super) fn group_by_name(group: &str, name: &str) -> Option<u32> {
     entries(group).filter(|fields| fields[0] == name).find_map(|fields| id(fields[2]))
 }
 
+/// The groups that have this user as a member.
+pub(super) fn groups_of<'a>(group: &'a str, user: &'a str) -> impl Iterator<Item = u32> + 'a {
+    let is_member = move |fields: &Vec<&str>| {
+        let members = fields.get(3).into_iter().flat_map(|members| members.split(','));
+        !user.is_empty() && members.into_iter().any(|member| member == user)
+    };
+    entries(group).filter(is_member).filter_map(|fields| id(fields[2]))
+}
+
 /// The lines of such a file, split; `+` and `-` lines are NIS's.
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let end = (0..=text.len().min(TEXT_MAX)).rev().find(|&end| text.is_char_boundary(end));
@@ -47,6 +58,7 @@ fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
 fn account(fields: Vec<&str>) -> Option<Account<'_>> {
     let home = fields.get(5).copied();
     Some(Account {
+        name: fields[0],
         uid: id(fields[2])?,
         gid: id(fields.get(3)?)?,
         home: home.filter(|home| home.starts_with('/') && !home.contains(char::is_control)),
@@ -78,7 +90,7 @@ mod tests {
     #[test]
     fn the_first_entry_of_a_name_counts() {
         let web = user_by_name(PASSWD, "web").unwrap();
-        assert_eq!(web, Account { uid: 33, gid: 34, home: Some("/srv/web") });
+        assert_eq!(web, Account { name: "web", uid: 33, gid: 34, home: Some("/srv/web") });
         assert_eq!(user_by_id(PASSWD, 99).unwrap().home, Some("/other"));
     }
 
@@ -96,6 +108,10 @@ mod tests {
         let text = "root:x:0:\nstaff:x:50:a,b\nstaff:x:51:\nbad:x:4294967295:\n";
         assert_eq!(group_by_name(text, "staff"), Some(50));
         assert_eq!(group_by_name(text, "bad"), None);
+        let members =
+            "one:x:1:web,b\ntwo:x:2:webb\n+three:x:3:web\nfour:x:-1:web\nfive:x:5:b,web\nsix:x:6\n";
+        assert_eq!(groups_of(members, "web").collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(groups_of("none:x:1:\n", "").count(), 0);
     }
 
     #[test]

@@ -184,7 +184,6 @@ mod tests {
     use super::*;
     use crate::names::image::Digest;
     use crate::plan::sample;
-    use crate::spec::model::PullPolicy;
 
     fn known() -> ImageFacts {
         ImageFacts {
@@ -206,16 +205,7 @@ mod tests {
         change: impl FnOnce(&mut Image, &mut Container, &mut ImageFacts),
     ) -> Result<PodSpec, PlanError> {
         let (mut spec, mut facts) = (sample::pod("shop", &["web"]), sample::facts());
-        let reference = "httpd".parse().unwrap();
-        let mut image = Image {
-            reference,
-            pull: PullPolicy::Missing,
-            command: None,
-            args: None,
-            working_dir: false,
-            user: false,
-            stop_signal: false,
-        };
+        let mut image = sample::image();
         let mut known = known();
         let container = spec.containers.get_mut("web".into_name()).unwrap();
         container.argv.clear();

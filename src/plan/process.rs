@@ -7,8 +7,9 @@ use crate::plan::error::PlanError;
 use crate::plan::facts::ContainerFacts;
 use crate::plan::health::NOTIFY_SOCKET;
 use crate::plan::probes;
-use crate::spec::model::{Check, Container, NameOrId};
+use crate::spec::model::{Check, Container, NameOrId, Root};
 use oci_spec::runtime::{Process, User};
+use std::collections::BTreeSet;
 
 /// What a program finds where neither file nor root says anything.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -42,6 +43,7 @@ fn account<'a>(
 ) -> Result<Account<'a>, PlanError> {
     match &container.user.user {
         NameOrId::Id(uid) => Ok(accounts::user_by_id(&facts.passwd, *uid).unwrap_or(Account {
+            name: "",
             uid: *uid,
             gid: 0,
             home: None,
@@ -52,7 +54,8 @@ fn account<'a>(
 }
 
 /// The primary group is in the list too: a process that is in no list of a file's group would pass the
-/// file's "others" bits where "group" was meant to stop it.
+/// file's "others" bits where "group" was meant to stop it. Those of an image's user are as its /etc/group has them,
+/// as with docker, podman and Kubernetes; who is in what of another root's, the file says.
 fn user(
     name: &ContainerName,
     container: &Container,
@@ -70,13 +73,15 @@ fn user(
         Some(wanted) => group(wanted, "user".to_owned())?,
         None => account.gid,
     };
-    let mut gids = vec![gid];
-    for (n, wanted) in container.groups.iter().enumerate() {
-        let extra = group(wanted, format!("groups.{n}"))?;
-        if !gids.contains(&extra) {
-            gids.push(extra);
-        }
+    let mut more = BTreeSet::new();
+    if matches!(container.root, Root::Image(_)) && container.user.group.is_none() {
+        more.extend(accounts::groups_of(&facts.group, account.name));
     }
+    for (n, wanted) in container.groups.iter().enumerate() {
+        more.insert(group(wanted, format!("groups.{n}"))?);
+    }
+    more.remove(&gid);
+    let gids: Vec<u32> = [gid].into_iter().chain(more).collect();
     let mut user = User::default();
     user.set_uid(account.uid).set_gid(gid).set_umask(Some(UMASK)).set_additional_gids(Some(gids));
     Ok(user)
@@ -154,6 +159,22 @@ mod tests {
         assert_eq!(process.user().additional_gids().as_deref(), Some(&[0, 4, 9][..]));
         let error = process_of(|c| c.groups = vec![NameOrId::Name("x".into())]).unwrap_err();
         assert_eq!(error.place().as_deref(), Some("containers.web.groups.0"));
+    }
+
+    #[test]
+    fn an_images_user_is_in_the_groups_that_it_has_him_in() {
+        let groups_of = |user: NameOrId, group: Option<NameOrId>| {
+            let process = process_of(|c| {
+                c.root = Root::Image(sample::image());
+                c.user = UserSpec { user, group };
+            });
+            process.unwrap().user().additional_gids().clone().unwrap()
+        };
+        let web = || NameOrId::Name("web".to_owned());
+        assert_eq!(groups_of(web(), None), [44, 4]);
+        assert_eq!(groups_of(NameOrId::Id(33), None), [44, 4]);
+        assert_eq!(groups_of(NameOrId::Id(77), None), [0]);
+        assert_eq!(groups_of(web(), Some(NameOrId::Id(9))), [9]);
     }
 
     #[test]

@@ -42,6 +42,19 @@ pub(super) fn container() -> Container {
     }
 }
 
+/// An image of which the file says nothing more.
+pub(super) fn image() -> Image {
+    Image {
+        reference: "httpd".parse().unwrap(),
+        pull: PullPolicy::Missing,
+        command: None,
+        args: None,
+        working_dir: false,
+        user: false,
+        stop_signal: false,
+    }
+}
+
 /// A pod with every default.
 pub(super) fn pod(name: &str, containers: &[&str]) -> PodSpec {
     let with_name = |name: &str| Container { hostname: name.to_owned(), ..container() };

@@ -216,7 +216,8 @@ pub struct RawContainer {
     /// Who runs the program: a number, `uid[:gid]` or `name[:group]`; digits are always ids.
     #[schemars(extend("default" = "0", "examples" = [1000, "1000:1000", "www-data"]))]
     pub user: Option<NameOrNumber>,
-    /// More groups of the program.
+    /// More groups of the program. Of an image's user those that the image's /etc/group names him in come by
+    /// themselves, unless `user` has a group.
     #[schemars(extend("examples" = [["audio", 20]]))]
     pub groups: Option<Vec<NameOrNumber>>,
     /// Whether the program gets a terminal; `podspec attach` lends it yours.

@@ -100,10 +100,16 @@ fn below(fields: &Fields, prefix: &str, becomes: &str) -> Fields {
     inner.collect()
 }
 
-/// A pod as `ps` has it: what only a running process can tell is not asked of every one.
+/// A pod as `ps` has it: what only a running process or an image can tell is not asked of every one.
 fn in_a_list(pod: &Fields) -> Fields {
     let mut listed = below(pod, "", "[].");
-    let asked = ["[].containers[].namespaces", "[].containers[].ids", "[].supervisor.oomScoreAdj"];
+    let asked = [
+        "[].containers[].namespaces",
+        "[].containers[].ids",
+        "[].containers[].image.exposedPorts",
+        "[].containers[].image.labels",
+        "[].supervisor.oomScoreAdj",
+    ];
     listed.retain(|path, _| !asked.iter().any(|of| path.starts_with(of)));
     listed
 }

@@ -19,7 +19,7 @@ mkdir -p bin etc srv/dir home/web data tmp; chmod 1777 tmp
 cp $(command -v busybox) bin/busybox
 for a in sh ls cat echo sleep id env pwd stat touch mkdir rm ip; do ln -s busybox bin/$a; done
 printf 'root:x:0:0::/root:/bin/sh\nweb:x:33:44::/home/web:/bin/sh\n' > etc/passwd
-printf 'root:x:0:\nwww:x:44:\n' > etc/group
+printf 'root:x:0:\nwww:x:44:\nlog:x:4:web\n' > etc/group
 chown 33:44 home/web data
 cp bin/busybox bin/setuid; chmod 4755 bin/setuid; setcap cap_net_bind_service+ep bin/busybox
 echo old > srv/old; echo deep > srv/dir/deep; ln srv/old srv/hard; mkfifo srv/fifo; mknod srv/null c 1 3
@@ -33,7 +33,8 @@ cd two/rootfs; rm srv/old; rm -r srv/dir; mkdir srv/dir; echo new > srv/dir/new;
 umoci repack --image img:bb two >/dev/null
 umoci config --image img:bb --config.entrypoint /bin/echo --config.cmd hello --config.cmd image \
   --config.env A=1 --config.env PATH=/bin --config.workingdir /made/here --config.user web \
-  --config.volume /data --config.volume /vol --config.stopsignal SIGINT --config.label team=shop
+  --config.volume /data --config.volume /vol --config.stopsignal SIGINT --config.label team=shop \
+  --config.exposedports 8080/tcp
 umoci unpack --image img:bb whole >/dev/null
 ";
     host.sh(&format!("sh -c '{}' sh {}", script.replace('\'', "'\\''"), host.dir.display()))
@@ -94,7 +95,7 @@ fn a_container_of_an_image_is_what_the_image_says() {
     host.up(&pod(&image, file));
     let log = host.wait_log("shop/web", "end");
     for line in [
-        "uid=33(web) gid=44(www) groups=44(www)",
+        "uid=33(web) gid=44(www) groups=4(log),44(www)",
         "/made/here",
         "A=1 B=2 HOME=/home/web",
         "/srv 2775 33:44",

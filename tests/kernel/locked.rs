@@ -197,6 +197,9 @@ fn a_lock_that_does_not_fit_starts_nothing() {
         .unwrap();
     let said = host.podspec(["validate", &file]).fails(2);
     assert!(said.contains("P0641") && said.contains("docker.io/library/gone:1"), "{said}");
+    // What is for this machine alone is locked for no other, though no index says so.
+    let said = host.podspec(["lock", "--update", "--platform", "plan9/sparc", &file]).fails(1);
+    assert!(said.contains("nothing in it is for plan9/sparc: it has linux/"), "{said}");
     registry.stop();
     // Without a registry the lock stays as it was.
     let before = fs::read_to_string(&beside).unwrap();
@@ -239,7 +242,8 @@ fn what_an_image_exposes_is_published_and_its_own_check_says_when_it_is_ready() 
          cp /bin/busybox first/rootfs/bin/busybox
          ln -s busybox first/rootfs/bin/sh; echo page > first/rootfs/www/index.html
          umoci repack --image image:1 first
-         umoci config --image image:1 --config.exposedports 8099/tcp --config.exposedports 8098",
+         umoci config --image image:1 --config.exposedports 8099/tcp --config.exposedports 8098 \
+           --config.label team=shop",
         host.dir.display()
     ))
     .success();
@@ -251,12 +255,16 @@ fn what_an_image_exposes_is_published_and_its_own_check_says_when_it_is_ready() 
     let pod = json!({ "name": "web", "ports": "auto", "containers": { "httpd": { "image": image, "stopSignal": "SIGKILL" } } });
     let file = host.pod(&pod);
     let told = host.podspec(["up", "-d", &file]);
-    assert!(format!("{told}").contains("8098-8099"), "{told}");
+    let published = "web: 0.0.0.0:8098-8099->8098-8099/tcp, which an image exposes\n";
+    assert!(told.stderr.contains(published), "{told}");
     told.success();
     assert!(http_wait("127.0.0.1:8099").ends_with("page\n"));
     let ports = host.podspec(["port", "web"]).success();
     assert!(ports.contains("8098-8099"), "{ports}");
-    assert_eq!(host.container("web", "httpd")["ready"], false);
+    let container = host.container("web", "httpd");
+    assert_eq!(container["ready"], false);
+    assert_eq!(container["image"]["exposedPorts"], json!(["8098", "8099/tcp"]));
+    assert_eq!(container["image"]["labels"], json!({ "team": "shop" }));
     host.podspec(["exec", "web", "/bin/busybox", "touch", "/tmp/well"]).success();
     wait_for("the image's own check to succeed", || {
         host.container("web", "httpd")["ready"] == true

@@ -141,7 +141,7 @@ fn what_cannot_be_pulled_says_why() {
     let refused = |code, arguments: &[&str]| pull(&host, &[], arguments).fails(code);
     let said = refused(1, &["127.0.0.1:5000/test/busybox:2"]);
     assert!(said.contains("does not know it: manifest unknown"), "{said}");
-    assert!(said.contains("is the name right, and its tag?"), "{said}");
+    assert!(said.contains("is the name right, and its tag or digest?"), "{said}");
     let said = refused(1, &["127.0.0.1:5000/test/other"]);
     assert!(said.contains("does not know it"), "{said}");
     let said = refused(1, &["--platform", "linux/arm64", IMAGE]);
@@ -227,6 +227,12 @@ fn tls_is_checked_against_the_users_own_authority() {
     let certs = host.dir.join("certs");
     pull(&host, &[], &["--cert-dir", certs.to_str().unwrap(), IMAGE]).success();
     pull(&host, &[], &["--insecure-registry", ADDRESS, IMAGE]).success();
+    // A misspelled option is not one that is left out.
+    let said = pull(&host, &[], &["--cert-dir", "/no/such/certs", IMAGE]).fails(1);
+    assert!(said.contains("cannot read /no/such/certs"), "{said}");
+    let url = format!("https://{ADDRESS}");
+    let said = pull(&host, &[], &["--insecure-registry", &url, IMAGE]).fails(2);
+    assert!(said.contains("write HOST or HOST:PORT"), "{said}");
     let conf = "[[registry]]\nlocation = \"127.0.0.1:5000/test\"\ninsecure = true\n";
     let conf = host.file("insecure.conf", conf);
     pull(&host, &[("CONTAINERS_REGISTRIES_CONF", &conf)], &[IMAGE]).success();

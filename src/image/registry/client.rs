@@ -124,11 +124,9 @@ impl Shared {
         let Settings { patience, cert_dir, certs_d, .. } = &self.settings;
         let host = if origin.authority() == DOCKER_HOST { DOCKER } else { origin.authority() };
         let mut certificates = Certificates::default();
-        for dir in certs_d {
-            certificates.read(&dir.join(host))?;
-        }
-        if let Some(dir) = cert_dir {
-            certificates.read(dir)?;
+        let of_registry = certs_d.iter().map(|dir| dir.join(host)).filter(|dir| dir.exists());
+        for dir in of_registry.chain(cert_dir.clone()) {
+            certificates.read(&dir)?;
         }
         // Parsed only where they are needed.
         let roots: &[_] = if origin.is_https() { self.roots() } else { &[] };

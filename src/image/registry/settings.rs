@@ -20,7 +20,7 @@ pub struct Settings {
     pub insecure: Vec<String>,
     /// Directories with one directory a registry (`certs.d`).
     pub certs_d: Vec<PathBuf>,
-    /// A directory with certificates for every registry.
+    /// A directory with certificates for every registry; it must be there.
     pub cert_dir: Option<PathBuf>,
     /// Files with logins, the first that knows the registry wins. One that is not there is no error.
     pub auth_files: Vec<PathBuf>,

@@ -273,12 +273,7 @@ impl Certificates {
     pub(super) fn read(&mut self, dir: &Path) -> Result<(), RegistryError> {
         let unreadable =
             |path: &Path, source| RegistryError::Read { path: path.to_owned(), source };
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unreadable(dir, error)),
-        };
-        for entry in entries {
+        for entry in std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))? {
             let path = entry.map_err(|error| unreadable(dir, error))?.path();
             let extension = path.extension().and_then(|extension| extension.to_str());
             let read = |path: &Path| std::fs::read(path).map_err(|error| unreadable(path, error));
