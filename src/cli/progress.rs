@@ -4,16 +4,25 @@ use super::output;
 use crate::image::registry::Notice;
 use crate::image::{Outcome, Progress};
 use crate::names::image::{Digest, ImageReference};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The view of all images of a command.
 #[derive(Clone)]
 pub(super) struct View {
     /// None where standard error is no terminal, or nobody wants to see it.
     bars: Option<MultiProgress>,
+    layers: Arc<Mutex<HashMap<Digest, Arrived>>>,
+}
+
+/// How much of a layer is in the store.
+#[derive(Default)]
+struct Arrived {
+    kept: u64,
+    whole: bool,
 }
 
 impl View {
@@ -21,7 +30,20 @@ impl View {
         let shown = std::io::stderr().is_terminal() && !output::is_quiet();
         let bars =
             shown.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { bars }
+        Self { bars, layers: Arc::default() }
+    }
+
+    /// What is left of a fetch that is ended in the middle.
+    pub(super) fn last_words(&self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.clear();
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        output::progress(&kept(self.layers().values()));
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<Digest, Arrived>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A line above the bars.
@@ -39,14 +61,38 @@ impl View {
     }
 
     pub(super) fn image(&self, reference: &ImageReference) -> ImageView {
-        ImageView { view: self.clone(), reference: reference.to_string(), layers: Mutex::default() }
+        ImageView {
+            view: self.clone(),
+            reference: reference.to_string(),
+            keeps_parts: !reference.is_local(),
+            layers: Mutex::default(),
+        }
     }
+}
+
+fn size(bytes: u64, to: &mut dyn Write) {
+    let _ = to.write_str(&output::size(bytes));
+}
+
+fn kept<'a>(layers: impl Iterator<Item = &'a Arrived>) -> String {
+    let (whole, parts): (Vec<_>, Vec<_>) = layers.partition(|layer| layer.whole);
+    let bytes = parts.iter().map(|layer| layer.kept).sum();
+    let number = |count: usize| format!("{count} layer{}", if count == 1 { "" } else { "s" });
+    let what = match (whole.len(), bytes) {
+        (0, 0) => return "ended: nothing had arrived yet".to_owned(),
+        (0, _) => format!("{} of unfinished layers", output::size(bytes)),
+        (count, 0) => number(count),
+        (count, _) => format!("{} and {} of others", number(count), output::size(bytes)),
+    };
+    format!("ended: what had arrived is kept ({what}); the next pull goes on from there")
 }
 
 /// One image of it.
 pub(super) struct ImageView {
     view: View,
     reference: String,
+    /// Of a layer that does not come to its end; not where it comes from this machine.
+    keeps_parts: bool,
     layers: Mutex<HashMap<Digest, (u64, Option<ProgressBar>)>>,
 }
 
@@ -63,8 +109,11 @@ impl Progress for ImageView {
     fn blob(&self, digest: &Digest, total: u64) {
         let bar = self.view.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(total));
-            let template = "{prefix} {bar:24} {bytes:>11} of {total_bytes:<11} {msg}";
+            let template = "{prefix} {bar:24} {here:>6} of {all:<6} {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
+                let here = |state: &ProgressState, to: &mut dyn Write| size(state.pos(), to);
+                let all = move |_: &ProgressState, to: &mut dyn Write| size(total, to);
+                let style = style.with_key("here", here).with_key("all", all);
                 bar.set_style(style.progress_chars("=> "));
             }
             let bar = bar.with_prefix(digest.short().to_owned());
@@ -72,11 +121,15 @@ impl Progress for ImageView {
             bar.tick();
             bar
         });
+        self.view.layers().entry(digest.clone()).or_default();
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         layers.insert(digest.clone(), (total, bar));
     }
 
     fn arrived(&self, digest: &Digest, bytes: u64) {
+        if self.keeps_parts {
+            self.view.layers().entry(digest.clone()).or_default().kept = bytes;
+        }
         self.with(digest, |_, bar| {
             if let Some(bar) = bar {
                 bar.set_position(bytes);
@@ -96,6 +149,7 @@ impl Progress for ImageView {
     }
 
     fn done(&self, digest: &Digest, outcome: Outcome) {
+        self.view.layers().entry(digest.clone()).or_default().whole = true;
         let words = match outcome {
             Outcome::Present => "was here",
             Outcome::Unpacked => "is here",

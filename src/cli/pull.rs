@@ -6,7 +6,7 @@ use super::images::Described;
 use super::progress::View;
 use super::pulled;
 use super::registry::{RegistryOptions, cannot_pull};
-use super::{Format, output};
+use super::{Format, output, signals};
 use crate::image::registry::Client;
 use crate::image::{Error, Image, Store as ImageStore, local};
 use crate::names::image::{ImageReference, Platform};
@@ -102,7 +102,10 @@ fn references(word: &str) -> Result<Vec<ImageReference>, CliError> {
 fn reference(word: &str) -> Result<ImageReference, CliError> {
     let wrong = |why: String| CliError::Usage {
         message: format!("`{}` names no image: {why}", output::sanitize(word)),
-        hint: Some("write NAME[:TAG], HOST/NAME@DIGEST, oci:DIR or oci-archive:FILE".to_owned()),
+        hint: Some(
+            "write NAME[:TAG], HOST/NAME@DIGEST, oci:DIR, oci-archive:FILE or docker-archive:FILE"
+                .to_owned(),
+        ),
     };
     let reference: ImageReference = word
         .parse()
@@ -118,11 +121,15 @@ pub(super) fn fetch(
     platform: &Platform,
     (client, view): (&Client, &View),
 ) -> Result<Vec<Image>, CliError> {
-    each(wanted, |reference| {
-        view.say(&format!("pulling {reference}"));
-        fetch_one(images, reference, platform, (client, view))
-            .map_err(|error| cannot_pull(reference, &error))
-    })
+    let all = || {
+        each(wanted, |reference| {
+            view.say(&format!("pulling {reference}"));
+            fetch_one(images, reference, platform, (client, view))
+                .map_err(|error| cannot_pull(reference, &error))
+        })
+    };
+    signals::with_last_words(|| view.last_words(), all)
+        .map_err(|error| CliError::host("cannot wait for signals", &error))?
 }
 
 /// Does the same for each, a few at once; the first error in their order where there is one.

@@ -123,6 +123,15 @@ pub fn is_deaf_init_behind(pidfd: BorrowedFd<'_>, signal: i32) -> bool {
     pid.is_some_and(|pid: i32| pid > 0 && is_deaf_init(pid, signal))
 }
 
+/// Whether this process ignores the signal, as one of `nohup` does SIGHUP.
+pub fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
+}
+
 fn parse_deaf_init(status: &str, signal: i32) -> Option<bool> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
