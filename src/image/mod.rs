@@ -102,9 +102,10 @@ pub trait Progress: Sync {
 /// Tells nobody.
 impl Progress for () {}
 
-#[cfg(test)]
-mod fuzz;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))]
 mod rig;
 #[cfg(test)]
 mod tests;

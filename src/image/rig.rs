@@ -1,5 +1,6 @@
 //! Tests only: layers and images made in memory, a source that hands them out as badly as it is told, and a
 //! store beside a canary that nothing may touch.
+#![allow(clippy::unwrap_used)]
 
 use super::{Document, Error, Image, Progress, Source, Store};
 use crate::names::image::{Digest, ImageReference, Platform};

@@ -33,6 +33,10 @@ mod compared;
 mod sarif;
 // Texts of all kinds.
 mod fuzz;
+#[path = "../random.rs"]
+mod random;
+#[path = "../fuzz/text.rs"]
+mod text;
 
 use podspec::cli::report::render_problems;
 use podspec::spec::{self, Context, Found};
