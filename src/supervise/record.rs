@@ -179,9 +179,12 @@ impl Pod<'_> {
     /// The step that made its process, or the one that its program's run began with.
     fn step_of(&self, index: usize, event: &str) -> Option<Rc<Step>> {
         let container = self.life.container(index);
-        let is_set_up = ["waiting", "created"].contains(&event);
-        let id = if is_set_up { container.create } else { container.start };
-        self.step(id).ok()
+        if ["waiting", "created"].contains(&event) {
+            return self.step(container.create).ok();
+        }
+        // As the plan has it, which may be put away: an end of many containers is not to read it back for each.
+        let container = container.name.clone();
+        Some(Rc::new(Step::StartContainer { container }))
     }
 
     /// Writes what happened to the pod, and why: by the step of the container that has changed last.
