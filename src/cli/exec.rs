@@ -4,6 +4,7 @@
 use super::error::CliError;
 use super::running;
 use super::streams::Streams;
+use super::terminal::own_size;
 use super::target::{self, Target, TargetArg};
 use crate::cgroup::Hierarchy;
 use crate::exec::beside;
@@ -86,6 +87,7 @@ impl Exec {
             )
         })?;
         process.set_args(Some(self.command.clone()));
+        process.set_console_size(own_size().filter(|_| self.tty));
         sandbox::within_own_limits(&mut process);
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let entered = sandbox::enter(&Entry {

@@ -2,6 +2,7 @@
 //! passed on, what is typed carried over, and the keys that leave.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use oci_spec::runtime::{Box as Cells, BoxBuilder};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,6 +27,12 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
     }
+}
+
+/// How large ours is, where it is one.
+pub(super) fn own_size() -> Option<Cells> {
+    let size = tcgetwinsize(io::stdin()).ok()?;
+    BoxBuilder::default().height(size.ws_row).width(size.ws_col).build().ok()
 }
 
 /// The other terminal is as large as ours. Who draws on it hears of a change alone: `redraw` makes one.

@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::termios::Winsize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -260,10 +259,7 @@ fn follow(
     loop {
         match next_report(child.channel.as_fd())? {
             Report::Ready => return Ok(terminal),
-            Report::Terminal(master) => {
-                resize(&document.spec, master.as_fd())?;
-                terminal = Some(master);
-            }
+            Report::Terminal(master) => terminal = Some(master),
             Report::Mounted => {
                 let state = store::state(record, Status::Creating);
                 for moment in [Moment::Prestart, Moment::CreateRuntime] {
@@ -275,21 +271,6 @@ fn follow(
             Report::Running | Report::NotYet => return Err(OciError::Died),
         }
     }
-}
-
-fn resize(spec: &Spec, master: BorrowedFd<'_>) -> Result<(), OciError> {
-    let Some(size) = spec.process().as_ref().and_then(|process| process.console_size()) else {
-        return Ok(());
-    };
-    let cells = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
-    let size = Winsize {
-        ws_row: cells(size.height()),
-        ws_col: cells(size.width()),
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    rustix::termios::tcsetwinsize(master, size)
-        .map_err(|errno| OciError::file("size", Path::new("the terminal"), errno))
 }
 
 /// Gives the master of a terminal to who listens at a socket, as every runtime does.

@@ -278,7 +278,7 @@ fn settle(
     if process.terminal().unwrap_or(false) {
         let uid = process.user().uid();
         let owner = way.user.map_or(uid, |user| user.maps.owner(uid, 0).0);
-        take_terminal(root, owner, channel)?;
+        take_terminal(root, owner, process.console_size(), channel)?;
         dev.map_or(Ok(()), |dev| bundle::console(dev.mount.as_fd()))?;
     } else if let (None, Some(dev)) = (order.stdin, dev) {
         let null = mounts::own_null(dev.mount.as_fd(), OFlags::RDWR)?;

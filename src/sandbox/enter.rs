@@ -106,7 +106,7 @@ fn join(
     }
     let root = root::current()?;
     if entry.terminal {
-        take_terminal(&root, owner, channel)?;
+        take_terminal(&root, owner, entry.process.console_size(), channel)?;
     } else {
         fill_with_null(entry, &root)?;
     }

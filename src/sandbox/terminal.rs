@@ -11,20 +11,23 @@ use crate::sys::descriptors::{keep_only, place};
 use crate::sys::identity::default_signals;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::program::{exec_fd, sealed_memfd};
+use oci_spec::runtime::Box as Cells;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
 /// The container may have put anything under this name: it must be the ptmx of a devpts, reached without links, and
-/// its peer is taken from itself, not from a path.
+/// its peer is taken from itself, not from a path. It has its size before a program can ask for it.
 pub(super) fn take_terminal(
     root: &Root,
     uid: u32,
+    size: Option<Cells>,
     channel: BorrowedFd<'_>,
 ) -> Result<(), SandboxError> {
     let open = || {
@@ -52,6 +55,12 @@ pub(super) fn take_terminal(
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
         rustix::process::ioctl_tiocsctty(&slave)?;
         rustix::fs::fchown(&slave, Some(rustix::fs::Uid::from_raw(uid)), None)?;
+        if let Some(size) = size {
+            let cells = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
+            let (ws_row, ws_col) = (cells(size.height()), cells(size.width()));
+            let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+            rustix::termios::tcsetwinsize(&master, size)?;
+        }
         Ok((master, slave))
     };
     let (master, slave) = open().at(Stage::Terminal, "of the container")?;

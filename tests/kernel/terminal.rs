@@ -1,6 +1,6 @@
 //! A user at a terminal: podspec on a pty that controls its session, what it wrote, and keys.
 
-use crate::host::{Host, Outcome, wait_for};
+use crate::host::{Host, Outcome};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{Termios, tcgetattr};
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 pub struct Terminal {
     child: Option<Child>,
@@ -53,9 +54,12 @@ impl Terminal {
 
     #[track_caller]
     pub fn wait_text(&self, text: &str) {
-        wait_for(&format!("{text:?} on the terminal, which has\n{}", self.text()), || {
-            self.text().contains(text)
-        });
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while !self.text().contains(text) {
+            let late = Instant::now() >= deadline;
+            assert!(!late, "waited in vain for {text:?} on the terminal, which has\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn resize(&self, columns: u16, rows: u16) {

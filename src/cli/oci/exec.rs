@@ -3,6 +3,7 @@
 use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
+use crate::cli::terminal::own_size;
 use crate::oci::{self, Container, Further, OciError, Store};
 use crate::sys::descriptors::inherited_among;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
@@ -86,7 +87,7 @@ impl Exec {
         let usage = |message: String| OciError::Usage { message };
         let preserved = inherited_among(self.preserve_fds.min(super::run::PRESERVED_MOST));
         let container = store.find(&self.id)?;
-        let process = self.whole_process(&container, log)?;
+        let mut process = self.whole_process(&container, log)?;
         if let Some(mask) = oci::initial_processors(&process) {
             log.debug(&format!("initial CPU affinity: {mask:#x}"));
         }
@@ -117,6 +118,9 @@ impl Exec {
             below: &self.cgroup,
             streams: ends,
         };
+        if terminal && process.console_size().is_none() {
+            process.set_console_size(own_size());
+        }
         let entered = oci::enter(&container, &process, &further)?;
         if self.detach {
             return Ok(ExitCode::SUCCESS);
