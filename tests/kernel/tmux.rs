@@ -37,6 +37,8 @@ impl<'a> Tmux<'a> {
         self.host.file("run", format!("#!/bin/sh\nexec {}\n", line.join(" ")));
         let script = self.host.dir.join("run");
         self.host.sh(&format!("chmod +x {}", script.display())).success();
+        // At once: what is waited for may stand on the screen since the last time.
+        self.run(&["send-keys", "-R"]);
         self.line(&format!("clear; {}", script.display()));
     }
 
