@@ -1,5 +1,5 @@
 //! Pod files, made badly: changes of a text, and what must be true of whatever the loader, the report and the planner are
-//! given. The tests draw them by lot (tests/cli/fuzz.rs); libFuzzer looks for them (texts.rs).
+//! given. The tests draw them by lot (tests/cli/fuzz.rs).
 
 #![allow(unreachable_pub, clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
 //! What comes from strangers, made badly: archives of layers and changes of them, and what must be true whatever the
-//! unpacker is given. The tests draw them by lot (`hunts`); libFuzzer looks for them (tests/fuzz/layers.rs).
+//! unpacker is given. The tests draw them by lot (`hunts`).
 #![allow(clippy::unwrap_used)]
 
 #[cfg(test)]
@@ -91,8 +91,7 @@ pub struct Target(Place);
 impl Target {
     #[expect(clippy::new_without_default, reason = "it makes directories")]
     pub fn new() -> Self {
-        // libFuzzer ends its process: tests/fuzz/run takes away what is left.
-        let place = Place::new(if cfg!(fuzzing) { "libfuzzer" } else { "fuzz" });
+        let place = Place::new("fuzz");
         place.store.hold().unwrap();
         Self(place)
     }
