@@ -4,8 +4,8 @@
 use super::error::CliError;
 use super::running;
 use super::streams::Streams;
-use super::terminal::own_size;
 use super::target::{self, Target, TargetArg};
+use super::terminal::own_size;
 use crate::cgroup::Hierarchy;
 use crate::exec::beside;
 use crate::sandbox::{self, Entry, Report, SandboxError};

@@ -1,8 +1,8 @@
 //! Our own terminal lent to a process in a container, by `exec` and `attach`: raw while it lasts, its size
 //! passed on, what is typed carried over, and the keys that leave.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use oci_spec::runtime::{Box as Cells, BoxBuilder};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -57,7 +57,11 @@ impl Terminal {
         let deadline = Instant::now() + Duration::from_secs(15);
         while !self.text().contains(text) {
             let late = Instant::now() >= deadline;
-            assert!(!late, "waited in vain for {text:?} on the terminal, which has\n{}", self.text());
+            assert!(
+                !late,
+                "waited in vain for {text:?} on the terminal, which has\n{}",
+                self.text()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
