@@ -1,7 +1,7 @@
 //! `podspec analyze`: what it says of a start is what the programs of the pod saw themselves.
 
 use crate::formats::{compare, described};
-use crate::host::{Host, wait_for};
+use crate::host::{Host, wait_for, wait_some};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -54,8 +54,9 @@ fn a_start_is_told_as_it_was() {
     assert_eq!(number(&all["end"]), number(&web["ready"]));
     // The programs' own clock says the same, in its hundredths of a second.
     let uptime = |name: &str| -> f64 {
-        let text = fs::read_to_string(host.data().join("volumes/p/v").join(name)).unwrap();
-        text.trim().parse::<f64>().unwrap()
+        let path = host.data().join("volumes/p/v").join(name);
+        // It runs, and writes this a moment later.
+        wait_some("what the program wrote", || fs::read_to_string(&path).ok()?.trim().parse().ok())
     };
     let apart = (number(&web["started"]) - number(&db["started"])) as f64 / 1e6;
     let seen = uptime("web") - uptime("db");
