@@ -165,7 +165,9 @@ fn a_pod_of_real_programs_converges_whatever_is_killed() {
     let starts = starts_in_order(&host);
     let log = host.logs("shop/web");
     assert!(!log.contains("is missing"), "{log}");
-    assert_eq!(log.matches("both are there").count(), starts, "{log}");
+    // A run that is ended before it has looked says nothing.
+    let looked = log.matches("both are there").count();
+    assert!(looked > 2 && looked <= starts, "{looked} of {starts}: {log}");
     assert!(http_get("127.0.0.1:8080").is_ok());
     host.podspec(["down", "--volumes", "shop"]).success();
     host.assert_clean();
