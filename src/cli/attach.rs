@@ -88,12 +88,9 @@ impl Attach {
         let first = running::first_process(container);
         let mut session = Session { wire, container: &container.name, first, master, input: None };
         session.input = self.input(input, session.master.as_ref()).map_err(failed)?;
-        let carried = self.carry(&mut session).map_err(|error| match error.kind() {
-            // Of what was the container's output.
-            io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
-            _ => failed(error),
-        });
-        match carried? {
+        // Where nobody reads, that is of the container's output.
+        let carried = self.carry(&mut session);
+        match carried.map_err(|error| CliError::of_writing(error, failed))? {
             Ending::Ended(code) => {
                 Ok(ExitCode::from(u8::try_from(code.clamp(0, 255)).unwrap_or(1)))
             }

@@ -6,6 +6,7 @@ use super::output::{self, sanitize};
 use super::report;
 use crate::spec::problem::Problem;
 use crate::supervise::protocol::{Failure, chain};
+use std::io;
 use std::process::ExitCode;
 
 #[derive(Debug)]
@@ -35,6 +36,14 @@ impl CliError {
 
     pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Host { message: message.into(), causes: Vec::new(), hint: Some(hint.into()), code: 1 }
+    }
+
+    /// Of writing: where nobody reads any more, that is no failure.
+    pub(super) fn of_writing(error: io::Error, failed: impl FnOnce(io::Error) -> Self) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => failed(error),
+        }
     }
 
     /// What happened, in one line.

@@ -106,10 +106,7 @@ impl Exec {
         let entered = entered.map_err(|error| not_started(&name, &error))?;
         let relayed =
             streams.relay(entered.child.pidfd.as_fd(), entered.terminal.as_ref(), self.interactive);
-        relayed.map_err(|error| match error.kind() {
-            ErrorKind::BrokenPipe => CliError::BrokenPipe,
-            _ => failed(&error),
-        })?;
+        relayed.map_err(|error| CliError::of_writing(error, |error| failed(&error)))?;
         if let Report::Failed(error) = sandbox::report(entered.child.channel.as_fd()) {
             return Err(not_started(&name, &error));
         }

@@ -11,7 +11,7 @@ use super::screen::{On, Screen};
 use super::{service, signals};
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::StepId;
-use crate::state::record::ContainerStatus;
+use crate::state::record::{ContainerRecord, ContainerStatus};
 use crate::state::store::Store;
 use crate::supervise::protocol::{ContainerState, Event, Failure, Request};
 use crate::supervise::wire::{Received, Wire};
@@ -540,12 +540,20 @@ impl<'a> Live<'a> {
     }
 }
 
-/// What each container that is not ready waits for, as its supervisor noted it.
+/// What each container that is not ready waits for.
 fn unready(store: &Store, pod: &PodName) -> Vec<String> {
+    how_are(store, pod, |one| !one.ready && one.status != ContainerStatus::Exited)
+}
+
+/// How these containers are, as their supervisor noted it.
+pub(super) fn how_are(
+    store: &Store,
+    pod: &PodName,
+    which: impl Fn(&ContainerRecord) -> bool,
+) -> Vec<String> {
     let record = super::target::read(store, pod).ok().flatten();
     let containers = record.into_iter().flat_map(|record| record.containers);
-    let unready = containers.filter(|one| !one.ready && one.status != ContainerStatus::Exited);
-    let words = unready.map(|one| {
+    let words = containers.filter(which).map(|one| {
         let is = describe(one.status, one.exit_code, one.reason.as_deref());
         format!("{}: {is}", one.name)
     });

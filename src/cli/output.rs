@@ -73,10 +73,8 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
 
 /// Writes bytes to standard output as they are.
 pub(super) fn raw(bytes: &[u8]) -> Result<(), CliError> {
-    io::stdout().lock().write_all(bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
-        _ => CliError::host("cannot write to standard output", &error),
-    })
+    let failed = |error| CliError::host("cannot write to standard output", &error);
+    io::stdout().lock().write_all(bytes).map_err(|error| CliError::of_writing(error, failed))
 }
 
 /// Standard output, to be polled by whoever waits for something to write: [`reads`] has the answer.

@@ -1,7 +1,7 @@
 //! Our own terminal lent to a process in a container, by `exec` and `attach`: raw while it lasts, its size
 //! passed on, what is typed carried over, and the keys that leave.
 
-use oci_spec::runtime::{Box as Cells, BoxBuilder};
+use oci_spec::runtime::{Box as Cells, BoxBuilder, Process};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io;
@@ -33,6 +33,13 @@ impl Drop for RawTerminal {
 pub(super) fn own_size() -> Option<Cells> {
     let size = tcgetwinsize(io::stdin()).ok()?;
     BoxBuilder::default().height(size.ws_row).width(size.ws_col).build().ok()
+}
+
+/// A process that has a terminal has one of our size, where it asks for none of its own.
+pub(super) fn lend_size(process: &mut Process) {
+    if process.terminal() == Some(true) && process.console_size().is_none() {
+        process.set_console_size(own_size());
+    }
 }
 
 /// The other terminal is as large as ours. Who draws on it hears of a change alone: `redraw` makes one.

@@ -2,6 +2,7 @@
 //! is missed however short it was.
 
 use super::error::CliError;
+use super::live::how_are;
 use super::ps::describe;
 use super::request::{self, Group};
 use super::target::TargetArg;
@@ -216,18 +217,12 @@ impl Watched<'_> {
         }
     }
 
-    /// How those are that had not come to it in time, as their supervisor noted it.
+    /// How those are that had not come to it in time.
     fn late(&self, open: &[&ContainerName]) -> CliError {
         let pod = &self.group.record.name;
-        let record = super::target::read(self.store, pod).ok().flatten();
-        let containers = record.into_iter().flat_map(|record| record.containers);
-        let words = containers.filter(|one| open.contains(&&one.name)).map(|one| {
-            let is = describe(one.status, one.exit_code, one.reason.as_deref());
-            format!("{}: {is}", one.name)
-        });
         CliError::Host {
             message: format!("`{pod}` has not come to it in time"),
-            causes: words.collect(),
+            causes: how_are(self.store, pod, |one| open.contains(&&one.name)),
             hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
             code: 1,
         }

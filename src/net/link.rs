@@ -76,14 +76,10 @@ pub struct Veth {
     pub gateway: Ipv4Addr,
 }
 
-/// `struct ifinfomsg`; the flag IFF_UP is changed where `up` says so.
-fn link_header(index: u32, up: Option<bool>) -> Vec<u8> {
-    let (flags, change) = match up {
-        Some(true) => (UP, UP),
-        Some(false) => (0, UP),
-        None => (0, 0),
-    };
-    [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), u32::to_ne_bytes(change)].concat()
+/// `struct ifinfomsg`; `up` sets the flag IFF_UP, and no other is changed.
+fn link_header(index: u32, up: bool) -> Vec<u8> {
+    let flags = if up { UP } else { 0 };
+    [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), flags.to_ne_bytes()].concat()
 }
 
 fn address_header(prefix: u8, index: u32) -> Vec<u8> {
@@ -137,7 +133,7 @@ pub fn make_bridge(b: &Bridge) -> Result<(), NetError> {
     let mut batch = Batch::new();
     // The MAC is given: a bridge without one takes the lowest of its ports, a new one with each
     // pod, and the neighbours' ARP caches would be wrong each time.
-    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, None), |a| {
+    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, false), |a| {
         a.text(IFLA_IFNAME, b.name.as_str());
         a.bytes(IFLA_ADDRESS, &bridge_mac(b.address));
         a.host32(IFLA_MTU, b.mtu);
@@ -155,7 +151,7 @@ pub fn make_bridge(b: &Bridge) -> Result<(), NetError> {
         batch.message(NEWADDR, ACK | CREATE | EXCL, &address_header(b.prefix, index), |a| {
             put_address(a, b.address, b.prefix);
         });
-    batch.message(NEWLINK, ACK, &link_header(index, Some(true)), |_| {});
+    batch.message(NEWLINK, ACK, &link_header(index, true), |_| {});
     for refusal in socket.refusals(&batch).map_err(failed)? {
         if refusal.message != address || refusal.errno != Errno::EEXIST {
             return Err(failed(NetlinkError::Refused(refusal)));
@@ -178,7 +174,7 @@ fn bridge_index(bridge: &IfName) -> Result<u32, NetError> {
 fn check_bridge(socket: &Socket, b: &Bridge) -> Result<(), NetError> {
     let failed = |source| NetError::MakeBridge { bridge: b.name.clone(), source };
     let mut batch = Batch::new();
-    batch.message(GETLINK, REQUEST, &link_header(0, None), |a| {
+    batch.message(GETLINK, REQUEST, &link_header(0, false), |a| {
         a.text(IFLA_IFNAME, b.name.as_str());
     });
     let link = socket.ask(&batch).map_err(failed)?;
@@ -220,7 +216,7 @@ fn settled_socket(netns: BorrowedFd<'_>) -> Result<Socket, NetError> {
 pub fn loopback_up(netns: BorrowedFd<'_>) -> Result<(), NetError> {
     let socket = settled_socket(netns)?;
     let mut batch = Batch::new();
-    batch.message(NEWLINK, ACK, &link_header(LOOPBACK, Some(true)), |_| {});
+    batch.message(NEWLINK, ACK, &link_header(LOOPBACK, true), |_| {});
     socket.run(&batch).map_err(NetError::Loopback)
 }
 
@@ -255,7 +251,7 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
         a.host32(IFLA_NUM_RX_QUEUES, 1);
     };
     let mut batch = Batch::new();
-    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, None), |a| {
+    batch.message(NEWLINK, ACK | CREATE | EXCL, &link_header(0, false), |a| {
         a.text(IFLA_IFNAME, v.host.as_str());
         a.host32(IFLA_MTU, v.mtu);
         a.host32(IFLA_MASTER, bridge);
@@ -265,7 +261,7 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
             a.nest(INFO_DATA, |a| {
                 a.nest(VETH_INFO_PEER, |a| {
                     // Not up: the kernel opens the peer before its other end exists (ENOTCONN).
-                    a.raw(&link_header(PEER, None));
+                    a.raw(&link_header(PEER, false));
                     a.text(IFLA_IFNAME, v.peer.as_str());
                     a.bytes(IFLA_ADDRESS, &v.mac);
                     a.host32(IFLA_MTU, v.mtu);
@@ -276,7 +272,7 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
         });
     });
     // A port of a bridge needs no address; a kernel without IPv6 refuses this, and may.
-    let number = batch.message(NEWLINK, ACK, &link_header(0, None), |a| {
+    let number = batch.message(NEWLINK, ACK, &link_header(0, false), |a| {
         a.text(IFLA_IFNAME, v.host.as_str());
         a.nest(IFLA_AF_SPEC, |a| {
             a.nest(FAMILY_IPV6, |a| a.bytes(INET6_ADDR_GEN_MODE, &[ADDR_GEN_MODE_NONE]));
@@ -285,7 +281,7 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
     debug_assert_eq!(number, WITHOUT_IPV6);
     // Only a link that has its master can be told how to be its port. Hairpin: a pod that comes
     // back to itself through a published port leaves by the port that it came in by.
-    batch.message(NEWLINK, ACK, &link_header(0, Some(true)), |a| {
+    batch.message(NEWLINK, ACK, &link_header(0, true), |a| {
         a.text(IFLA_IFNAME, v.host.as_str());
         a.nest(IFLA_LINKINFO, |a| {
             a.text(INFO_SLAVE_KIND, "bridge");
@@ -297,8 +293,8 @@ fn pair(v: &Veth, bridge: u32, netns: BorrowedFd<'_>) -> Batch {
 
 fn interior(v: &Veth) -> Batch {
     let mut batch = Batch::new();
-    batch.message(NEWLINK, ACK, &link_header(LOOPBACK, Some(true)), |_| {});
-    batch.message(NEWLINK, ACK, &link_header(PEER, Some(true)), |_| {});
+    batch.message(NEWLINK, ACK, &link_header(LOOPBACK, true), |_| {});
+    batch.message(NEWLINK, ACK, &link_header(PEER, true), |_| {});
     batch.message(NEWADDR, ACK | CREATE | EXCL, &address_header(v.prefix, PEER), |a| {
         put_address(a, v.address, v.prefix);
     });
@@ -315,7 +311,7 @@ fn interior(v: &Veth) -> Batch {
 pub fn delete(host: &IfName) -> Result<(), NetError> {
     let failed = |source| NetError::Delete { host: host.clone(), source };
     let mut batch = Batch::new();
-    batch.message(DELLINK, ACK, &link_header(0, None), |a| a.text(IFLA_IFNAME, host.as_str()));
+    batch.message(DELLINK, ACK, &link_header(0, false), |a| a.text(IFLA_IFNAME, host.as_str()));
     match Socket::route().and_then(|socket| socket.run(&batch)) {
         Err(e) if e.errno() == Some(Errno::ENODEV) => Ok(()),
         done => done.map_err(failed),

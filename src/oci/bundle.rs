@@ -2,7 +2,8 @@
 //! process or kernel does not have.
 
 use super::{OciError, environment};
-use oci_spec::runtime::{Capabilities, LinuxIdMapping, LinuxNamespaceType, Mount, Process, Spec};
+use crate::sandbox;
+use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::os::fd::OwnedFd;
@@ -153,37 +154,21 @@ fn judge_shared_mounts(path: &Path, spec: &Spec) -> Result<(), OciError> {
     Ok(())
 }
 
-fn is_bind(mount: &Mount) -> bool {
-    let bind = |word: &String| word == "bind" || word == "rbind";
-    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
-}
-
-/// A mapping as numbers, in its order.
-type Ids = Vec<(u32, u32, u32)>;
-
-fn ids_of(listed: &Option<Vec<LinuxIdMapping>>) -> Ids {
-    let numbers = |ids: &LinuxIdMapping| (ids.container_id(), ids.host_id(), ids.size());
-    listed.iter().flatten().map(numbers).collect()
-}
-
 /// Mappings are of the container's user namespace; bind mounts may have others.
 fn judge_ids(path: &Path, spec: &Spec, has_users: bool) -> Result<(), OciError> {
     let wrong = |message: String| Err(OciError::document(path, message));
-    let own = match spec.linux() {
-        Some(linux) => [linux.uid_mappings(), linux.gid_mappings()].map(ids_of),
-        None => [Vec::new(), Vec::new()],
-    };
-    if own.iter().any(|ids| !ids.is_empty()) && !has_users {
+    let own = sandbox::maps(spec);
+    if !own.is_empty() && !has_users {
         return wrong("`uidMappings` and `gidMappings` need a user namespace".to_owned());
     }
     for mount in spec.mounts().iter().flatten() {
-        let ids = [mount.uid_mappings(), mount.gid_mappings()].map(ids_of);
+        let maps = sandbox::maps_of_mount(mount);
         let at = mount.destination().display();
-        match ids.each_ref().map(Vec::is_empty) {
-            [true, true] => {}
-            _ if ids == own => {}
-            [false, false] if is_bind(mount) => {}
-            [false, false] => {
+        match (maps.uids.is_empty(), maps.gids.is_empty()) {
+            (true, true) => {}
+            _ if maps == own => {}
+            (false, false) if sandbox::is_bind(mount) => {}
+            (false, false) => {
                 return wrong(format!("the mount at {at} is no bind mount, and maps ids"));
             }
             _ => {
@@ -229,7 +214,7 @@ fn complete(path: &Path, spec: &mut Spec, bundle: &Path) -> Result<OwnedFd, OciE
             // Documents of before 1.0 have it so, and every runtime goes on taking them.
             mount.set_destination(Path::new("/").join(mount.destination()));
         }
-        let is_bind = is_bind(mount);
+        let is_bind = sandbox::is_bind(mount);
         if is_bind && mount.uid_mappings().as_ref().is_some_and(|ids| !ids.is_empty()) {
             let mut options = mount.options().clone().unwrap_or_default();
             options.push("idmap".to_owned());

@@ -1,6 +1,7 @@
 //! OCI's device rules as the cgroup's: what a document lists, before it nothing, after it what every container has.
 
 use crate::cgroup::DeviceRule;
+use crate::plan::EVERYBODYS_DEVICES;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 
 /// Of the document itself, in its order.
@@ -27,21 +28,8 @@ fn rule(rule: &LinuxDeviceCgroup) -> DeviceRule {
     }
 }
 
-/// null, zero, full, random, urandom, tty, console, ptmx, and what ptmx makes.
-const EVERYBODYS: [(i32, Option<i32>); 9] = [
-    (1, Some(3)),
-    (1, Some(5)),
-    (1, Some(7)),
-    (1, Some(8)),
-    (1, Some(9)),
-    (5, Some(0)),
-    (5, Some(1)),
-    (5, Some(2)),
-    (136, None),
-];
-
 /// As other runtimes have it: a document that lists nothing allows nothing but these.
-pub(super) fn of_document(resources: Option<&LinuxResources>) -> Vec<DeviceRule> {
+pub fn of_document(resources: Option<&LinuxResources>) -> Vec<DeviceRule> {
     let any = DeviceRule {
         allow: false,
         kind: None,
@@ -52,7 +40,7 @@ pub(super) fn of_document(resources: Option<&LinuxResources>) -> Vec<DeviceRule>
         make: true,
     };
     let listed = resources.and_then(rules).unwrap_or_default();
-    let everybodys = EVERYBODYS.map(|(major, minor)| DeviceRule {
+    let everybodys = EVERYBODYS_DEVICES.map(|(major, minor)| DeviceRule {
         allow: true,
         kind: Some('c'),
         major: Some(major),

@@ -22,7 +22,7 @@ pub use crate::sandbox::MOUNT_OPTIONS;
 pub use bundle::{Document, capabilities, load, process};
 pub use create::{Ask, Fresh, create};
 pub use default::default_document;
-pub use devices::rules as device_rules;
+pub use devices::{of_document as all_device_rules, rules as device_rules};
 pub use enter::{Further, enter, initial_processors};
 pub use life::{delete, destroy, kill, pause, processes, resume, start};
 pub use store::{Container, Status, Store};

@@ -102,7 +102,7 @@ pub(super) fn node_at(path: &Path, node: &DeviceNode) -> LinuxDevice {
 }
 
 /// Character devices of every container: null, zero, full, random, urandom, tty, console, ptmx, and what ptmx makes.
-const NODES: [(i64, Option<i64>); 9] = [
+pub const EVERYBODYS_DEVICES: [(i32, Option<i32>); 9] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),
@@ -130,7 +130,8 @@ pub(super) fn device_rules(
             rules.push(rule(true, (kind, None, None), "m"));
         }
     }
-    let nodes = NODES.map(|(major, minor)| (LinuxDeviceType::C, Some(major), minor));
+    let nodes = EVERYBODYS_DEVICES
+        .map(|(major, minor)| (LinuxDeviceType::C, Some(major.into()), minor.map(i64::from)));
     rules.extend(nodes.map(|node| rule(true, node, "rwm")));
     // A device may be there under several names: what one of them may, all may.
     let mut own: BTreeMap<(DeviceKind, u32, u32), BTreeSet<char>> = BTreeMap::new();

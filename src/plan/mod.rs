@@ -40,6 +40,7 @@ mod sample;
 mod tests;
 
 pub use error::{Holder, PlanError};
+pub use limits::EVERYBODYS_DEVICES;
 pub use ports::DYNAMIC as DYNAMIC_PORTS;
 
 use crate::names::ContainerName;

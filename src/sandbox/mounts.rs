@@ -210,7 +210,8 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "unbindable",
 ];
 
-pub(super) fn is_bind(mount: &Mount) -> bool {
+/// Whether it shows what is mounted elsewhere: by its type, or by its options.
+pub fn is_bind(mount: &Mount) -> bool {
     let bind = |word: &String| word == "bind" || word == "rbind";
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(bind)
 }

@@ -20,21 +20,20 @@ use std::path::Path;
 /// Those of a document.
 pub fn maps(oci: &Spec) -> Maps {
     let linux = oci.linux().as_ref();
-    let of = |listed: Option<&Option<Vec<LinuxIdMapping>>>| listed.cloned().flatten();
     maps_of(
-        &of(linux.map(|linux| linux.uid_mappings())),
-        &of(linux.map(|linux| linux.gid_mappings())),
+        linux.and_then(|linux| linux.uid_mappings().as_ref()),
+        linux.and_then(|linux| linux.gid_mappings().as_ref()),
     )
 }
 
 /// Those of one of its mounts.
-pub(super) fn maps_of_mount(mount: &Mount) -> Maps {
-    maps_of(mount.uid_mappings(), mount.gid_mappings())
+pub fn maps_of_mount(mount: &Mount) -> Maps {
+    maps_of(mount.uid_mappings().as_ref(), mount.gid_mappings().as_ref())
 }
 
-fn maps_of(uids: &Option<Vec<LinuxIdMapping>>, gids: &Option<Vec<LinuxIdMapping>>) -> Maps {
-    let ranges = |listed: &Option<Vec<LinuxIdMapping>>| {
-        let listed = listed.iter().flatten();
+fn maps_of(uids: Option<&Vec<LinuxIdMapping>>, gids: Option<&Vec<LinuxIdMapping>>) -> Maps {
+    let ranges = |listed: Option<&Vec<LinuxIdMapping>>| {
+        let listed = listed.into_iter().flatten();
         listed.map(|range| (range.container_id(), range.host_id(), range.size())).collect()
     };
     Maps { uids: ranges(uids), gids: ranges(gids) }

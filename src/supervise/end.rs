@@ -196,10 +196,6 @@ impl Pod<'_> {
             // What was killed goes with the whole pod's cgroup: one wait for all of it.
             (Stage::Stopping, _) if self.life.is_over() => {
                 self.tell_deaf();
-                if let Some(infra) = &self.infra {
-                    // It dies while nobody waits for it yet.
-                    let _ = process::pidfd_send_signal(infra.child.pidfd.as_fd(), libc::SIGKILL);
-                }
                 let errors = self.undo();
                 self.tell_last(&Event::Gone { errors });
                 self.reap();
@@ -227,13 +223,14 @@ impl Pod<'_> {
         let begun = self.journal.begun().iter().copied();
         let ours: Vec<_> = begun.filter(|id| Some(*id) != self.not_ours).collect();
         let (remains, unknown) = self.script.remains(&ours, &self.journal);
-        let left = remains.clear(&self.machine.hierarchy, self.script.plan.id.as_str());
-        let left: Vec<_> = unknown.into_iter().map(ExecError::from).chain(left).collect();
-        // Who was moved out of a cgroup of ours, by somebody else, has outlived it.
+        // Each by itself, for somebody may have moved one out of its cgroup; and now, so that they die while nobody waits
+        // for them yet.
         let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
         for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
             let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
         }
+        let left = remains.clear(&self.machine.hierarchy, self.script.plan.id.as_str());
+        let left: Vec<_> = unknown.into_iter().map(ExecError::from).chain(left).collect();
         for unit in &mut self.units {
             unit.close_output();
         }

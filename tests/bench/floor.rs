@@ -12,7 +12,7 @@ use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilitiesBuilder, LinuxNamespaceBuilder, LinuxNamespaceType, Mount,
     MountBuilder, Process, ProcessBuilder, Spec, UserBuilder,
 };
-use podspec::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, legacy_mounts};
+use podspec::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy, legacy_mounts};
 use podspec::names::IfName;
 use podspec::net::{Subnet, firewall, link, netns};
 use podspec::sandbox::{self, Child, InfraOrder, NamespaceKind, Order, Overlay, Report};
@@ -174,7 +174,7 @@ fn make_pod(hierarchy: &Hierarchy, count: usize, rootfs: &Path, layers: &Path) -
     link::connect(&veth()?, netns::open(Path::new(NETNS))?.as_fd())?;
     firewall::publish("floor", &[forward()], None)?;
     let mut devices = DevicePrograms::default();
-    let rules = device_rules();
+    let rules = podspec::oci::all_device_rules(None);
     devices.load(&rules)?;
     for Container { child, cgroup, .. } in &containers {
         wait(&child.channel)?;
@@ -289,28 +289,6 @@ fn create(
 fn pids_mount() -> Outcome<Option<PathBuf>> {
     let mut mounts = legacy_mounts()?.into_iter();
     Ok(mounts.find(|(controller, _)| controller == "pids").map(|(_, at)| at))
-}
-
-/// Any node can be made, and these can be used: what every container has.
-fn device_rules() -> Vec<DeviceRule> {
-    let refused = DeviceRule {
-        allow: false,
-        kind: None,
-        major: None,
-        minor: None,
-        read: true,
-        write: true,
-        make: true,
-    };
-    let allowed = DeviceRule { allow: true, ..refused.clone() };
-    let character = DeviceRule { kind: Some('c'), ..allowed.clone() };
-    let minors = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
-    let node =
-        |(major, minor)| DeviceRule { major: Some(major), minor: Some(minor), ..character.clone() };
-    let mut rules = vec![refused];
-    rules.extend(minors.map(node));
-    rules.push(DeviceRule { major: Some(136), ..character });
-    rules
 }
 
 /// The default one: containers are filtered, and so is the floor.

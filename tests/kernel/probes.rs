@@ -4,6 +4,7 @@
 use crate::host::{Host, wait_for};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 
 pub fn sh(script: &str) -> Value {
     json!({ "rootfs": "host", "command": ["sh", "-c", script], "volumes": ["v:/v"] })
@@ -197,17 +198,24 @@ fn up_waits_until_all_is_ready_or_says_what_is_late() {
     host.assert_clean();
 }
 
-#[test]
-fn a_service_manager_is_told_when_all_is_ready() {
-    use std::os::unix::net::UnixDatagram;
-    let Some(host) = Host::new() else { return };
+/// What listens as a service manager does, at `manager` in the host's directory.
+fn manager(host: &Host) -> UnixDatagram {
     let manager = UnixDatagram::bind(host.dir.join("manager")).unwrap();
     manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
-    let heard = || {
-        let mut text = [0; 64];
-        let length = manager.recv(&mut text).unwrap();
-        String::from_utf8_lossy(&text[..length]).into_owned()
-    };
+    manager
+}
+
+fn heard_by(manager: &UnixDatagram) -> String {
+    let mut text = [0; 64];
+    let length = manager.recv(&mut text).unwrap();
+    String::from_utf8_lossy(&text[..length]).into_owned()
+}
+
+#[test]
+fn a_service_manager_is_told_when_all_is_ready() {
+    let Some(host) = Host::new() else { return };
+    let manager = manager(&host);
+    let heard = || heard_by(&manager);
     let ready = with(
         sh("trap 'exit 0' TERM; touch /tmp/up; while :; do sleep 0.01; done"),
         &json!({ "readinessProbe": { "file": "/tmp/up" } }),
@@ -225,15 +233,9 @@ fn a_service_manager_is_told_when_all_is_ready() {
 /// Several pods in front are one service: it is ready when the last of them is, and stops with the last.
 #[test]
 fn a_service_manager_is_told_once_when_the_last_of_several_pods_is_ready() {
-    use std::os::unix::net::UnixDatagram;
     let Some(host) = Host::new() else { return };
-    let manager = UnixDatagram::bind(host.dir.join("manager")).unwrap();
-    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
-    let heard = || {
-        let mut text = [0; 64];
-        let length = manager.recv(&mut text).unwrap();
-        String::from_utf8_lossy(&text[..length]).into_owned()
-    };
+    let manager = manager(&host);
+    let heard = || heard_by(&manager);
     let of = |name: &str| {
         let container = json!({ "rootfs": "host", "readinessProbe": { "file": "/tmp/up" },
             "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done"] });

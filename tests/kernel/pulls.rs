@@ -14,20 +14,22 @@ use std::sync::{Arc, Condvar, Mutex};
 
 /// The registry behind a door that lets so many bytes of answers through, and no more until it is opened.
 struct Door {
-    passed: Mutex<u64>,
-    most: Mutex<u64>,
+    gauge: Mutex<Gauge>,
     opened: Condvar,
+}
+
+/// Bytes that came to the door, and how many it lets through.
+struct Gauge {
+    passed: u64,
+    most: u64,
 }
 
 const DOOR: &str = "127.0.0.1:5001";
 
 impl Door {
     fn new(most: u64) -> Arc<Self> {
-        let door = Arc::new(Self {
-            passed: Mutex::default(),
-            most: Mutex::new(most),
-            opened: Condvar::new(),
-        });
+        let door =
+            Arc::new(Self { gauge: Mutex::new(Gauge { passed: 0, most }), opened: Condvar::new() });
         let listener = TcpListener::bind(DOOR).unwrap();
         let shared = Arc::clone(&door);
         std::thread::spawn(move || {
@@ -48,15 +50,9 @@ impl Door {
     fn pass(&self, mut server: TcpStream, mut client: TcpStream) {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = server.read(&mut buffer) {
-            {
-                let mut passed = self.passed.lock().unwrap();
-                *passed += read as u64;
-            }
-            let mut most = self.most.lock().unwrap();
-            while *self.passed.lock().unwrap() > *most {
-                most = self.opened.wait(most).unwrap();
-            }
-            drop(most);
+            let mut gauge = self.gauge.lock().unwrap();
+            gauge.passed += read as u64;
+            drop(self.opened.wait_while(gauge, |gauge| gauge.passed > gauge.most).unwrap());
             if client.write_all(&buffer[..read]).is_err() {
                 return;
             }
@@ -65,11 +61,12 @@ impl Door {
     }
 
     fn is_shut(&self) -> bool {
-        *self.passed.lock().unwrap() > *self.most.lock().unwrap()
+        let gauge = self.gauge.lock().unwrap();
+        gauge.passed > gauge.most
     }
 
     fn open(&self) {
-        *self.most.lock().unwrap() = u64::MAX;
+        self.gauge.lock().unwrap().most = u64::MAX;
         self.opened.notify_all();
     }
 }

@@ -132,6 +132,14 @@ fn a_shell_in_a_container_and_back() {
     host.assert_clean();
 }
 
+/// The terminal is as it was when `stty -g > before` was run on it.
+fn assert_given_back(tmux: &Tmux<'_>, how: &str) {
+    tmux.wait_line("%");
+    assert_eq!(tmux.tells("#{alternate_on} #{cursor_flag}"), "0 1", "{how}");
+    tmux.line("clear; stty -g | cmp - before && echo as-before");
+    tmux.wait_line("as-before");
+}
+
 /// Nothing is left of it: neither modes of the terminal nor what runs in the container.
 #[test]
 fn a_shell_ends_with_who_opened_it() {
@@ -147,10 +155,7 @@ fn a_shell_ends_with_who_opened_it() {
         tmux.line("sleep 4242");
         wait_for("the shell to run it", || !host.pids_of("sleep 4242").is_empty());
         host.kill(&json!(host.pid_of(" top ")), signal);
-        tmux.wait_line("%");
-        assert_eq!(tmux.tells("#{alternate_on} #{cursor_flag}"), "0 1", "{signal}");
-        tmux.line("clear; stty -g | cmp - before && echo as-before");
-        tmux.wait_line("as-before");
+        assert_given_back(&tmux, signal);
         wait_for("its shell to end", || host.pids_of("sleep 4242").is_empty());
     }
     tmux.end();
@@ -164,12 +169,7 @@ fn a_screen_is_given_back_however_it_ends() {
     host.up(&json!({ "name": "shop", "network": "none", "containers": { "web": perl("sleep") } }));
     let tmux = Tmux::start(&host, "tmux", 80, 24);
     tmux.line("stty -g > before");
-    let given_back = |how: &str| {
-        tmux.wait_line("%");
-        assert_eq!(tmux.tells("#{alternate_on} #{cursor_flag}"), "0 1", "{how}");
-        tmux.line("clear; stty -g | cmp - before && echo as-before");
-        tmux.wait_line("as-before");
-    };
+    let given_back = |how: &str| assert_given_back(&tmux, how);
     let begin = || {
         tmux.podspec("top");
         tmux.wait_text("web");

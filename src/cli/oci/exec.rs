@@ -3,7 +3,7 @@
 use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
-use crate::cli::terminal::own_size;
+use crate::cli::terminal::lend_size;
 use crate::oci::{self, Container, Further, OciError, Store};
 use crate::sys::descriptors::inherited_among;
 use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
@@ -118,9 +118,7 @@ impl Exec {
             below: &self.cgroup,
             streams: ends,
         };
-        if terminal && process.console_size().is_none() {
-            process.set_console_size(own_size());
-        }
+        lend_size(&mut process);
         let entered = oci::enter(&container, &process, &further)?;
         if self.detach {
             return Ok(ExitCode::SUCCESS);

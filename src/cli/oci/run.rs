@@ -3,7 +3,7 @@
 use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
-use crate::cli::terminal::own_size;
+use crate::cli::terminal::lend_size;
 use crate::oci::{self, Ask, Document, Fresh, OciError, Store};
 use crate::sys::descriptors::inherited_among;
 use nix::sys::signal::Signal;
@@ -179,11 +179,9 @@ const PASSED_ON: [Signal; 10] = [
 impl Run {
     pub(super) fn run(mut self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
         let mut document = self.making.load(log)?;
-        let process = document.spec.process_mut().as_mut();
-        let terminal = process.as_ref().and_then(|process| process.terminal()).unwrap_or(false);
-        if let Some(process) = process.filter(|it| terminal && it.console_size().is_none()) {
-            process.set_console_size(own_size());
-        }
+        document.spec.process_mut().iter_mut().for_each(lend_size);
+        let process = document.spec.process().as_ref();
+        let terminal = process.and_then(|process| process.terminal()).unwrap_or(false);
         let usage = |message: String| OciError::Usage { message };
         let attached = !self.detach;
         if terminal && attached == self.making.console_socket.is_some() {

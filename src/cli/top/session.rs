@@ -138,16 +138,14 @@ mod tests {
     use std::io::Read;
     use std::process::{Command, Stdio};
 
-    /// Run by the test below on a terminal of its own.
-    #[test]
-    #[ignore = "it ends with a panic, on the terminal that it is given"]
-    fn panics_on_the_screen() {
-        let _session = Session::enter().unwrap();
-        panic!("a deliberate one");
-    }
-
     #[test]
     fn what_a_panic_says_is_read_on_the_terminal_as_it_was() {
+        // Set by this test for itself, on a terminal of its own.
+        const INSIDE: &str = "PODSPEC_TEST_PANICS";
+        if std::env::var_os(INSIDE).is_some() {
+            let _session = Session::enter().unwrap();
+            panic!("a deliberate one");
+        }
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let modes = || {
@@ -156,9 +154,15 @@ mod tests {
         };
         let before = modes();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
-        let name = "cli::top::session::tests::panics_on_the_screen";
+        let name = concat!(
+            "cli::top::session::tests::",
+            "what_a_panic_says_is_read_on_the_terminal_as_it_was"
+        );
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", name, "--ignored", "--nocapture"]).env_remove("RUST_BACKTRACE");
+        command
+            .args(["--exact", name, "--nocapture"])
+            .env(INSIDE, "1")
+            .env_remove("RUST_BACKTRACE");
         let status = command.stdin(slave()).stdout(slave()).stderr(slave()).status().unwrap();
         drop(command);
         assert!(!status.success());
