@@ -421,10 +421,11 @@ impl Life {
         })
     }
 
-    /// Of the first container that failed for good, else 0.
+    /// Of the first container that failed for good, else 0; a pod without its infra has failed in any case.
     pub fn exit_code(&self) -> i32 {
         let code = |index: usize| self.containers[index].code.filter(|code| *code != 0);
-        self.first_failed().map_or(0, |index| code(index).unwrap_or(1))
+        let well = i32::from(self.stage == Stage::Broken);
+        self.first_failed().map_or(well, |index| code(index).unwrap_or(1))
     }
 
     /// What `ps` says of the pod; the second table in docs/states.md.

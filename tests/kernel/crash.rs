@@ -185,12 +185,16 @@ fn a_dead_supervisor_costs_no_container_and_no_line() {
 fn infras_death_is_the_pods() {
     let Some(host) = Host::new() else { return };
     host.up(&busy());
+    let waiter = host.start_podspec(["wait", "p"]);
     host.kill(&host.inspect("p")["infra"]["pid"], "KILL");
     wait_some("p to be failed", || Some(()).filter(|()| host.inspect("p")["status"] == "failed"));
+    // Its containers were stopped, and have not failed; it has.
+    assert_eq!(host.inspect("p")["exitCode"], 1);
     // It is failed from the moment on that its containers begin to end.
     wait_for("the containers to end with infra", || {
         !host.processes().iter().any(|(_, what)| what.contains("infinity"))
     });
+    assert_eq!(host.finish(waiter).success(), "1\n");
     host.down("p");
     host.assert_clean();
 }

@@ -25,9 +25,7 @@ impl Life {
             _ => false,
         };
         if is_over && !std::mem::replace(&mut self.told_over, true) {
-            let code = self.exit_code();
-            let code = if self.stage == Stage::Broken { code.max(1) } else { code };
-            self.acts.push(Act::Over { code });
+            self.acts.push(Act::Over { code: self.exit_code() });
         }
     }
 

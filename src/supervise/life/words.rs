@@ -4,6 +4,7 @@ use super::container::{Container, Phase};
 use super::gauge::seconds;
 use super::{Life, Task};
 use crate::plan::step::Until;
+use crate::state::record::ContainerStatus;
 use std::time::{Duration, Instant};
 
 impl Life {
@@ -83,7 +84,9 @@ fn so_far(needed: &Container, now: Instant) -> String {
     let is = needed.status().word();
     match needed.vitals.words(now) {
         Some(words) => words,
-        None if needed.phase == Phase::Running => format!("{is}, {}", seconds(needed.ran(now))),
+        None if needed.status() == ContainerStatus::Running => {
+            format!("{is}, {}", seconds(needed.ran(now)))
+        }
         None => is.to_owned(),
     }
 }
