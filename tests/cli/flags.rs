@@ -40,3 +40,19 @@ fn colours_come_when_they_are_asked_for() {
 fn quiet_and_verbose_exclude_each_other() {
     assert!(said(&["-q", "--verbose", "ps"], false).contains("cannot be used with"));
 }
+
+#[test]
+fn a_measurement_that_is_asked_for_wrongly_says_how_it_is_asked_for() {
+    let scripts = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench")).unwrap();
+    let scripts = scripts.map(|entry| entry.unwrap().path());
+    let scripts: Vec<_> = scripts.filter(|path| path.extension().is_none()).collect();
+    assert!(scripts.len() > 5, "{scripts:?}");
+    for script in scripts {
+        for wrong in [["--nonsense"].as_slice(), &["--rounds"], &["--rounds", "0"]] {
+            let ended = Command::new(&script).args(wrong).output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(2), "{script:?} {wrong:?}: {said}");
+            assert!(said.starts_with("usage: tests/bench/"), "{script:?} {wrong:?}: {said}");
+        }
+    }
+}
