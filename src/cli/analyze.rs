@@ -25,8 +25,8 @@ Examples:
   podspec analyze shop --format html -o shop.html   the same to zoom into, with tables; needs no network
   podspec analyze shop --format json | jq '.criticalPath[] | {what, us: (.to - .from)}'
 
-Times are of the first start of each container, since `podspec up` was typed; later restarts are told by
-`podspec events`. JSON has them in microseconds.")]
+Times are of the first start of each container, since `podspec up` was typed; `>` is before what goes on.
+Later restarts are told by `podspec events`. JSON has times in microseconds.")]
 pub(super) struct Analyze {
     /// The pod; that of ./pod.yaml where none is named
     #[arg(value_name = "POD")]
@@ -164,16 +164,21 @@ fn containers(timeline: &Timeline) -> String {
             let bars = row.bars.iter().filter(|bar| bar.spent == wanted);
             Some(bars.map(|bar| bar.to.saturating_sub(bar.from)).sum()).filter(|sum| *sum > 0)
         };
+        // What goes on is longer than it is by now.
+        let so_far = |took: Option<u64>, end: Option<u64>| match (took, end) {
+            (Some(took), None) if !timeline.is_ready => format!(">{}", time(took)),
+            (took, _) => cell(took),
+        };
         let times = [
-            sum(Spent::SetUp),
-            sum(Spent::Held),
-            row.started,
-            sum(Spent::Readiness),
-            row.ready,
-            row.completed,
+            cell(sum(Spent::SetUp)),
+            so_far(sum(Spent::Held), row.started),
+            cell(row.started),
+            so_far(sum(Spent::Readiness), row.ready),
+            cell(row.ready),
+            cell(row.completed),
         ];
         let mut cells = vec![Cell::Text(format!("  {}", row.name))];
-        cells.extend(times.map(|at| Cell::Number(cell(at))));
+        cells.extend(times.map(Cell::Number));
         cells
     });
     let heads =

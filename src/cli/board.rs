@@ -31,6 +31,8 @@ struct Row {
     name: ContainerName,
     /// What must happen to other containers before this one begins.
     waits: Vec<(ContainerName, Until)>,
+    /// What of that was said in a line of its own.
+    told: Vec<(ContainerName, Until)>,
     /// None: nothing was heard of it yet.
     status: Option<ContainerStatus>,
     ready: bool,
@@ -89,16 +91,23 @@ impl Board {
         self.only_unready = true;
     }
 
-    /// Who waits for this container's end, in words, for where no line can be drawn twice.
-    pub(super) fn waiters(&self, name: &ContainerName) -> Vec<(&ContainerName, String)> {
-        let waits = |row: &&Row| {
-            row.status.is_none()
-                && row
-                    .waits
-                    .iter()
-                    .any(|(needed, until)| needed == name && *until == Until::Completed)
+    /// Who waits for more than this container's start, in words, for where no line can be drawn twice: once for its
+    /// end and once for its being ready, however often it is started again.
+    pub(super) fn waiters(&mut self, is: &ContainerState) -> Vec<(ContainerName, String)> {
+        if is.status != ContainerStatus::Running {
+            return Vec::new();
+        }
+        let tells = |row: &&mut Row| {
+            let of = row.waits.iter().filter(|(needed, _)| *needed == is.name);
+            let mut until = of.map(|(_, until)| *until).filter(|until| *until != Until::Done);
+            row.status.is_none() && until.any(|until| !row.told.contains(&(is.name.clone(), until)))
         };
-        self.rows.iter().filter(waits).map(|row| (&row.name, row.words())).collect()
+        let told = self.rows.iter_mut().filter(tells).map(|row| {
+            let of = row.waits.iter().filter(|(needed, _)| *needed == is.name);
+            row.told.extend(of.cloned());
+            (row.name.clone(), row.words())
+        });
+        told.collect()
     }
 
     /// Columns that the longest name needs.
@@ -131,7 +140,8 @@ impl Board {
 
 impl Row {
     fn new(name: ContainerName, waits: Vec<(ContainerName, Until)>) -> Self {
-        Self { name, waits, status: None, ready: false, text: String::new(), since: Instant::now() }
+        let (told, text) = (Vec::new(), String::new());
+        Self { name, waits, told, status: None, ready: false, text, since: Instant::now() }
     }
 
     fn words(&self) -> String {
@@ -274,15 +284,19 @@ mod tests {
             ]
         );
         board.hear(&state("db", ContainerStatus::Running, None, None));
-        board.hear(&state("migrate", ContainerStatus::Running, None, None));
+        let runs = state("migrate", ContainerStatus::Running, None, None);
+        board.hear(&runs);
         assert_eq!(
             shown(&board)[1..],
             ["migrate  running", "web      waiting for migrate to complete"]
         );
-        assert_eq!(board.waiters(&name("migrate"))[0].1, "waiting for migrate to complete");
+        assert_eq!(
+            board.waiters(&runs),
+            [(name("web"), "waiting for migrate to complete".to_owned())]
+        );
         board.hear(&state("migrate", ContainerStatus::Exited, Some(0), None));
         assert_eq!(shown(&board)[1..], ["migrate  exited (0)", "web      starting"]);
-        assert!(board.waiters(&name("migrate")).is_empty());
+        assert!(board.waiters(&runs).is_empty());
     }
 
     #[test]
@@ -293,6 +307,9 @@ mod tests {
             ..state("db", ContainerStatus::Running, None, Some("not ready (tcp 5432, 0 ms)"))
         };
         board.hear(&not_ready);
+        let waits = [(name("web"), "waiting for db to be ready".to_owned())];
+        assert_eq!(board.waiters(&not_ready), waits);
+        assert!(board.waiters(&not_ready).is_empty(), "it is said once");
         let shown = |board: &Board| board.lines(80, 24, false);
         assert_eq!(
             shown(&board),

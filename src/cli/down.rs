@@ -3,11 +3,11 @@
 
 use super::error::CliError;
 use super::file::PodFile;
-use super::output;
 use super::ps::describe;
 use super::running;
 use super::target::is_supervised;
 use super::up;
+use super::{Format, output};
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::exec::undo::undo;
 use crate::exec::{ExecError, traces};
@@ -24,6 +24,7 @@ use crate::supervise::logs::{Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
 use crate::sys::{descriptors, process};
+use serde::Serialize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ pub(super) struct Down {
     /// Also remove the logs of its last run
     #[arg(long)]
     logs: bool,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
     /// Pod files or names of pods; ./pod.yaml where none is named
     #[arg(value_name = "FILE|POD")]
     pods: Vec<String>,
@@ -65,17 +69,24 @@ impl Down {
             names.extend(named_pods(store, word)?);
         }
         let mut code = ExitCode::SUCCESS;
-        for name in &names {
+        let mut rows = Vec::new();
+        for name in names {
             // One that cannot be taken down must not keep the others up.
-            if let Err(error) = self.take_down(store, name) {
-                code = error.report();
+            match self.take_down(store, name) {
+                Ok(row) if self.format == Format::Human => output::done(&row.words())?,
+                Ok(row) => rows.push(row),
+                Err(error) => code = error.report(),
             }
+        }
+        if self.format == Format::Json {
+            output::json(&rows)?;
         }
         Ok(code)
     }
 
-    fn take_down(&self, store: &Store, name: &PodName) -> Result<(), CliError> {
-        let was_there = take_down(store, name)?;
+    fn take_down(&self, store: &Store, pod: PodName) -> Result<Row, CliError> {
+        let name = &pod;
+        let was_up = take_down(store, name)?;
         let mut removed = Vec::new();
         for (wanted, path, what) in
             [(self.volumes, store.volumes(name), "volumes"), (self.logs, store.logs(name), "logs")]
@@ -87,13 +98,27 @@ impl Down {
                 removed.push(what);
             }
         }
-        let also = if removed.is_empty() {
+        Ok(Row { pod, was_up, removed })
+    }
+}
+
+/// A pod that is down, as it is reported.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    pod: PodName,
+    was_up: bool,
+    removed: Vec<&'static str>,
+}
+
+impl Row {
+    fn words(&self) -> String {
+        let also = if self.removed.is_empty() {
             String::new()
         } else {
-            format!(", its {} removed", removed.join(" and "))
+            format!(", its {} removed", self.removed.join(" and "))
         };
-        let what = if was_there { "is down" } else { "is not up" };
-        output::done(&format!("{name} {what}{also}"))
+        format!("{} {}{also}", self.pod, if self.was_up { "is down" } else { "is not up" })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Cli;
 use clap::{Command, CommandFactory};
+use std::ffi::OsString;
 use std::fmt::Write;
 
 /// Heads the examples of the first page.
@@ -38,6 +39,20 @@ pub(super) fn command() -> Command {
         groups(&command)
     );
     command.help_template(template).max_term_width(WIDEST)
+}
+
+/// `podspec help up` as `podspec up --help`.
+pub(super) fn asked_by_name(mut words: Vec<OsString>) -> Vec<OsString> {
+    let takes_a_value = |word: &OsString| ["--root", "--run", "--color"].iter().any(|o| word == o);
+    let mut at = 1;
+    while words.get(at).is_some_and(|word| word.to_string_lossy().starts_with('-')) {
+        at += 1 + usize::from(takes_a_value(&words[at]));
+    }
+    if words.get(at).is_some_and(|word| word == "help") {
+        words.remove(at);
+        words.push("--help".into());
+    }
+    words
 }
 
 /// What stands under each command's help, wrapped for the terminal and not for the source.
@@ -110,6 +125,20 @@ mod tests {
             );
         }
         assert!(command().render_help().to_string().contains("Containers:\n  logs "));
+    }
+
+    #[test]
+    fn help_is_a_word_too() {
+        let asked = |line: &str| {
+            let words = asked_by_name(line.split(' ').map(OsString::from).collect());
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        };
+        assert_eq!(asked("podspec help"), "podspec --help");
+        assert_eq!(asked("podspec help volume rm"), "podspec volume rm --help");
+        assert_eq!(asked("podspec -q --run /r help up"), "podspec -q --run /r up --help");
+        assert_eq!(asked("podspec ps help"), "podspec ps help");
+        assert_eq!(asked("podspec --run help"), "podspec --run help");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec images
+  podspec images -q                                   the names alone
   podspec images --digests                            to write as NAME@DIGEST in a pod file
   podspec images --format json | jq '.[].reference'")]
 pub(super) struct Images {
@@ -118,6 +119,10 @@ impl Images {
         let known: Vec<Known> = images.iter().map(|image| Known::new(image, &usage)).collect();
         if self.format == Format::Json {
             output::json(&known)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if output::is_quiet() {
+            known.iter().try_for_each(|known| output::line(&known.image.reference))?;
             return Ok(ExitCode::SUCCESS);
         }
         let row = |known: &Known| {

@@ -458,7 +458,10 @@ impl<'a> Live<'a> {
         CliError::Host {
             message: format!("`{}` will not be ready: `{name}` has {is}", self.pod),
             causes: Vec::new(),
-            hint: Some(format!("`podspec logs {}/{name}` shows what it said", self.pod)),
+            hint: Some(format!(
+                "`podspec logs {0}/{name}` shows what it said; the pod runs on: `podspec down {0}` ends it",
+                self.pod
+            )),
             code: 1,
         }
     }
@@ -504,10 +507,8 @@ impl<'a> Live<'a> {
             format!("{}/{:<width$}  {words}", self.pod, name.as_str())
         };
         let mut lines = vec![line(&state.name, &words)];
-        if state.status == ContainerStatus::Running {
-            let waiters = self.board.waiters(&state.name);
-            lines.extend(waiters.into_iter().map(|(waiter, words)| line(waiter, &words)));
-        }
+        let waiters = self.board.waiters(state);
+        lines.extend(waiters.iter().map(|(waiter, words)| line(waiter, words)));
         self.say(&lines.join("\n"));
     }
 

@@ -258,10 +258,12 @@ fn parse() -> Cli {
         return cli;
     }
     let command = help::command().color(color);
-    let parsed = command.clone().try_get_matches().and_then(|found| Cli::from_arg_matches(&found));
+    let words = help::asked_by_name(std::env::args_os().collect());
+    let parsed = command.clone().try_get_matches_from(&words);
+    let parsed = parsed.and_then(|found| Cli::from_arg_matches(&found));
     parsed.unwrap_or_else(|error| {
         // Clap repeats what is wrong as it is, and that may be a name that somebody else chose.
-        let words = std::env::args_os().map(|word| output::sanitize(&word.to_string_lossy()));
+        let words = words.iter().map(|word| output::sanitize(&word.to_string_lossy()));
         command.try_get_matches_from(words).err().unwrap_or(error).exit()
     })
 }

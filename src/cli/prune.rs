@@ -108,10 +108,11 @@ pub(super) fn show(removed: &[Unused], dry_run: bool, format: Format) -> Result<
             Cell::Number(output::size(unused.bytes)),
         ]
     };
-    if !removed.is_empty() {
-        let rows: Vec<Vec<Cell>> = removed.iter().map(row).collect();
-        output::line(&table(&["KIND", "NAME", "SIZE"], &rows, &[], output::stdout_width()))?;
+    if removed.is_empty() {
+        return output::done("nothing to remove");
     }
+    let rows: Vec<Vec<Cell>> = removed.iter().map(row).collect();
+    output::line(&table(&["KIND", "NAME", "SIZE"], &rows, &[], output::stdout_width()))?;
     let verb = if dry_run { "would free" } else { "freed" };
     output::line(&format!("{verb} {bytes} bytes ({})", output::size(bytes)))
 }

@@ -13,6 +13,7 @@ use crate::supervise::control;
 use crate::supervise::protocol::{ContainerState, Event, Request};
 use crate::supervise::wire::{Received, Wire};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,7 @@ pub(super) fn ask(
     let mut wire = connect(store, &group.record, verb)?;
     wire.send(request).map_err(|_| unsupervised(pod, verb))?;
     let deadline = within.map(|within| Instant::now() + within);
+    let mut told = BTreeMap::new();
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) || wire.stream().set_read_timeout(left).is_err()
@@ -166,6 +168,13 @@ pub(super) fn ask(
         }
         match wire.receive::<Event>() {
             Ok(Received::Frame(Event::Note { text })) => output::progress(&sanitize(&text)),
+            Ok(Received::Frame(Event::Container(of))) => {
+                let words = describe(of.status, of.exit_code, of.reason.as_deref());
+                // That it is ready no more is told before that it ends, in the same words.
+                if told.insert(of.name.clone(), words.clone()).as_ref() != Some(&words) {
+                    output::verbose(|| format!("{pod}/{} {words}", of.name));
+                }
+            }
             received => {
                 if let Some(answer) = answer(pod, verb, received) {
                     return answer;
@@ -218,9 +227,9 @@ pub(super) fn stop_time(store: &Store, group: &Group, grace: Option<Duration>) -
     stops + down::ANSWER_WITHIN
 }
 
-/// `-t`: seconds, as podman has it.
+/// `-t`: seconds, as podman has it, or a duration, as the pod file has it.
 pub(super) fn seconds(word: &str) -> Result<Duration, String> {
-    let wrong = || "write seconds, such as 5 or 0.5; 0 kills at once".to_owned();
-    let seconds: f64 = word.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    let wrong = || "write seconds, such as 5 or 0.5, or a duration, such as 1m; 0 kills at once";
+    let seconds = word.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map_or_else(|| super::wait::duration(word), Ok).map_err(|_| wrong().to_owned())
 }

@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::file::PodFile;
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::Role;
+use crate::spec::problem::nearest;
 use crate::state::lock::{Locks, Range};
 use crate::state::record::{ContainerRecord, PodRecord, PodStatus};
 use crate::state::store::{Store, boot_id};
@@ -116,7 +117,12 @@ pub(super) fn container<'r>(
     let choose = format!("its containers: {}", names.join(", "));
     match (name, record.containers.as_slice()) {
         (Some(name), containers) => containers.iter().find(|c| c.name == *name).ok_or_else(|| {
-            CliError::refused(format!("there is no container `{name}` in pod `{pod}`"), choose)
+            let near = nearest(name.as_str(), names.iter().copied());
+            let near = near.map(|near| format!("did you mean `{pod}/{near}`? "));
+            CliError::refused(
+                format!("there is no container `{name}` in pod `{pod}`"),
+                near.unwrap_or_default() + &choose,
+            )
         }),
         (None, [only]) => Ok(only),
         (None, containers) => {
@@ -144,8 +150,11 @@ pub(super) fn which_are_there(store: &Store, name: &PodName) -> String {
         record.is_some_and(|of| of.containers.iter().any(|c| c.name.as_str() == name.as_str()))
     };
     let pods = store.pods().unwrap_or_default();
-    match pods.into_iter().find(has_it) {
-        Some(pod) => format!("it is a container of a pod: `{pod}/{name}`"),
+    if let Some(pod) = pods.iter().find(|pod| has_it(pod)) {
+        return format!("it is a container of a pod: `{pod}/{name}`");
+    }
+    match nearest(name.as_str(), pods.iter().map(PodName::as_str)) {
+        Some(near) => format!("did you mean `{near}`? `podspec ps` lists the pods"),
         None => "`podspec ps` lists the pods".to_owned(),
     }
 }

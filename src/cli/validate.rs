@@ -127,7 +127,7 @@ impl Validate {
             output::error_text(&report_problems(&file, &problems));
         }
         if is_well {
-            even_unread(output::line(&format!("{}: ok ({})", file.name, names.join(", "))))?;
+            even_unread(output::done(&format!("{}: ok ({})", file.name, names.join(", "))))?;
         } else if !self.fix && problems.iter().any(|problem| !problem.fix.is_empty()) {
             let count = problems.iter().filter(|problem| !problem.fix.is_empty()).count();
             output::error_line(&format!("`podspec validate --fix` mends {count} of them"));

@@ -32,7 +32,11 @@ pub(super) struct Volume {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// List volumes and who uses them
-    #[command(after_help = "Example:\n  podspec volume ls --format json")]
+    #[command(after_help = "\
+Examples:
+  podspec volume ls
+  podspec volume ls -q                 the names alone
+  podspec volume ls --format json")]
     Ls {
         /// How to report
         #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
@@ -43,6 +47,9 @@ enum Command {
     Rm {
         #[arg(required = true, value_name = "POD/VOLUME")]
         volumes: Vec<TargetArg>,
+        /// How to report
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+        format: Format,
     },
     /// Show volumes with their size, as JSON
     #[command(after_help = "Example:\n  podspec volume inspect shop/data | jq '.[].bytes'")]
@@ -87,7 +94,7 @@ impl Volume {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         match self.command {
             Command::Ls { format } => list(store, format)?,
-            Command::Rm { volumes } => return remove(store, &volumes),
+            Command::Rm { volumes, format } => return remove(store, &volumes, format),
             Command::Inspect { volumes, .. } => inspect(store, &volumes)?,
             Command::Prune { dry_run, force, format } => {
                 if !dry_run && !force {
@@ -108,6 +115,10 @@ fn list(store: &Store, format: Format) -> Result<(), CliError> {
     let known = volumes.iter().map(|volume| known(store, volume)).collect::<Result<Vec<_>, _>>()?;
     if format == Format::Json {
         return output::json(&known);
+    }
+    if output::is_quiet() {
+        let names = known.iter().map(|known| format!("{}/{}", known.pod, known.name));
+        return names.into_iter().try_for_each(|name| output::line(&name));
     }
     let row = |known: &Known| {
         let users = known.used_by.iter().map(ToString::to_string).collect();
@@ -150,18 +161,21 @@ fn inspect(store: &Store, wanted: &[TargetArg]) -> Result<(), CliError> {
     output::json(&all)
 }
 
-fn remove(store: &Store, wanted: &[TargetArg]) -> Result<ExitCode, CliError> {
+fn remove(store: &Store, wanted: &[TargetArg], format: Format) -> Result<ExitCode, CliError> {
     let mut code = ExitCode::SUCCESS;
     // A name that is wrong removes nothing.
     let volumes = wanted.iter().map(|wanted| find(store, wanted)).collect::<Result<Vec<_>, _>>()?;
     let mut sweep = Sweep::new(store, false)?;
     refuse_shared(&sweep, store)?;
     for volume in &volumes {
-        if sweep.volume(volume)? {
-            output::done(&format!("{volume} is removed"))?;
-        } else {
-            code = in_use(store, volume).report();
+        match (sweep.volume(volume)?, format) {
+            (false, _) => code = in_use(store, volume).report(),
+            (true, Format::Human) => output::done(&format!("{volume} is removed"))?,
+            (true, Format::Json) => {}
         }
+    }
+    if format == Format::Json {
+        show(&sweep.found, false, format)?;
     }
     Ok(code)
 }

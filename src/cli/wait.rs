@@ -5,11 +5,11 @@ use super::error::CliError;
 use super::live::how_are;
 use super::ps::describe;
 use super::request::{self, Group};
-use super::target::TargetArg;
+use super::target::{self, TargetArg};
 use super::{Format, output};
 use crate::names::{ContainerName, PodName};
 use crate::plan::step::Role;
-use crate::state::record::ContainerStatus;
+use crate::state::record::{ContainerStatus, PodStatus};
 use crate::state::store::Store;
 use crate::supervise::protocol::{ContainerState, Event, Request};
 use crate::supervise::wire::{Received, Wire};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 ///
 /// A line each, in the order of the arguments; for a whole pod that of the first container that failed, else
 /// 0, once all of `containers` are there (init containers and sidecars do not count). A container that a
-/// restart policy starts again has not ended.
+/// restart policy starts again has not ended. With `--for running` and `--for ready` nothing is printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -58,6 +58,19 @@ enum Until {
     Running,
     /// It runs, and its startup and readiness probes, where it has any, succeed
     Ready,
+}
+
+impl Until {
+    /// What somebody is to do who is waited for.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Exited => "end",
+            Self::Stopped => "be stopped",
+            Self::Completed => "complete",
+            Self::Running => "run",
+            Self::Ready => "become ready",
+        }
+    }
 }
 
 pub(super) fn duration(word: &str) -> Result<Duration, String> {
@@ -102,6 +115,8 @@ impl Wait {
         }
         match self.format {
             Format::Json => output::json(&rows)?,
+            // What runs has no exit code to tell.
+            Format::Human if matches!(self.until, Until::Running | Until::Ready) => {}
             Format::Human => {
                 for row in &rows {
                     let code =
@@ -138,14 +153,13 @@ impl Watched<'_> {
                 return Err(self.in_vain(name, until));
             }
             if !self.hear(deadline)? {
-                return Err(self.late(&open));
+                return Err(self.late(&open, until));
             }
         }
         let pod = &self.group.record.name;
         let code = |name: &ContainerName| self.states.get(name).and_then(|state| state.exit_code);
         if self.group.named.is_empty() {
-            let code =
-                (!matches!(until, Until::Running | Until::Ready)).then(|| self.failed.unwrap_or(0));
+            let code = (!matches!(until, Until::Running | Until::Ready)).then(|| self.code());
             return Ok(vec![Row { pod: pod.clone(), container: None, exit_code: code }]);
         }
         let row = |name: &ContainerName| Row {
@@ -154,6 +168,15 @@ impl Watched<'_> {
             exit_code: code(name),
         };
         Ok(self.group.named.iter().map(row).collect())
+    }
+
+    /// Of the first container that failed, or of the pod where that failed without one: its infra is gone.
+    fn code(&self) -> i32 {
+        let of_pod = || {
+            let record = target::read(self.store, &self.group.record.name).ok().flatten()?;
+            record.exit_code.filter(|_| record.status == PodStatus::Failed)
+        };
+        self.failed.or_else(of_pod).unwrap_or(0)
     }
 
     fn wanted(&self) -> Vec<ContainerName> {
@@ -194,13 +217,6 @@ impl Watched<'_> {
 
     fn in_vain(&self, name: &ContainerName, until: Until) -> CliError {
         let pod = &self.group.record.name;
-        let wanted = match until {
-            Until::Exited => "end",
-            Until::Stopped => "be stopped",
-            Until::Completed => "complete",
-            Until::Running => "run",
-            Until::Ready => "become ready",
-        };
         let is = self.states.get(name).map(|state| {
             let words = describe(state.status, state.exit_code, state.reason.as_deref());
             let has_ended = matches!(
@@ -210,7 +226,7 @@ impl Watched<'_> {
             format!("it {} {words}", if has_ended { "has" } else { "is" })
         });
         CliError::Host {
-            message: format!("`{pod}/{name}` did not {wanted}"),
+            message: format!("`{pod}/{name}` did not {}", until.words()),
             causes: is.into_iter().collect(),
             hint: Some(format!("`podspec logs {pod}/{name}` shows what it said")),
             code: 1,
@@ -218,10 +234,10 @@ impl Watched<'_> {
     }
 
     /// How those are that had not come to it in time.
-    fn late(&self, open: &[&ContainerName]) -> CliError {
+    fn late(&self, open: &[&ContainerName], until: Until) -> CliError {
         let pod = &self.group.record.name;
         CliError::Host {
-            message: format!("`{pod}` has not come to it in time"),
+            message: format!("`{pod}` did not {} in time", until.words()),
             causes: how_are(self.store, pod, |one| open.contains(&&one.name)),
             hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
             code: 1,

@@ -64,6 +64,34 @@ fn who_wants_quiet_is_told_results_alone() {
 }
 
 #[test]
+fn who_wants_each_step_is_told_what_containers_come_to() {
+    let Some(host) = Host::new() else { return };
+    let mut pod =
+        json!({ "name": "p", "network": "none", "containers": { "c": sh("sleep infinity") } });
+    pod["containers"]["c"]["init"] = json!(true);
+    host.up(&pod);
+    for (command, last) in
+        [("stop", "p/c stopped"), ("start", "p/c running"), ("restart", "p/c running")]
+    {
+        let told = host.podspec(["--verbose", command, "p"]);
+        assert_eq!(told.code, Some(0), "{told}");
+        let steps: Vec<&str> =
+            told.stderr.lines().filter(|line| line.contains(" ms  p/c ")).collect();
+        assert!(steps.last().is_some_and(|line| line.contains(last)), "{command}: {told}");
+        assert!(
+            steps
+                .windows(2)
+                .all(|pair| pair[0].split(" ms ").nth(1) != pair[1].split(" ms ").nth(1))
+        );
+    }
+    assert!(host.podspec(["stop", "q"]).fails(1).contains("did you mean `p`?"));
+    assert!(host.podspec(["stop", "p/d"]).fails(1).contains("did you mean `p/c`?"));
+    host.podspec(["stop", "-t", "1m", "p/c"]).success();
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
 fn a_pod_that_cannot_be_read_does_not_hide_the_others() {
     let Some(host) = Host::new() else { return };
     for name in ["good", "bad"] {

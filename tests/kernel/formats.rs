@@ -161,8 +161,9 @@ fn images(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
 
 /// What goes, and says so in one form.
 fn removals(get: &dyn Fn(&[&str]) -> Value, image: &str) -> Vec<String> {
-    let both = [get(&["rmi", "--format", "json", image]), get(&["prune", "--format", "json"])];
-    compare("prune", &described("prune"), &both)
+    let volume = get(&["volume", "rm", "--format", "json", "shop/data"]);
+    let rest = [get(&["rmi", "--format", "json", image]), get(&["prune", "--format", "json"])];
+    compare("prune", &described("prune"), &[&[volume][..], &rest].concat())
 }
 
 /// A pod that has lost its infra.
@@ -234,8 +235,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
 
     let up = get(&["up", "-d", "--format", "json", &file]);
     wrong.extend(compare("up", &pod, &[&inspected[..], &[up]].concat()));
-    host.down("broken");
-    host.down("shop");
+    let down = get(&["down", "--format", "json", "broken", "shop", "absent", "--logs"]);
+    wrong.extend(compare("down", &described("down"), &[down]));
     wrong.extend(removals(&get, &image));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     host.assert_clean();

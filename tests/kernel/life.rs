@@ -383,7 +383,7 @@ fn wait_tells_how_it_ended() {
     host.up(&pod(
         json!({ "containers": { "good": go(0), "bad": go(5), "stays": noting("stays") } }),
     ));
-    assert_eq!(host.podspec(["wait", "--for", "running", "p/stays"]).code, Some(0));
+    assert_eq!(host.podspec(["wait", "--for", "running", "p/stays"]).success(), "");
     let error = host.podspec(["wait", "--timeout", "100ms", "p/good"]).fails(1);
     assert!(error.contains("in time") && error.contains("good: running"), "{error}");
     let both = host.start_podspec(["wait", "p/bad", "p/good"]);
