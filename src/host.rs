@@ -4,6 +4,7 @@
 mod cgroups;
 mod ids;
 mod namespaces;
+mod runtimes;
 mod spread;
 
 pub mod images;
@@ -383,6 +384,7 @@ fn container_facts(
         mount_facts(pod, container, &mut of_container);
         namespaces::facts(container, &mut of_container);
         device_facts(container, &mut of_container);
+        runtimes::facts(container, &mut of_container);
         facts.insert(name.clone(), of_container);
     }
     Ok(facts)

@@ -138,8 +138,15 @@ pub fn mounts() -> io::Result<Vec<(String, PathBuf)>> {
     Ok(parse(&std::fs::read_to_string("/proc/self/mountinfo")?))
 }
 
-fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
-    let lines = mountinfo.lines().filter_map(|line| {
+/// Where any v1 hierarchy of this machine is mounted, to be written; those without a controller, too.
+pub fn hierarchies() -> io::Result<Vec<PathBuf>> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(points(&mountinfo).map(|(point, _)| point).collect())
+}
+
+/// Each mount with its options.
+fn points(mountinfo: &str) -> impl Iterator<Item = (PathBuf, &str)> {
+    mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - cgroup ")?;
         let mut words = mount.split(' ').skip(4);
         let point = PathBuf::from(words.next()?);
@@ -147,9 +154,12 @@ fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
         let is_writable = words.next()?.split(',').all(|option| option != "ro");
         is_writable.then_some(())?;
         Some((point, filesystem.split(' ').nth(1)?))
-    });
+    })
+}
+
+fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
-    for (point, options) in lines {
+    for (point, options) in points(mountinfo) {
         for word in options.split(',').filter(|word| KNOWN.contains(word)) {
             // The same hierarchy may be mounted at several places.
             if !found.iter().any(|(known, _)| known == word) {

@@ -12,7 +12,10 @@ mod process;
 mod usage;
 
 pub use devices::{DevicePrograms, DeviceRule};
-pub use legacy::{Legacy, join as legacy_processes, mounts as legacy_mounts, thaw};
+pub use legacy::{
+    Legacy, hierarchies as legacy_hierarchies, join as legacy_processes, mounts as legacy_mounts,
+    thaw,
+};
 pub use oom::OutOfMemory;
 pub use process::Process;
 pub use usage::{Amount, BlockIo, Pressure, Source, Usage};

@@ -7,12 +7,12 @@ use super::streams::Streams;
 use super::target::{self, Target, TargetArg};
 use super::terminal::own_size;
 use crate::cgroup::Hierarchy;
-use crate::exec::beside;
+use crate::exec::{beside, launch};
+use crate::sandbox::runtime::Further;
 use crate::sandbox::{self, Entry, Report, SandboxError};
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
@@ -86,23 +86,36 @@ impl Exec {
                 "its pod was not started by podspec",
             )
         })?;
-        process.set_args(Some(self.command.clone()));
+        process.set_args(Some(self.command.clone())).set_terminal(Some(self.tty));
         process.set_console_size(own_size().filter(|_| self.tty));
         sandbox::within_own_limits(&mut process);
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
-        let entered = sandbox::enter(&Entry {
-            target: target.as_fd(),
-            oci: &launch.oci,
-            process: &process,
-            filter: plan.filter(launch),
-            cgroup: cgroup.fd(),
-            join: &join,
-            terminal: self.tty,
-            stdin: streams.child[0].as_ref().map(AsFd::as_fd),
-            stdout: streams.child[1].as_ref().map(AsFd::as_fd),
-            stderr: streams.child[2].as_ref().map(AsFd::as_fd),
-            extras: sandbox::Extras::default(),
-        });
+        let [stdin, stdout, stderr] =
+            streams.child.each_ref().map(|one| Some(one.as_ref()?.as_fd()));
+        let entered = match &launch.runtime {
+            Some(runtime) => {
+                sandbox::runtime::take_orphans(true);
+                launch::known(runtime).exec(&Further {
+                    process: &process,
+                    bundle: &runtime.bundle,
+                    streams: [stdin, stdout, stderr],
+                    home: cgroup.fd(),
+                })
+            }
+            None => sandbox::enter(&Entry {
+                target: target.as_fd(),
+                oci: &launch.oci,
+                process: &process,
+                filter: plan.filter(launch),
+                cgroup: cgroup.fd(),
+                join: &join,
+                terminal: self.tty,
+                stdin,
+                stdout,
+                stderr,
+                extras: sandbox::Extras::default(),
+            }),
+        };
         let entered = entered.map_err(|error| not_started(&name, &error))?;
         let relayed =
             streams.relay(entered.child.pidfd.as_fd(), entered.terminal.as_ref(), self.interactive);
@@ -118,6 +131,7 @@ fn not_started(name: &str, error: &SandboxError) -> CliError {
     let code = match error {
         SandboxError::NotFound { .. } => NOT_FOUND,
         SandboxError::NotExecutable { .. } => NOT_EXECUTABLE,
+        SandboxError::Runtime { what } => code_of(what),
         SandboxError::Step { .. } | SandboxError::Hook { .. } => REFUSED,
     };
     let (message, causes) = match error {
@@ -126,6 +140,19 @@ fn not_started(name: &str, error: &SandboxError) -> CliError {
         plain => (format!("{name}: {plain}"), Vec::new()),
     };
     CliError::Host { message, causes, hint: None, code }
+}
+
+/// Another runtime says by words alone why there is no program.
+fn code_of(what: &str) -> u8 {
+    let what = what.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| what.contains(words));
+    if says(&["not found", "no such file"]) {
+        NOT_FOUND
+    } else if says(&["permission denied", "exec format error", "is a directory"]) {
+        NOT_EXECUTABLE
+    } else {
+        REFUSED
+    }
 }
 
 pub(super) fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {

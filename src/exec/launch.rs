@@ -3,8 +3,9 @@
 
 use super::ExecError;
 use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
-use crate::plan::step::{Input, Launch, Plan, RootLayers, Stdio};
+use crate::plan::step::{Input, Launch, Plan, RootLayers, Runtime, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay, SandboxError};
+use crate::sys::process;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::io;
@@ -23,7 +24,11 @@ pub struct Output {
 /// A process that sets itself up in its cgroup.
 #[derive(Debug)]
 pub struct Created {
+    /// Of another runtime's container the runner, until it says who was born.
     pub child: Child,
+    pub is_runner: bool,
+    /// Another runtime was told to let its program begin, and has not said that it does.
+    pub is_starting: bool,
     pub cgroup: Cgroup,
     /// `cgroup.events` of the cgroup, which says when the last process is gone.
     pub events: OwnedFd,
@@ -130,20 +135,61 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
         Input::Nothing | Input::Terminal { .. } => None,
     };
     let overlays = overlays(&launch.root);
+    let stdin = stdin.as_ref().map(AsFd::as_fd);
+    if let Some(runtime) = &launch.runtime {
+        let beside = launch.cgroup.with_file_name(format!("_runtime-{}", launch.container));
+        // With what a run before this one may have left half made.
+        hierarchy.remove(&beside)?;
+        // What the runtime makes becomes this process's child.
+        sandbox::runtime::take_orphans(true);
+        let child = sandbox::runner::create(&sandbox::runner::Contract {
+            runtime: known(runtime),
+            bundle: &runtime.bundle,
+            oci: &plan.document(launch),
+            overlays: &overlays,
+            beneath: &launch.beneath,
+            stdin,
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            cgroup: hierarchy.make(&beside)?.fd(),
+            home: cgroup.fd(),
+        })?;
+        return Ok(Created { child, is_runner: true, is_starting: false, cgroup, events });
+    }
     let child = sandbox::create(&Order {
         oci: &launch.oci,
         filter: plan.filter(launch),
         overlays: &overlays,
         beneath: &launch.beneath,
         init: launch.init,
-        stdin: stdin.as_ref().map(AsFd::as_fd),
+        stdin,
         stdout: stdout.as_fd(),
         stderr: stderr.as_fd(),
         cgroup: cgroup.fd(),
         join: &join,
         extras: sandbox::Extras::default(),
     })?;
-    Ok(Created { child, cgroup, events })
+    Ok(Created { child, is_runner: false, is_starting: false, cgroup, events })
+}
+
+/// Another runtime in the sandbox's words.
+pub fn known(runtime: &Runtime) -> sandbox::runtime::Runtime<'_> {
+    let Runtime { program, state, id, clock, .. } = runtime;
+    sandbox::runtime::Runtime { program, state, id, clock: clock.as_deref() }
+}
+
+/// Sends a signal to a container's first process: by its runtime, where it has another, whose own process is then the
+/// caller's to be waited for.
+pub fn signal(
+    launch: &Launch,
+    created: &Created,
+    signal: i32,
+) -> Result<Option<OwnedFd>, ExecError> {
+    if let Some(runtime) = launch.runtime.as_ref().filter(|_| !created.is_runner) {
+        return Ok(Some(known(runtime).kill(signal)?));
+    }
+    let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
+    sent.map(|()| None).map_err(|source| ExecError::Signal { source })
 }
 
 fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {

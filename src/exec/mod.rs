@@ -58,6 +58,8 @@ pub enum ExecError {
     DiedInSetUp { code: i32 },
     #[error("it was killed while it was set up (out of memory, {limit})")]
     TooLittleMemory { limit: String },
+    #[error("cannot send it a signal")]
+    Signal { source: io::Error },
     #[error("the plan creates no such container")]
     NotCreated,
     #[error("the secret `{name}` was not handed over")]

@@ -22,9 +22,11 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
     };
     let ours = forwards.into_iter().filter(|(tag, _)| tag == places.id.as_str());
     let remains = Remains {
+        // What they know of it lies on the pod's tmpfs.
+        runtimes: Vec::new(),
         cgroups: vec![places.cgroup()],
         // A machine that shows no mounts has none of ours.
-        legacy: cgroup::legacy_mounts().into_iter().flatten().map(|(_, mount)| mount).collect(),
+        legacy: cgroup::legacy_hierarchies().unwrap_or_default(),
         links: IfName::try_from(format!("ps{}", places.id)).into_iter().collect(),
         forwards: ours.map(|(_, forward)| forward).collect(),
         netns: pins(places),

@@ -4,10 +4,11 @@
 
 use super::ExecError;
 use super::apply::{datagrams, firewall_forwards};
-use crate::cgroup::{Hierarchy, Legacy};
+use super::launch::known;
+use crate::cgroup::{self, Hierarchy, Legacy};
 use crate::names::IfName;
 use crate::net::{conntrack, firewall, link, netns};
-use crate::plan::step::{Namespace, Plan, Step, StepId, VolumeContent};
+use crate::plan::step::{Namespace, Plan, Runtime, Step, StepId, VolumeContent};
 use crate::state::StateError;
 use crate::state::store::{release, remove_tree};
 use nix::mount::{MntFlags, umount2};
@@ -24,6 +25,8 @@ const LINKS_GO_WITHIN: Duration = Duration::from_millis(100);
 /// What steps have left on the machine.
 #[derive(Debug, Default, PartialEq)]
 pub struct Remains {
+    /// Containers of other runtimes.
+    pub(super) runtimes: Vec<Runtime>,
     pub(super) cgroups: Vec<PathBuf>,
     /// Mounts of v1 hierarchies where the cgroups may be, too.
     pub(super) legacy: Vec<PathBuf>,
@@ -61,12 +64,13 @@ impl Remains {
             Step::MakeNetwork(_) => {}
             // Gone with the pod's cgroup, the tmpfs or the network namespace.
             Step::StartInfra(_)
-            | Step::CreateContainer(_)
             | Step::LoopbackUp { .. }
             | Step::ReservePorts { .. }
             | Step::SetSysctls { .. }
             | Step::WriteFiles { .. }
             | Step::StartContainer { .. } => {}
+            // So is it, but what another runtime has made of it only that one knows.
+            Step::CreateContainer(launch) => self.runtimes.extend(launch.runtime.clone()),
             Step::MountPodTmpfs { at } | Step::MountShm { at, .. } => self.mounts.push(at.clone()),
             Step::MakeCgroup { cgroup, limits } => {
                 self.cgroups.push(cgroup.clone());
@@ -102,9 +106,13 @@ impl Remains {
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
         let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };
         attempt(self.unpublish());
+        for runtime in &self.runtimes {
+            attempt(known(runtime).delete().map_err(ExecError::from));
+        }
+        let legacy = self.legacy();
         for cgroup in &self.cgroups {
             attempt(hierarchy.remove(cgroup).map_err(ExecError::from));
-            for mount in &self.legacy {
+            for mount in &legacy {
                 let legacy = Legacy { mount, path: cgroup };
                 attempt(legacy.remove().map_err(ExecError::from));
             }
@@ -128,6 +136,12 @@ impl Remains {
             attempt(remove_tree(lease).map_err(ExecError::from));
         }
         errors
+    }
+
+    /// Other runtimes make cgroups in every hierarchy of v1.
+    fn legacy(&self) -> BTreeSet<PathBuf> {
+        let all = if self.runtimes.is_empty() { None } else { cgroup::legacy_hierarchies().ok() };
+        all.into_iter().flatten().chain(self.legacy.iter().cloned()).collect()
     }
 
     fn unpublish(&self) -> Result<(), ExecError> {

@@ -268,7 +268,7 @@ fn follow(
                 sandbox::start_telling(child.channel.as_fd(), &state)?;
             }
             Report::Failed(error) => return Err(error.into()),
-            Report::Running | Report::NotYet => return Err(OciError::Died),
+            Report::Running | Report::NotYet | Report::Born { .. } => return Err(OciError::Died),
         }
     }
 }

@@ -213,6 +213,9 @@ pub struct ContainerFacts {
     pub problems: Vec<(String, String)>,
     /// Host paths among its mounts that are directories (the others are files).
     pub directories: Vec<PathBuf>,
+    /// The program of its runtime, where it has another than podspec's own.
+    #[serde(default)]
+    pub runtime: PathBuf,
     /// What its devices are on the host.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
 }

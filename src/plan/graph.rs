@@ -19,7 +19,7 @@ use crate::plan::rootfs::{self, Mounts};
 use crate::plan::security;
 use crate::plan::step::{
     Connection, Edge, Forward, Infra, Input, Launch, Namespace, Plan, Planned, Restart, Role,
-    RootLayers, SecretFile, Stdio, Step, StepId, Until, VolumeStep,
+    RootLayers, Runtime, SecretFile, Stdio, Step, StepId, Until, VolumeStep,
 };
 use crate::seccomp::Filter;
 use crate::spec::model::{
@@ -376,6 +376,7 @@ impl Graph<'_> {
             after.insert(Edge { step: secrets, until: Until::Done });
         }
         let mut why = vec![root_reason(container)];
+        why.extend(container.runtime.as_ref().map(|runtime| format!("by {runtime}")));
         if let Some(init) = &self.made.last_init {
             after.insert(Edge { step: self.made.started[init], until: Until::Completed });
             why.push(format!("after init container {init}"));
@@ -507,6 +508,20 @@ impl Graph<'_> {
         security::filter(&mut self.filters, name, container, self.facts)
     }
 
+    fn runtime(&self, name: &ContainerName, container: &Container) -> Option<Runtime> {
+        container.runtime.as_ref()?;
+        Some(Runtime {
+            program: self.facts.containers.get(name)?.runtime.clone(),
+            state: self.places.runtimes(),
+            bundle: self.places.bundle(name),
+            id: format!("{}-{name}", self.places.id),
+            clock: match oci::entry(self.spec, name, container, Shared::Time, self.places) {
+                Entry::Join(path) => Some(path),
+                Entry::New | Entry::Host => None,
+            },
+        })
+    }
+
     fn launch(&mut self, name: &ContainerName, container: &Container) -> Result<Launch, PlanError> {
         security::modules(name, container, &self.facts.kernel)?;
         let seccomp = self.filter(name, container)?;
@@ -539,6 +554,7 @@ impl Graph<'_> {
             root,
             beneath: mounts.beneath(),
             init: container.init,
+            runtime: self.runtime(name, container),
             stdio: Stdio {
                 input: match (container.tty, container.stdin) {
                     (true, open) => Input::Terminal { open },

@@ -63,6 +63,16 @@ impl<'a> Places<'a> {
         self.run(&format!("mnt/root/{container}"))
     }
 
+    /// What another runtime is given of a container.
+    pub(super) fn bundle(&self, container: &ContainerName) -> PathBuf {
+        self.run(&format!("mnt/bundles/{container}"))
+    }
+
+    /// Where other runtimes keep what they know of the pod's containers.
+    pub(super) fn runtimes(&self) -> PathBuf {
+        self.run("mnt/runtimes")
+    }
+
     /// `out` or `err` of a container.
     pub(super) fn stdio(&self, container: &ContainerName, stream: &str) -> PathBuf {
         self.run(&format!("io/{container}.{stream}"))

@@ -34,6 +34,7 @@ pub(super) fn container() -> Container {
         tty: false,
         init: false,
         stdin: false,
+        runtime: None,
         namespaces: [].into(),
         logs: Logs { max_size: 10 << 20, max_files: 5 },
         probes: Probes::default(),

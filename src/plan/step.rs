@@ -416,6 +416,9 @@ pub struct Launch {
     /// A reaper is the first process, and the program its child.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
+    /// What runs it, where that is not podspec's own runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
     pub stdio: Stdio,
     pub restart: Restart,
     /// How long a restart waits.
@@ -425,6 +428,20 @@ pub struct Launch {
     pub stop_timeout: Duration,
     #[serde(default, skip_serializing_if = "Health::is_nothing")]
     pub health: Health,
+}
+
+/// Another OCI runtime, and the container as it knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    pub program: PathBuf,
+    /// Its `--root`.
+    pub state: PathBuf,
+    /// Where its bundle is made.
+    pub bundle: PathBuf,
+    pub id: String,
+    /// The time namespace that the container joins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<PathBuf>,
 }
 
 /// An image as a container runs it.

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const READY: u8 = b'r';
 const FAILED: u8 = b'f';
 const TERMINAL: u8 = b't';
+const BORN: u8 = b'b';
 const START: u8 = b's';
 /// Descriptors that go with it.
 const HANDED_MOST: usize = 2;
@@ -37,6 +38,11 @@ pub enum Report {
     Failed(SandboxError),
     /// It has made its terminal: the master. Before Ready.
     Terminal(OwnedFd),
+    /// What another runtime has made, and is the caller's child from now on. Before Ready.
+    Born {
+        pid: i32,
+        pidfd: OwnedFd,
+    },
     NotYet,
 }
 
@@ -65,14 +71,15 @@ pub fn report(channel: BorrowedFd<'_>) -> Report {
             Err(e) => return Report::Failed(SandboxError::step(Stage::Channel, "the child", e)),
         }
     };
-    if let Some(master) = fd {
-        return Report::Terminal(master);
-    }
-    match packet[..length] {
-        [] => Report::Running,
-        [READY] => Report::Ready,
-        [MOUNTED] => Report::Mounted,
-        [FAILED, ref error @ ..] => Report::Failed(decoded(error)),
+    match (&packet[..length], fd) {
+        ([], _) => Report::Running,
+        ([READY], _) => Report::Ready,
+        ([MOUNTED], _) => Report::Mounted,
+        ([TERMINAL], Some(master)) => Report::Terminal(master),
+        ([BORN, a, b, c, d], Some(pidfd)) => {
+            Report::Born { pid: i32::from_le_bytes([*a, *b, *c, *d]), pidfd }
+        }
+        ([FAILED, error @ ..], _) => Report::Failed(decoded(error)),
         _ => Report::Failed(decoded(&[])),
     }
 }
@@ -210,11 +217,29 @@ pub(super) fn send_terminal(
     channel: BorrowedFd<'_>,
     master: BorrowedFd<'_>,
 ) -> Result<(), SandboxError> {
+    send_with(channel, &[TERMINAL], master)
+}
+
+/// The runner of another runtime hands over the first process of its container.
+pub(super) fn say_born(
+    channel: BorrowedFd<'_>,
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
+    let [a, b, c, d] = pid.to_le_bytes();
+    send_with(channel, &[BORN, a, b, c, d], pidfd)
+}
+
+fn send_with(
+    channel: BorrowedFd<'_>,
+    packet: &[u8],
+    fd: BorrowedFd<'_>,
+) -> Result<(), SandboxError> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let fds = [master];
+    let fds = [fd];
     control.push(SendAncillaryMessage::ScmRights(&fds));
-    let text = [IoSlice::new(&[TERMINAL])];
+    let text = [IoSlice::new(packet)];
     rustix::net::sendmsg(channel, &text, &mut control, SendFlags::NOSIGNAL)
         .map(drop)
         .at(Stage::Channel, "the parent")

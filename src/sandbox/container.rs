@@ -88,7 +88,7 @@ pub(super) fn become_container(
     let prepared: Vec<_> = kinds.zip(namespaces_kept.iter().map(AsFd::as_fd)).collect();
     let user = user.and_then(|(_, maps)| {
         let namespace = namespaces_kept.last()?.as_fd();
-        Some(User { namespace, root: maps.owner(0, 0), maps })
+        Some(User::new(namespace, maps))
     });
     let entry = Way { namespaces, prepared: &prepared, user, mapped: &mapped };
     let ends = Ends { channel: channel.as_fd(), listener };
@@ -111,7 +111,16 @@ pub(super) struct User<'a> {
     root: (u32, u32),
 }
 
-impl User<'_> {
+impl<'a> User<'a> {
+    pub(super) fn new(namespace: BorrowedFd<'a>, maps: &'a Maps) -> Self {
+        Self { namespace, root: maps.owner(0, 0), maps }
+    }
+
+    /// Files that are made from here on are its root's.
+    pub(super) fn make_files(&self) -> Result<(), SandboxError> {
+        make_files_as(self.root)
+    }
+
     /// Gives a file to its root.
     pub(super) fn own(&self, file: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
         let (uid, gid) = (Uid::from_raw(self.root.0), Gid::from_raw(self.root.1));
@@ -140,9 +149,7 @@ fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible
     // Modes of what is made below are exact.
     rustix::process::umask(Mode::empty());
     namespaces.enter(way.prepared)?;
-    if let Some(user) = way.user {
-        make_files_as(user.root)?;
-    }
+    way.user.map_or(Ok(()), |user| user.make_files())?;
     name_host(order, namespaces)?;
     build_root(order, way, channel)?;
     if !order.extras.keep_keyring {
@@ -236,7 +243,9 @@ fn build_root(
     }
     let root = match order.overlays {
         [] => bundle::directory(order.oci, own_mounts)?,
-        overlays => root::assemble(overlays, way.user.map(|user| user.namespace))?,
+        overlays => {
+            root::assemble(overlays, way.user.map(|user| user.namespace), root::attach_over_root)?
+        }
     };
     let site = mounts::Place {
         root: &root,

@@ -14,6 +14,9 @@ pub enum SandboxError {
     NotExecutable { program: String, source: io::Error },
     #[error("{what}")]
     Hook { what: String },
+    /// Another runtime has refused.
+    #[error("{what}")]
+    Runtime { what: String },
     #[error("cannot {stage} {object}")]
     Step { stage: Stage, object: String, source: io::Error },
 }
@@ -76,6 +79,7 @@ stages! {
     MemoryPolicy = "take on the memory policy",
     Processors = "run on the processors",
     Terminal = "open a terminal",
+    Bundle = "make the bundle",
 }
 
 /// Bytes of an object that are sent; a path can be no longer.
@@ -105,6 +109,7 @@ impl SandboxError {
             Self::NotExecutable { program, source } => (1, 0, program, Some(source)),
             Self::Step { stage, object, source } => (2, *stage as u8, object, Some(source)),
             Self::Hook { what } => (3, 0, what, None),
+            Self::Runtime { what } => (4, 0, what, None),
         };
         let errno = source.and_then(io::Error::raw_os_error).unwrap_or(0);
         let object = object.as_bytes();
@@ -127,6 +132,7 @@ impl SandboxError {
             0 => Some(Self::NotFound { program: object, source }),
             1 => Some(Self::NotExecutable { program: object, source }),
             3 => Some(Self::Hook { what: object }),
+            4 => Some(Self::Runtime { what: object }),
             2 => Some(Self::Step { stage: *Stage::ALL.get(usize::from(stage))?, object, source }),
             _ => None,
         }
@@ -159,6 +165,7 @@ mod tests {
             SandboxError::NotExecutable { program: "/etc".into(), source: errno() },
             SandboxError::step(Stage::Terminal, "/dev/pts", errno()),
             SandboxError::Hook { what: "the hook /bin/false failed".into() },
+            SandboxError::Runtime { what: "`crun create`: no such file".into() },
         ];
         for error in errors {
             let back = SandboxError::decode(&error.encode()).unwrap();

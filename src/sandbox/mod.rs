@@ -20,6 +20,8 @@ mod owned;
 mod program;
 mod remains;
 mod root;
+pub mod runner;
+pub mod runtime;
 mod schedule;
 pub mod sysctl;
 mod terminal;

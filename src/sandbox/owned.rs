@@ -10,7 +10,7 @@ use super::{Child, Report, discard};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
-use oci_spec::runtime::{LinuxIdMapping, LinuxTimeOffset, Mount, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxTimeOffset, Mount, Spec};
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -39,6 +39,32 @@ fn maps_of(uids: Option<&Vec<LinuxIdMapping>>, gids: Option<&Vec<LinuxIdMapping>
     Maps { uids: ranges(uids), gids: ranges(gids) }
 }
 
+/// The container's user namespace, with its maps: the one that its document names, else one of the same maps that nobody
+/// is in. In the parent.
+pub(super) fn user(oci: &Spec) -> Result<Option<(OwnedFd, Maps)>, SandboxError> {
+    let listed = oci.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
+    let mut kinds = listed.unwrap_or(&[]).iter();
+    let Some(own) = kinds.find(|namespace| namespace.typ() == LinuxNamespaceType::User) else {
+        return Ok(None);
+    };
+    let maps = maps(oci);
+    match own.path() {
+        Some(path) => Ok(Some((open(path)?, maps))),
+        None => with_maps(&maps),
+    }
+}
+
+/// A user namespace that nobody is in.
+fn with_maps(maps: &Maps) -> Result<Option<(OwnedFd, Maps)>, SandboxError> {
+    let wanted = Wanted {
+        owner: Owner::New(maps),
+        kinds: CloneFlags::empty(),
+        offsets: Offsets::default(),
+        cgroup: None,
+    };
+    Ok(make(&wanted)?.user)
+}
+
 /// A user namespace that nobody is in, for each mapping that mounts of the document have and its container has not.
 /// In the parent: whoever makes one names its process by the /proc that he sees.
 pub(super) fn for_mounts(oci: &Spec) -> Result<Vec<(Maps, OwnedFd)>, SandboxError> {
@@ -48,13 +74,7 @@ pub(super) fn for_mounts(oci: &Spec) -> Result<Vec<(Maps, OwnedFd)>, SandboxErro
         if maps.is_empty() || maps == own || made.iter().any(|(known, _)| *known == maps) {
             continue;
         }
-        let wanted = Wanted {
-            owner: Owner::New(&maps),
-            kinds: CloneFlags::empty(),
-            offsets: Offsets::default(),
-            cgroup: None,
-        };
-        let user = make(&wanted)?.user;
+        let user = with_maps(&maps)?;
         made.extend(user.map(|(namespace, _)| (maps, namespace)));
     }
     Ok(made)

@@ -32,7 +32,7 @@ pub fn remains(of: &Remains<'_>) -> Result<OwnedFd, SandboxError> {
     let beneath = of.beneath;
     let sources = mounts::Sources { beneath, user: None, mapped: &[], is_bundles: false };
     let sources = mounts::open_sources(listed, sources)?;
-    let root = root::assemble(of.overlays, None)?;
+    let root = root::assemble(of.overlays, None, root::attach_over_root)?;
     let place = Place { root: &root, namespaces: &namespaces, user: None, legacy: &[] };
     let dev = mounts::mount_all(place, &oci, sources)?;
     let masked = oci.linux().as_ref().and_then(|linux| linux.masked_paths().as_deref());

@@ -135,10 +135,11 @@ pub(super) fn isolate_mounts() -> Result<(), SandboxError> {
     rustix::mount::mount_change("/", slave).at(Stage::ReadOnly, "mount propagation of /")
 }
 
-/// Mounts the overlays over each other and the first over `/`, where only `pivot` makes it visible.
+/// Mounts the overlays over each other, and the first where `attach_first` puts it.
 pub(super) fn assemble(
     overlays: &[Overlay],
     user: Option<BorrowedFd<'_>>,
+    attach_first: impl FnOnce(BorrowedFd<'_>) -> Result<(), Errno>,
 ) -> Result<Root, SandboxError> {
     let Some((first, more)) = overlays.split_first() else {
         return Err(SandboxError::unsupported("missing root overlay"));
@@ -150,7 +151,7 @@ pub(super) fn assemble(
     }
     let mut mounts = mounts.into_iter();
     let root = mounts.next().ok_or_else(|| SandboxError::unsupported("missing root overlay"))?;
-    attach_over_root(root.as_fd()).at(Stage::MountOverlay, &first.at)?;
+    attach_first(root.as_fd()).at(Stage::MountOverlay, &first.at)?;
     let mut root = Root { fd: root, overlays: Vec::new(), is_bundles: false };
     for (overlay, mount) in more.iter().zip(mounts) {
         let target = root.target(&overlay.at, Kind::Directory, ResolveFlags::empty())?;
@@ -257,9 +258,14 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()
     rustix::mount::move_mount(mount, "", target, "", flags)
 }
 
+/// Covers a directory of this mount namespace.
+pub(super) fn attach_over(mount: BorrowedFd<'_>, at: &Path) -> Result<(), Errno> {
+    rustix::mount::move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
 /// Covers `/`, which this process goes on seeing as it was until it pivots.
 pub(super) fn attach_over_root(mount: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::mount::move_mount(mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    attach_over(mount, Path::new("/"))
 }
 
 /// Makes `root` the root of the mount namespace and lets go of everything that was there before.

@@ -2,7 +2,8 @@
 
 use super::interpolate::{environment, is_env_key};
 use super::model::{
-    Container, Logs, NameOrId, NetworkMode, Port, Restart, Role, Root, Scope, Shared, Signal, User,
+    Container, Logs, NameOrId, NetworkMode, Port, Restart, Role, Root, Runtime, Scope, Shared,
+    Signal, User,
 };
 use super::problem::Problem;
 use super::raw::{self, Either, RawContainer, RawPod};
@@ -11,7 +12,7 @@ use super::tree::{Entry, Node};
 use super::validate::{self, Checks};
 use super::{
     depends, device, health, image, init, limits, namespaces, publish, quantity, resources,
-    restart, rights, secret, signal, volume,
+    restart, rights, runtime, secret, signal, volume,
 };
 use crate::names::ContainerName;
 use indexmap::IndexMap;
@@ -34,7 +35,8 @@ pub(super) fn containers(
     let mut result = IndexMap::with_capacity(raw.containers.as_ref().map_or(0, IndexMap::len));
     let Some(list) = node.get("containers") else { return result };
     let pod_restart = restart::rule(raw.restart.as_ref(), node, Rule::default(), checks);
-    let inherited = Inherited { restart: pod_restart.unwrap_or_default(), stop_timeout };
+    let runtime = runtime::runtime(raw.runtime.as_ref(), node, checks);
+    let inherited = Inherited { restart: pod_restart.unwrap_or_default(), stop_timeout, runtime };
     if raw.containers.as_ref().is_some_and(IndexMap::is_empty) && list.lost.is_empty() {
         let message = "this pod has no container";
         checks
@@ -43,7 +45,7 @@ pub(super) fn containers(
             ));
     }
     let restarts = restarts(raw, inherited.restart.policy);
-    let mut add = |(word, raw), list: &Node, pod: Inherited, checks: &mut Checks<'_>| {
+    let mut add = |(word, raw), list: &Node, pod: &Inherited, checks: &mut Checks<'_>| {
         let word: &String = word;
         let Some(entry) = list.entry(word) else { return };
         let name = validate::container_name(word, entry.key.clone(), checks);
@@ -54,13 +56,14 @@ pub(super) fn containers(
         }
     };
     if let Some(list) = node.get("initContainers") {
+        let of_init = Inherited { restart: Rule::default(), ..inherited.clone() };
         for one in raw.init_containers.iter().flatten() {
             init::check(one, list, node, checks);
-            add(one, list, Inherited { restart: Rule::default(), ..inherited }, checks);
+            add(one, list, &of_init, checks);
         }
     }
     for one in raw.containers.iter().flatten() {
-        add(one, list, inherited, checks);
+        add(one, list, &inherited, checks);
     }
     init::roles(raw, &mut result);
     depends::dependencies(raw, node, &restarts, checks, &mut result);
@@ -88,10 +91,11 @@ pub(super) fn stop_timeout(
 }
 
 /// What of the pod holds for a container that says nothing else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Inherited {
     restart: Rule,
     stop_timeout: Option<Duration>,
+    runtime: Option<Runtime>,
 }
 
 /// A container of the file and its place.
@@ -118,7 +122,7 @@ impl One<'_> {
 
     fn build(
         &self,
-        pod: Inherited,
+        pod: &Inherited,
         checks: &mut Checks<'_>,
         pod_ports: &mut Vec<Port>,
     ) -> Option<Container> {
@@ -175,12 +179,22 @@ impl One<'_> {
             tty: raw.tty.unwrap_or(false),
             init: raw.init.unwrap_or(false),
             stdin: raw.stdin.unwrap_or(false),
+            runtime: self.runtime(pod.runtime.as_ref(), checks),
             namespaces,
             logs: logs?,
             probes,
             lifecycle,
             security: security?,
         })
+    }
+
+    fn runtime(&self, pod: Option<&Runtime>, checks: &mut Checks<'_>) -> Option<Runtime> {
+        let runtime = match &self.raw.runtime {
+            Some(_) => runtime::runtime(self.raw.runtime.as_ref(), self.node, checks),
+            None => pod.cloned(),
+        };
+        runtime::refuse_reaper(runtime.as_ref(), self.raw, self.at("init"), checks);
+        runtime
     }
 
     fn root(&self, checks: &mut Checks<'_>) -> Option<Root> {

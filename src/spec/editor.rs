@@ -212,7 +212,10 @@ mod tests {
         let web = |runtime: &str| {
             format!(r#"{{"containers": {{"a": {{"image": "a", "runtime": "{runtime}"}}}}}}"#)
         };
-        assert!(judge(&web("embedded")) && !judge(&web("crun")));
+        for (good, bad) in [("embedded", ""), ("crun", "crun --debug"), ("/opt/bin/youki", "/")] {
+            assert!(judge(&web(good)), "{good}");
+            assert!(!judge(&web(bad)), "{bad}");
+        }
     }
 
     #[test]

@@ -413,10 +413,6 @@ pub(super) fn value(key: &str, word: &str) -> Option<&'static str> {
 /// What a value would be that is no mistake but of a later version, where there is no such thing yet.
 pub(super) fn later(key: &str, word: &str) -> Option<(&'static str, &'static str)> {
     Some(match (key, word) {
-        ("runtime", _) => (
-            "a `runtime` other than `embedded`",
-            "remove it, or write `embedded`: podspec's own runtime runs every container",
-        ),
         ("protocol", "sctp") => {
             ("publishing an sctp port", "write `tcp` or `udp`, or remove this port")
         }

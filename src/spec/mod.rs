@@ -30,6 +30,7 @@ mod reference;
 mod resources;
 mod restart;
 pub mod rights;
+mod runtime;
 pub mod schema;
 mod secret;
 pub mod share;

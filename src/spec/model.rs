@@ -273,12 +273,33 @@ pub struct Container {
     pub init: bool,
     /// Its standard input stays open, for whoever attaches.
     pub stdin: bool,
+    /// None: podspec's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
     pub namespaces: IndexMap<Shared, Scope>,
     pub logs: Logs,
     #[serde(flatten)]
     pub probes: Probes,
     pub lifecycle: Lifecycle,
     pub security: Security,
+}
+
+/// Another OCI runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Runtime {
+    /// A program of the machine.
+    Named(String),
+    At(PathBuf),
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::At(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// Where a secret comes from. Its text is read at `up`, and is nowhere in the model or the plan.

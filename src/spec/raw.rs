@@ -180,6 +180,10 @@ pub struct RawPod {
     /// What the end of containers means for the pod.
     #[schemars(extend("default" = "continue", "examples" = ["stop-on-failure"]))]
     pub exit_policy: Option<ExitPolicy>,
+    /// What runs the containers that say nothing else: podspec's own runtime, or another OCI runtime by name or path.
+    #[schemars(with = "Option<words::Runtime>")]
+    #[schemars(extend("default" = "embedded", "examples" = ["crun"]))]
+    pub runtime: Option<String>,
     /// Limits of the whole pod.
     #[schemars(extend("examples" = [{"memory": "1Gi", "cpus": 2}]))]
     pub resources: Option<Resources>,
@@ -300,9 +304,10 @@ pub struct RawContainer {
     /// Namespaces that are not the pod's: kind to where it is.
     #[schemars(extend("examples" = [{"pid": "private"}]))]
     pub namespaces: Option<Box<Namespaces>>,
-    /// What runs the container.
-    #[schemars(extend("default" = "embedded", "examples" = ["embedded"]))]
-    pub runtime: Option<Runtime>,
+    /// What runs the container: podspec's own runtime, or another OCI runtime by name or path. Default: the pod's.
+    #[schemars(with = "Option<words::Runtime>")]
+    #[schemars(extend("default" = "embedded", "examples" = ["crun", "/opt/bin/youki"]))]
+    pub runtime: Option<String>,
     /// Bounds of its log on disk.
     #[schemars(extend("examples" = [{"maxSize": "50Mi", "maxFiles": 3}]))]
     pub logs: Option<Box<Logs>>,
@@ -874,14 +879,6 @@ pub enum PullPolicy {
     Always,
     /// Never: a missing image is an error.
     Never,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-pub enum Runtime {
-    /// podspec's own runtime. There is no other yet.
-    Embedded,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

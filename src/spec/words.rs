@@ -50,6 +50,16 @@ words! {
         ],
         Some(("^on-failure:[0-9]+$", "on-failure:N, such as on-failure:5")),
     );
+    /// What runs a container.
+    Runtime => open(
+        &[
+            ("embedded", "podspec's own: no other program is started, and every feature is there."),
+            ("crun", "crun, which has to be on the machine."),
+            ("runc", "runc, which has to be on the machine."),
+            ("runsc", "gVisor's, which has to be on the machine."),
+        ],
+        Some((RUNTIME, "the name of a program such as youki, or a path")),
+    );
     /// Where a container's namespace is, if not in the pod.
     Scope => open(
         &[("private", "The container's own."), ("host", "The machine's.")],
@@ -103,6 +113,7 @@ pub(super) const NAME_RULE: &str =
 pub(super) const PORT: &str = r"^([0-9.]+:)?[0-9]+(-[0-9]+)?:[0-9]+(-[0-9]+)?(/(tcp|udp))?$";
 pub(super) const PORT_RULE: &str =
     "[ADDRESS:]HOST:CONTAINER[/PROTOCOL], such as 8080:80 or 127.0.0.1:8443:443/tcp";
+pub(super) const RUNTIME: &str = "^([A-Za-z0-9][A-Za-z0-9._+-]*|\\.{0,2}/.*[^/])$";
 pub(super) const SIZE: &str = r"^([0-9]+(\.[0-9]+)?([kMG]|[KMG]i)?|-1)$";
 pub(super) const SIZE_RULE: &str =
     "a number with k, M, G (1000) or Ki, Mi, Gi (1024), such as 64Mi";

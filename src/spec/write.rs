@@ -113,6 +113,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         tty,
         init,
         stdin,
+        runtime,
         env,
         mounts,
         secrets,
@@ -143,7 +144,7 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
         map.insert("user".to_owned(), user_word(user));
     }
     put(&mut map, "groups", groups.iter().map(|group| text(&name_or_id(group))).collect());
-    switches(&mut map, [("tty", *tty), ("init", *init), ("stdin", *stdin)]);
+    manner(&mut map, [("tty", *tty), ("init", *init), ("stdin", *stdin)], runtime.as_ref());
     put(&mut map, "env", texts(env));
     put(&mut map, "volumes", mounts.iter().map(mount).collect());
     put(&mut map, "secrets", secrets.iter().map(secret_mount).collect());
@@ -165,8 +166,10 @@ fn container(spec: &PodSpec, container: &Container) -> Value {
     Value::Object(map)
 }
 
-fn switches(map: &mut Map<String, Value>, of: [(&str, bool); 3]) {
-    map.extend(of.map(|(key, is_on)| (key.to_owned(), json!(is_on))));
+/// How its program is run, and by what.
+fn manner(map: &mut Map<String, Value>, switches: [(&str, bool); 3], runtime: Option<&Runtime>) {
+    map.extend(switches.map(|(key, is_on)| (key.to_owned(), json!(is_on))));
+    put(map, "runtime", json!(runtime.map(ToString::to_string)));
 }
 
 /// What its processes may use, and who goes first where there is not enough.

@@ -392,7 +392,7 @@ fn dial_words(errno: Errno) -> String {
 }
 
 /// How a child ended, if it has.
-fn has_ended(pidfd: &OwnedFd) -> Option<WaitStatus> {
+pub(super) fn has_ended(pidfd: &OwnedFd) -> Option<WaitStatus> {
     match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
         Ok(WaitStatus::StillAlive) => None,
         Ok(status) => Some(status),

@@ -23,7 +23,15 @@ impl Pod<'_> {
         match sandbox::report(created.child.channel.as_fd()) {
             Report::Running => self.container_runs(index),
             Report::Failed(error) => self.container_failed(index, &error.into()),
-            Report::Ready | Report::Mounted | Report::Terminal(_) | Report::NotYet => {}
+            // A short life: the runtime that has started it says so later.
+            _ if created.is_starting => {
+                return self.events.forget(created.child.pidfd.as_fd());
+            }
+            Report::Ready
+            | Report::Mounted
+            | Report::Terminal(_)
+            | Report::Born { .. }
+            | Report::NotYet => {}
         }
         let Some(created) = &self.units[index].created else { return };
         self.events.forget(created.child.pidfd.as_fd());
@@ -105,6 +113,7 @@ impl Pod<'_> {
         if self.life.stage == Stage::Stopping {
             self.dead.extend(created);
         }
+        self.let_orphans_go();
         self.forget_checks(index);
         self.relay(index);
         Some(life::Event::Emptied(index))
@@ -176,7 +185,7 @@ impl Pod<'_> {
         let signal = self.life.container(index).stop_signal;
         let Some(created) = &self.units[index].created else { return Vec::new() };
         let deaf = process::is_deaf_init(created.child.pid, signal);
-        let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
+        let sent = self.send_signal(index, signal);
         self.units[index].deaf |= deaf;
         if deaf || sent.is_err() { vec![life::Event::Deaf(index)] } else { Vec::new() }
     }

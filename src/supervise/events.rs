@@ -32,6 +32,8 @@ pub(super) enum Token {
     CheckOutput(u32),
     /// A container says something by sd_notify.
     Notify(u32),
+    /// A process of another runtime's ended.
+    Helper,
 }
 
 impl Token {
@@ -53,6 +55,7 @@ impl Token {
             Self::Check(index) => (13, index),
             Self::CheckOutput(index) => (14, index),
             Self::Notify(index) => (15, index),
+            Self::Helper => (16, 0),
         };
         (kind << 32) | u64::from(index)
     }
@@ -76,6 +79,7 @@ impl Token {
             13 => Self::Check(index),
             14 => Self::CheckOutput(index),
             15 => Self::Notify(index),
+            16 => Self::Helper,
             _ => return None,
         })
     }

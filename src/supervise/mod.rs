@@ -10,7 +10,7 @@
 //! history.rs    what `events` is told
 //! logs.rs       its output on disk           control.rs   clients; protocol.rs, wire.rs: their words
 //! checks.rs     probes and hooks             senses.rs    lines and messages they wait for
-//! notify.rs     sd_notify of a container
+//! notify.rs     sd_notify of a container    helpers.rs   containers of other runtimes
 //! script.rs     the plan's steps, and where they are while nobody needs them
 //! firewall.rs   puts back what others flush  steps.rs    what is told of it to who asks
 //! attach.rs     who sees a container's output as it comes, and types
@@ -22,6 +22,7 @@ pub mod control;
 mod end;
 mod events;
 mod firewall;
+mod helpers;
 pub mod history;
 pub mod life;
 pub mod logs;

@@ -30,7 +30,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -97,6 +97,8 @@ pub(super) struct Pod<'a> {
     pub(super) units: Vec<Unit>,
     /// Containers that have ended since the pod is to end, not let go of yet.
     pub(super) dead: Vec<Created>,
+    /// Processes of other runtimes, until they are reaped.
+    pub(super) helpers: Vec<OwnedFd>,
     pub(super) fall: Option<Fall>,
     pub(super) history: History,
     /// The pod's status as it was noted last.
@@ -175,6 +177,7 @@ impl<'a> Pod<'a> {
             goals: BTreeMap::new(),
             infra: None,
             dead: Vec::new(),
+            helpers: Vec::new(),
             fall: None,
             record,
             news: Vec::new(),
@@ -258,6 +261,7 @@ impl<'a> Pod<'a> {
             Token::Check(number) => self.check_came(number),
             Token::CheckOutput(number) => self.check_output(number),
             Token::Notify(index) => self.notified(index as usize),
+            Token::Helper => self.helper_ended(),
         }
     }
 

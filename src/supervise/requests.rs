@@ -3,10 +3,9 @@
 
 use super::life::{self, Goal, Stage};
 use super::pod::Pod;
-use super::protocol::{Event, Request};
+use super::protocol::{Event, Request, chain};
 use crate::names::ContainerName;
 use crate::sys::process;
-use std::os::fd::AsFd;
 
 impl Pod<'_> {
     pub(super) fn obey_request(&mut self, connection: u32, request: Request) {
@@ -113,8 +112,7 @@ impl Pod<'_> {
             created.cgroup.kill().map_err(|error| error.to_string())?;
         }
         let is_deaf = process::is_deaf_init(created.child.pid, signal);
-        process::pidfd_send_signal(created.child.pidfd.as_fd(), signal)
-            .map_err(|error| error.to_string())?;
+        self.send_signal(index, signal).map_err(|error| chain(&error).join(": "))?;
         let cause = format!("signal {signal} sent by the user");
         self.note_event(index, "signal", cause);
         if is_deaf && signal != libc::SIGKILL {

@@ -161,7 +161,9 @@ impl Pod<'_> {
 
     /// The container's turn has come.
     fn release(&mut self, index: usize) -> Result<(), ExecError> {
-        if let Some(created) = &self.units[index].created {
+        let by_other = self.launch(index)?.runtime.is_some();
+        if let Some(created) = &mut self.units[index].created {
+            created.is_starting = by_other;
             sandbox::start(created.child.channel.as_fd())?;
         }
         Ok(())
@@ -186,7 +188,7 @@ impl Pod<'_> {
         let step = infra.step;
         match sandbox::report(infra.child.channel.as_fd()) {
             // Infra has none.
-            Report::NotYet | Report::Terminal(_) | Report::Mounted => {}
+            Report::NotYet | Report::Terminal(_) | Report::Mounted | Report::Born { .. } => {}
             Report::Ready => self.step_done(step),
             Report::Running => self.events.forget(infra.child.channel.as_fd()),
             Report::Failed(error) => {
@@ -202,11 +204,23 @@ impl Pod<'_> {
             Report::NotYet | Report::Mounted => {}
             Report::Ready => self.container_ready(index),
             Report::Terminal(master) => self.take_terminal(index, master),
+            Report::Born { pid, pidfd } => self.adopt(index, pid, pidfd),
             Report::Running => self.container_runs(index),
             Report::Failed(error) => {
                 self.events.forget(created.child.channel.as_fd());
+                self.hear_end(index);
                 self.container_failed(index, &error.into());
             }
+        }
+    }
+
+    /// Another runtime has said how its start went: the container may have ended before.
+    fn hear_end(&mut self, index: usize) {
+        let Some(created) = &mut self.units[index].created else { return };
+        if std::mem::take(&mut created.is_starting) {
+            let end = Token::End(token_number(index));
+            // Watched still, where it has not.
+            let _ = self.events.watch(&created.child.pidfd, end);
         }
     }
 
@@ -231,6 +245,7 @@ impl Pod<'_> {
         if let Some(created) = &self.units[index].created {
             self.events.forget(created.child.channel.as_fd());
         }
+        self.hear_end(index);
         self.note_step_done(self.life.container(index).start);
         self.tell_life(life::Event::Runs(index));
         if self.life.stage == Stage::Up {

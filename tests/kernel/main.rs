@@ -67,6 +67,8 @@ mod front;
 mod leftovers;
 // Images: what they say, what is shared, what is refused.
 mod images;
+// Containers of crun and runc.
+mod runtimes;
 // A container's stdin and terminal, and who attaches.
 mod attach;
 // Files in and out, whatever the container does meanwhile.
