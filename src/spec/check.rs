@@ -2,6 +2,8 @@
 //! good part comes out as typed JSON. What is wrong is cut from the tree (its key noted in `lost`), so
 //! that the checks of meaning go on with the rest and never complain of what is already reported.
 
+mod quotes;
+
 use super::advice::{self, form, has_type, wants};
 use super::foreign::{self, Meaning};
 use super::place::{Place, Thing};
@@ -20,6 +22,7 @@ pub fn check(
     text: &str,
     problems: &mut Problems,
 ) -> Option<Value> {
+    quotes::warn(root, text, problems);
     let mut judge = Judge { root: schema, text, problems, forms: HashMap::new() };
     judge.judge(schema, root, &Place::Root)
 }

@@ -216,9 +216,29 @@ fn with_host(word: &str, port: &str) -> String {
     format!("write `{head}{port}:{port}{tail}`")
 }
 
+/// Digits that begin with a zero too many, without it.
+fn without_zeros(digits: &str) -> Option<&str> {
+    let is_number = digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit());
+    let plain = digits.strip_prefix('0').filter(|_| is_number)?.trim_start_matches('0');
+    Some(if plain.is_empty() { "0" } else { plain })
+}
+
 /// `80` or `80-90`.
 pub fn range(word: &str, text: &str) -> Result<(u16, u16), Mistake> {
     let port = |digits: &str| {
+        if let Some(plain) = without_zeros(digits) {
+            // Elsewhere such a number may be octal.
+            let at = within(word, digits);
+            let fixed = at.clone().map(|at| {
+                let mut fixed = word.to_owned();
+                fixed.replace_range(at, plain);
+                fixed
+            });
+            let message = format!("`{word}`: a port is written without leading zeros");
+            let mut mistake = mistake(message, format!("write `{plain}`")).at(at);
+            mistake.fix = fixed;
+            return Err(mistake);
+        }
         let legal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         digits.parse::<u16>().ok().filter(|_| legal).ok_or_else(|| {
             let message = if legal {
@@ -294,6 +314,10 @@ mod tests {
             ("", "HOST:CONTAINER"),
             ("http", "HOST:CONTAINER"),
             ("$PORT:80", "`${PORT}:80`"),
+            ("0080:80", "`80`"),
+            ("80:0x50", "HOST:CONTAINER"),
+            ("00:80", "`0`"),
+            ("9000-9009:07000-7009", "`7000`"),
         ] {
             let mistake = parse(word).expect_err(word);
             assert!(mistake.help.contains(fix), "{word}: {mistake:?}");
