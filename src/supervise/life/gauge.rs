@@ -70,6 +70,8 @@ pub(super) struct Gauge {
     is_eager: bool,
     state: State,
     began: Option<Instant>,
+    /// In this spell: since it began, or since it answered well for the last time.
+    spell: Option<Instant>,
     tries: u32,
     successes: u32,
     failures: u32,
@@ -90,6 +92,7 @@ impl Gauge {
             is_eager,
             state: State::Off,
             began: None,
+            spell: None,
             tries: 0,
             successes: 0,
             failures: 0,
@@ -106,7 +109,7 @@ impl Gauge {
         let first = now + self.probe.initial_delay;
         *self = Self::new(self.probe.clone(), self.is_eager);
         self.state = State::Due(first);
-        self.began = Some(first);
+        (self.began, self.spell) = (Some(first), Some(first));
         self.counts_from = self.is_eager.then(|| first + self.probe.interval);
     }
 
@@ -198,6 +201,9 @@ impl Gauge {
     /// Takes an answer in. `crowd`: how many probes are hasty now.
     pub(super) fn take(&mut self, answer: Answer, now: Instant, crowd: u32) -> Verdict {
         let State::Asked { since, .. } = self.state else { return Verdict::Unchanged };
+        if self.has_passed && self.last.is_none() && answer != Answer::Good {
+            (self.tries, self.spell) = (0, self.good_at);
+        }
         self.tries = self.tries.saturating_add(1);
         match answer {
             Answer::Good => self.succeed(now),
@@ -273,11 +279,12 @@ impl Gauge {
             self.passes = false;
             self.successes = 0;
             self.last = Some(why.to_owned());
+            (self.tries, self.spell) = (0, Some(now));
             self.state = State::Due(now);
         }
     }
 
-    /// `tcp 5432: refused, 14 tries, 1.2 s`.
+    /// `tcp 5432: refused, 14 tries, 1.2 s`: since its begin, or since it answered well.
     pub(super) fn words(&self, now: Instant) -> String {
         let mut text = self.probe.check.to_string();
         let missing = self.missing().filter(|_| !self.has_passed);
@@ -287,7 +294,7 @@ impl Gauge {
         if !self.waits() && self.tries > 0 {
             text += &format!(", {} {}", self.tries, if self.tries == 1 { "try" } else { "tries" });
         }
-        match self.began {
+        match self.spell {
             Some(began) if began <= now => text + &format!(", {}", seconds(now - began)),
             Some(began) => text + &format!(", first asked in {}", seconds(began - now)),
             None => text,
@@ -382,6 +389,27 @@ mod tests {
         gauge.take(answer, over, 1);
         assert!(gauge.words(over).contains("STOPPING=1"), "{}", gauge.words(over));
         assert!(!gauge.passes());
+    }
+
+    #[test]
+    fn what_fails_is_counted_since_it_answered_well() {
+        let (mut gauge, start) = (gauge(CHECKS[0](), false, 3), Instant::now());
+        gauge.open(start);
+        let mut now = start;
+        let mut answer = |gauge: &mut Gauge, answer| {
+            assert!(gauge.ask(now));
+            gauge.take(answer, now, 1);
+            let words = gauge.words(now);
+            now = gauge.deadline().unwrap();
+            words
+        };
+        let refused = || Answer::Absent("refused".to_owned());
+        assert!(answer(&mut gauge, refused()).ends_with("refused, 1 try, 0 ms"));
+        (0..7).for_each(|_| drop(answer(&mut gauge, Answer::Good)));
+        assert!(answer(&mut gauge, refused()).ends_with("refused, 1 try, 10.0 s"));
+        assert!(answer(&mut gauge, refused()).ends_with("refused, 2 tries, 20.0 s"));
+        answer(&mut gauge, Answer::Good);
+        assert!(answer(&mut gauge, refused()).ends_with("refused, 1 try, 10.0 s"));
     }
 
     /// A failure of a readiness probe does no harm before the first success, however many there are: that is what
