@@ -18,7 +18,7 @@ pub use legacy::{
 };
 pub use oom::OutOfMemory;
 pub use process::Process;
-pub use usage::{Amount, BlockIo, Pressure, Source, Usage};
+pub use usage::{Accounts, Amount, BlockIo, Pressure, Source, Usage};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, Mode, OFlags};

@@ -82,7 +82,8 @@ pub(super) fn directory(pid: i32) -> Option<OwnedFd> {
 pub(super) fn file(directory: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
-    let mut bytes = Vec::new();
+    // As long as most are: one read has all of it, a second one finds its end.
+    let mut bytes = Vec::with_capacity(2048);
     std::fs::File::from(fd).take(LONGEST_COMMAND).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

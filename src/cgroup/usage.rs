@@ -59,14 +59,32 @@ pub struct Usage {
     pub pressure: Option<Pressure>,
 }
 
+/// As long as the files of a cgroup mostly are: one read has all of it, a second one finds its end.
+const MOSTLY: usize = 1024;
+
+/// Where this machine has v1 controllers, read once for many cgroups.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// controller -> mount point.
+    mounts: Vec<(String, PathBuf)>,
+}
+
+impl Accounts {
+    /// Without /proc there is nothing to be read there.
+    pub fn open() -> Self {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Self { mounts: mount_points(&mountinfo) }
+    }
+}
+
 impl Cgroup {
     /// None: the cgroup is gone.
-    pub fn usage(&self) -> Result<Option<Usage>, CgroupError> {
+    pub fn usage(&self, accounts: &Accounts) -> Result<Option<Usage>, CgroupError> {
         let Some(cpu) = self.text("cpu.stat").and_then(|text| value(&text, "usage_usec")) else {
             return Ok(None);
         };
         let pids = self.pids_below()?;
-        let v1 = V1::of(&pids, &self.path);
+        let v1 = V1::of(&pids, &self.path, accounts);
         Ok(Some(Usage {
             cpu,
             memory: self.memory(v1.as_ref(), &pids),
@@ -152,7 +170,7 @@ impl Cgroup {
 
     /// `None` where there is no such file: the controller is not on here, or the cgroup is gone.
     fn text(&self, name: &str) -> Option<String> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(MOSTLY);
         let file = self.open_file(name, OFlags::RDONLY).ok()?;
         std::fs::File::from(file).read_to_string(&mut text).ok()?;
         Some(text)
@@ -188,22 +206,23 @@ struct V1 {
 }
 
 impl V1 {
-    fn of(pids: &[i32], path: &Path) -> Option<Self> {
-        let memberships = pids.iter().find_map(|pid| of_process(*pid, "cgroup"))?;
-        if !joined(&memberships, path).any(|_| true) {
+    fn of(pids: &[i32], path: &Path, accounts: &Accounts) -> Option<Self> {
+        if accounts.mounts.is_empty() {
             return None;
         }
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let memberships = pids.iter().find_map(|pid| of_process(*pid, "cgroup"))?;
         let controllers = joined(&memberships, path).filter_map(|(controller, at)| {
-            let mount = mount_point(&mountinfo, controller)?;
-            Some((controller.to_owned(), Path::new(mount).join(at)))
+            let (_, mount) = accounts.mounts.iter().find(|(name, _)| name == controller)?;
+            Some((controller.to_owned(), mount.join(at)))
         });
         Some(Self { controllers: controllers.collect() })
     }
 
     fn text(&self, controller: &str, file: &str) -> Option<String> {
         let (_, directory) = self.controllers.iter().find(|(name, _)| name == controller)?;
-        std::fs::read_to_string(directory.join(file)).ok()
+        let mut text = String::with_capacity(MOSTLY);
+        std::fs::File::open(directory.join(file)).ok()?.read_to_string(&mut text).ok()?;
+        Some(text)
     }
 
     fn number(&self, controller: &str, file: &str) -> Option<u64> {
@@ -223,12 +242,16 @@ fn joined<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = (&'a str, &
     })
 }
 
-fn mount_point<'a>(mountinfo: &'a str, controller: &str) -> Option<&'a str> {
-    mountinfo.lines().find_map(|line| {
+/// The v1 controllers of a mountinfo text, each with its mount point.
+fn mount_points(mountinfo: &str) -> Vec<(String, PathBuf)> {
+    let lines = mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - cgroup ")?;
-        let options = filesystem.split(' ').nth(1)?;
-        options.split(',').any(|word| word == controller).then(|| mount.split(' ').nth(4))?
-    })
+        Some((mount.split(' ').nth(4)?, filesystem.split(' ').nth(1)?))
+    });
+    let controllers = lines.flat_map(|(point, options)| {
+        options.split(',').map(move |word| (word.to_owned(), PathBuf::from(point)))
+    });
+    controllers.collect()
 }
 
 #[cfg(test)]
@@ -249,8 +272,9 @@ mod tests {
             [("memory", "podspec/ab/web"), ("cpu", elsewhere), ("cpuacct", elsewhere)]
         );
         let info = "24 30 0:22 / /sys/fs/cgroup/memory rw shared:1 - cgroup cgroup rw,memory\n";
-        assert_eq!(mount_point(info, "memory"), Some("/sys/fs/cgroup/memory"));
-        assert_eq!(mount_point(info, "pids"), None);
+        let mounts = mount_points(info);
+        let point = PathBuf::from("/sys/fs/cgroup/memory");
+        assert_eq!(mounts, [("rw".to_owned(), point.clone()), ("memory".to_owned(), point)]);
     }
 
     #[test]
@@ -258,17 +282,18 @@ mod tests {
         let hierarchy = Hierarchy::open().unwrap();
         let path = PathBuf::from(format!("podspec/test-{}-usage", std::process::id()));
         let cgroup = hierarchy.make(&path).unwrap();
-        assert_eq!(cgroup.usage().unwrap().unwrap().tasks.used, 0);
+        let usage = || cgroup.usage(&Accounts::open()).unwrap();
+        assert_eq!(usage().unwrap().tasks.used, 0);
         let Cloned::Parent { pid, .. } = clone3(0, Some(cgroup.fd())).unwrap() else {
             loop {
                 nix::unistd::pause();
             }
         };
-        let usage = cgroup.usage().unwrap().unwrap();
-        assert_eq!(usage.tasks.used, 1);
-        assert!(usage.memory.used > 0, "{usage:?}");
+        let used = usage().unwrap();
+        assert_eq!(used.tasks.used, 1);
+        assert!(used.memory.used > 0, "{used:?}");
         assert_eq!(cgroup.processes().unwrap()[0].pid, pid);
         hierarchy.remove(&path).unwrap();
-        assert!(cgroup.usage().unwrap().is_none(), "a cgroup that is gone uses nothing");
+        assert!(usage().is_none(), "a cgroup that is gone uses nothing");
     }
 }

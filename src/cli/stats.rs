@@ -6,7 +6,7 @@ use super::output::{self, rounded, size};
 use super::screen::{On, Screen};
 use super::target::{self, Target, TargetArg};
 use super::{Format, running, signals};
-use crate::cgroup::{Amount, BlockIo, Hierarchy, Pressure, Source, Usage};
+use crate::cgroup::{Accounts, Amount, BlockIo, CgroupError, Hierarchy, Pressure, Source, Usage};
 use crate::names::{ContainerName, IfName, PodName};
 use crate::net::counters::{Counters, counters};
 use crate::plan::step::{Limits, Plan, Step};
@@ -15,10 +15,12 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Over how long processor time is measured where one sample is all that is wanted.
 pub(super) const GLANCE: Duration = Duration::from_millis(200);
@@ -213,13 +215,26 @@ pub(super) struct Meter<'a> {
     /// None: every pod.
     targets: Option<Vec<Target>>,
     hierarchy: Hierarchy,
+    /// By when its journal was written last: a plan is long, and seldom a new one.
+    parts: RefCell<BTreeMap<PodName, (SystemTime, Parts)>>,
+}
+
+type Parts = Rc<Vec<Part>>;
+
+/// What of a plan tells where to read: a container, or (None) infra and the pod as a whole.
+struct Part {
+    container: Option<ContainerName>,
+    cgroup: PathBuf,
+    /// The host's end of its own network.
+    link: Option<IfName>,
+    bounds: Bounds,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn open(store: &'a Store, targets: Option<Vec<Target>>) -> Result<Self, CliError> {
         let hierarchy =
             Hierarchy::open().map_err(|error| CliError::host("cannot read cgroups", &error))?;
-        Ok(Self { store, targets, hierarchy })
+        Ok(Self { store, targets, hierarchy, parts: RefCell::default() })
     }
 
     pub(super) fn read(&self) -> Result<Readings, CliError> {
@@ -230,11 +245,19 @@ impl<'a> Meter<'a> {
             Some(targets) => targets.iter().map(|target| target.pod.clone()).collect(),
         };
         let links = counters().map_err(|error| CliError::host("cannot read counters", &error))?;
+        let accounts = Accounts::open();
         let mut readings = Readings::new();
+        self.parts.borrow_mut().retain(|name, _| pods.contains(name));
         for pod in pods {
             // One that has just gone has no plan any more.
-            if let Ok(plan) = running::plan(self.store, &pod) {
-                let of_pod = self.read_pod(&plan, &links)?;
+            if let Some(parts) = self.parts(&pod) {
+                let mut of_pod = Vec::new();
+                for part in parts.iter() {
+                    let read = self.read_part(part, &links, &accounts).map_err(|error| {
+                        CliError::host(format!("cannot read what `{pod}` uses"), &error)
+                    })?;
+                    of_pod.extend(read.map(|reading| (part.container.clone(), reading)));
+                }
                 if !of_pod.is_empty() {
                     readings.insert(pod, of_pod);
                 }
@@ -243,29 +266,40 @@ impl<'a> Meter<'a> {
         Ok(readings)
     }
 
-    fn read_pod(
-        &self,
-        plan: &Plan,
-        links: &BTreeMap<IfName, Counters>,
-    ) -> Result<Vec<(Option<ContainerName>, Reading)>, CliError> {
-        let failed = |error: &dyn std::error::Error| {
-            CliError::host(format!("cannot read what `{}` uses", plan.pod), error)
-        };
-        let mut readings = Vec::new();
-        for (container, path) in running::cgroups(plan) {
-            let found = self.hierarchy.find(path).map_err(|error| failed(&error))?;
-            let Some(cgroup) = found else { continue };
-            let Some(usage) = cgroup.usage().map_err(|error| failed(&error))? else { continue };
-            let network = link_of(plan, container).and_then(|link| links.get(link).copied());
-            let pressure = match container {
-                Some(_) => usage.pressure,
-                None => self.pressure_of_pod(path),
-            };
-            let bounds = Bounds::of(&running::limits(plan, container));
-            let reading = Reading { at: Instant::now(), usage, network, pressure, bounds };
-            readings.push((container.cloned(), reading));
+    fn parts(&self, pod: &PodName) -> Option<Parts> {
+        let journal = std::fs::metadata(self.store.pod(pod).journal()).ok()?;
+        let written = journal.modified().ok()?;
+        if let Some((known, parts)) = self.parts.borrow().get(pod)
+            && *known == written
+        {
+            return Some(Rc::clone(parts));
         }
-        Ok(readings)
+        let plan = running::plan(self.store, pod).ok()?;
+        let part = |(container, cgroup): (Option<&ContainerName>, &Path)| Part {
+            container: container.cloned(),
+            cgroup: cgroup.to_owned(),
+            link: link_of(&plan, container).cloned(),
+            bounds: Bounds::of(&running::limits(&plan, container)),
+        };
+        let parts = Rc::new(running::cgroups(&plan).map(part).collect::<Vec<_>>());
+        self.parts.borrow_mut().insert(pod.clone(), (written, Rc::clone(&parts)));
+        Some(parts)
+    }
+
+    fn read_part(
+        &self,
+        part: &Part,
+        links: &BTreeMap<IfName, Counters>,
+        accounts: &Accounts,
+    ) -> Result<Option<Reading>, CgroupError> {
+        let Some(cgroup) = self.hierarchy.find(&part.cgroup)? else { return Ok(None) };
+        let Some(usage) = cgroup.usage(accounts)? else { return Ok(None) };
+        let network = part.link.as_ref().and_then(|link| links.get(link).copied());
+        let pressure = match part.container {
+            Some(_) => usage.pressure,
+            None => self.pressure_of_pod(&part.cgroup),
+        };
+        Ok(Some(Reading { at: Instant::now(), usage, network, pressure, bounds: part.bounds }))
     }
 
     /// Infra's cgroup lies in the pod's.
