@@ -423,7 +423,12 @@ impl<'a> Live<'a> {
         let took = self.begun.elapsed().as_secs_f64();
         let took =
             if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
-        output::progress(&format!("{} is up ({took})", self.pod));
+        let but = match lost.len() {
+            0 => String::new(),
+            1 => ", but for one container".to_owned(),
+            count => format!(", but for {count} containers"),
+        };
+        output::progress(&format!("{} is up{but} ({took})", self.pod));
         for port in &self.board.chosen {
             output::progress(&format!("{}: {port}", self.pod));
         }
