@@ -66,7 +66,11 @@ impl PodFile {
                 _ => format!("cannot read {}: {error}", path.display()),
             },
             hint: match named {
-                None => Some("name one, or `-` for standard input".to_owned()),
+                None => Some(match pod_files_here().as_slice() {
+                    [] => "name one, or `-` for standard input".to_owned(),
+                    [only] => format!("name the one that is here: {only}"),
+                    some => format!("name one of those that are here: {}", some.join(", ")),
+                }),
                 Some(_) if error.kind() == io::ErrorKind::Other && is_special(path) => {
                     Some("`-` reads standard input, also from a pipe".to_owned())
                 }
@@ -164,6 +168,16 @@ impl PodFile {
             },
         })
     }
+}
+
+/// Some of those in this directory that bear the name of one, as `podspec init NAME` writes them.
+fn pod_files_here() -> Vec<String> {
+    let all = std::fs::read_dir(".").into_iter().flatten().flatten();
+    let names = all.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".pod.yaml")).collect();
+    names.sort();
+    names.truncate(5);
+    names.iter().map(|name| output::sanitize(name)).collect()
 }
 
 /// Neither a file nor a directory.

@@ -37,6 +37,22 @@ fn colours_come_when_they_are_asked_for() {
 }
 
 #[test]
+fn who_names_no_file_is_told_which_are_here() {
+    let here = directory(&format!("no-file-{}", std::process::id()));
+    let said = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_podspec"));
+        let ended = command.arg("validate").current_dir(&here).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2));
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    assert!(said().contains("there is no file pod.yaml") && said().contains("standard input"));
+    fs::write(here.join("shop.pod.yaml"), "").unwrap();
+    assert!(said().contains("name the one that is here: shop.pod.yaml"), "{}", said());
+    fs::write(here.join("blog.pod.yaml"), "").unwrap();
+    assert!(said().contains("those that are here: blog.pod.yaml, shop.pod.yaml"), "{}", said());
+}
+
+#[test]
 fn quiet_and_verbose_exclude_each_other() {
     assert!(said(&["-q", "--verbose", "ps"], false).contains("cannot be used with"));
 }
