@@ -5,6 +5,7 @@ mod analyze;
 mod attach;
 mod board;
 mod boot;
+mod bundle;
 mod codes;
 mod complete;
 mod completions;
@@ -167,6 +168,7 @@ commands! {
     "prune" => Prune(prune::Prune),
     "port" => Port(port::Port),
     "plan" => Plan(plan::Plan),
+    "bundle" => Bundle(bundle::Bundle),
     "graph" => Graph(graph::Graph),
     "analyze" => Analyze(analyze::Analyze),
     "validate" => Validate(validate::Validate),
@@ -227,6 +229,7 @@ pub fn main() -> ExitCode {
         Command::Prune(command) => command.run(&store),
         Command::Port(command) => command.run(&store),
         Command::Plan(command) => command.run(&store),
+        Command::Bundle(command) => command.run(&store),
         Command::Graph(command) => command.run(),
         Command::Analyze(command) => command.run(&store),
         Command::Validate(command) => command.run(),
@@ -305,10 +308,11 @@ fn absolute(global: &Global) -> Result<Store, CliError> {
 impl Command {
     /// Whether it works with pods, and not with files alone.
     fn uses_state(&self) -> bool {
-        use Command::{Completions, Graph, Lock, Man, Oci, Plan, Schema, Validate};
+        use Command::{Bundle, Completions, Graph, Lock, Man, Oci, Plan, Schema, Validate};
         !matches!(
             self,
             Plan(_)
+                | Bundle(_)
                 | Graph(_)
                 | Validate(_)
                 | Lock(_)

@@ -3,7 +3,7 @@
 
 use super::ExecError;
 use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
-use crate::plan::step::{Input, Launch, Plan, RootLayers, Runtime, Stdio};
+use crate::plan::step::{self, Input, Launch, Plan, Runtime, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay, SandboxError};
 use crate::sys::process;
 use nix::fcntl::OFlag;
@@ -77,6 +77,10 @@ pub fn create_again(
     plan: &Plan,
     launch: &Launch,
 ) -> Result<Created, ExecError> {
+    if let Some(runtime) = &launch.runtime {
+        // With its cgroups, which are made anew below.
+        known(runtime).delete()?;
+    }
     hierarchy.remove(&launch.cgroup)?;
     for of in &launch.limits.legacy {
         Legacy { mount: &of.mount, path: &launch.cgroup }.remove()?;
@@ -134,7 +138,7 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
         Input::Fifo { path } => Some(open_fifo(path, OFlag::O_RDWR)?),
         Input::Nothing | Input::Terminal { .. } => None,
     };
-    let overlays = overlays(&launch.root);
+    let overlays = overlays(&launch.root.overlays);
     let stdin = stdin.as_ref().map(AsFd::as_fd);
     if let Some(runtime) = &launch.runtime {
         let beside = launch.cgroup.with_file_name(format!("_runtime-{}", launch.container));
@@ -198,13 +202,23 @@ fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {
 
 /// The root of a container that does not run, to be read, for this process alone.
 pub fn remains(launch: &Launch) -> Result<OwnedFd, SandboxError> {
-    let overlays = overlays(&launch.root);
+    let overlays = overlays(&launch.root.overlays);
     let Launch { oci, beneath, .. } = launch;
     sandbox::remains(&sandbox::Remains { oci, overlays: &overlays, beneath })
 }
 
-fn overlays(root: &RootLayers) -> Vec<Overlay> {
-    root.overlays
+/// Layers as they are merged for a container, for this process alone; `scratch` is for what overlayfs wants to write.
+pub fn merged(layers: &[step::Overlay], scratch: &Path) -> Result<OwnedFd, SandboxError> {
+    let mut overlays = overlays(layers);
+    for (n, overlay) in overlays.iter_mut().enumerate() {
+        overlay.upper = scratch.join(format!("{n}.upper"));
+        overlay.work = scratch.join(format!("{n}.work"));
+    }
+    sandbox::merged(&overlays)
+}
+
+fn overlays(layers: &[step::Overlay]) -> Vec<Overlay> {
+    layers
         .iter()
         .map(|overlay| Overlay {
             at: overlay.at.clone(),

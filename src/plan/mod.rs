@@ -31,6 +31,7 @@ mod graph;
 mod limits;
 mod resources;
 
+pub mod bundle;
 pub mod check;
 pub mod render;
 

@@ -36,7 +36,7 @@ pub use lookout::look_for;
 pub use mounts::{MOUNT_OPTIONS, is_bind};
 pub use namespaces::NamespaceKind;
 pub use owned::{Offsets, maps, maps_of_mount, network as owned_network};
-pub use remains::{Remains, remains};
+pub use remains::{Remains, merged, remains};
 pub use schedule::numbers;
 pub use terminal::Keeper;
 

@@ -42,6 +42,14 @@ pub fn remains(of: &Remains<'_>) -> Result<OwnedFd, SandboxError> {
     Ok(root.into_fd())
 }
 
+/// Layers put together as the root of a container would be, on a mount that is nowhere. From here on the caller has a mount
+/// namespace of its own, and another working directory.
+pub fn merged(overlays: &[Overlay]) -> Result<OwnedFd, SandboxError> {
+    namespaces::unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+    root::isolate_mounts()?;
+    Ok(root::assemble(overlays, None, |_| Ok(()))?.into_fd())
+}
+
 /// The document without what a kernel shows to who runs, and without ids of a user namespace.
 fn without_kernel(oci: &Spec) -> Spec {
     let is_kept = |mount: &Mount| mounts::is_bind(mount) || mount.typ().as_deref() == Some("tmpfs");

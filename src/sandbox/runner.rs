@@ -101,8 +101,6 @@ impl Runner<'_> {
         rustix::process::umask(Mode::from_raw_mode(super::UMASK));
         self.make_bundle()?;
         let runtime = &self.contract.runtime;
-        // Of a run before this one.
-        runtime.delete()?;
         self.create(channel)?;
         say_ready(channel)?;
         await_start(channel)?;

@@ -172,7 +172,8 @@ pub fn mends(text: &str, judge: impl Fn(&str) -> Vec<Problem>) {
     // What a mistake of form hid comes to light, so those of meaning may be more.
     let of_form = |all: &[Problem]| all.iter().filter(|problem| problem.code < "P0500").count();
     // So it is behind a value of the wrong type that is mended: nothing in it was judged.
-    let was_hidden = before.iter().any(|problem| problem.code == "P0201" && !problem.fix.is_empty());
+    let was_hidden =
+        before.iter().any(|problem| problem.code == "P0201" && !problem.fix.is_empty());
     let is_better = was_broken || was_hidden || of_form(&after) <= of_form(&before);
     assert!(is_better, "not better:\n{mended}\n{after:#?}");
     let comments = |text: &str| -> Vec<String> {

@@ -173,6 +173,18 @@ fn up_and_break(host: &Host) {
     wait_some("a reason", || host.inspect("broken")["reason"].as_str().map(str::to_owned));
 }
 
+fn problems(get: &dyn Fn(&[&str]) -> Value, host: &Host) -> Vec<String> {
+    let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
+    let problems = get(&["validate", "--format", "json", &bad, "/no/such.yaml"]);
+    compare("validate", &described("validate"), &[problems])
+}
+
+fn bundle(get: &dyn Fn(&[&str]) -> Value, host: &Host, file: &str) -> Vec<String> {
+    let out = host.dir.join("bundles");
+    let written = get(&["bundle", "--format", "json", file, out.to_str().unwrap()]);
+    compare("bundle", &described("bundle"), &[written])
+}
+
 #[test]
 fn every_field_that_is_printed_is_described_and_the_reverse() {
     let Some(host) = Host::new() else { return };
@@ -229,9 +241,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     let plans = [&file, &first_plan(&host, &image), &absent(&host)];
     let plans = plans.map(|file| get(&["plan", "--format", "json", file]));
     wrong.extend(compare("plan", &described("plan"), &plans));
-    let bad = host.file("bad.yaml", "name: bad\ncontianers: {}\n").display().to_string();
-    let problems = [get(&["validate", "--format", "json", &bad, "/no/such.yaml"])];
-    wrong.extend(compare("validate", &described("validate"), &problems));
+    wrong.extend(bundle(&get, &host, &file));
+    wrong.extend(problems(&get, &host));
 
     let up = get(&["up", "-d", "--format", "json", &file]);
     wrong.extend(compare("up", &pod, &[&inspected[..], &[up]].concat()));

@@ -146,7 +146,8 @@ impl Host {
 
     /// Runs podspec to its end.
     pub fn podspec<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Outcome {
-        self.finish(self.start_podspec(args))
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        self.finish_named(self.start_podspec(&args), &format!("podspec {args:?}"))
     }
 
     /// Starts podspec and leaves it running.
@@ -228,9 +229,16 @@ impl Host {
 
     /// Waits until a container's status is this.
     pub fn wait_status(&self, pod: &str, container: &str, status: &str) -> Value {
-        wait_some(&format!("{pod}/{container} to be {status}"), || {
-            Some(self.container(pod, container)).filter(|c| c["status"] == status)
-        })
+        let deadline = Instant::now() + PATIENCE / 2;
+        loop {
+            let found = self.container(pod, container);
+            if found["status"] == status {
+                return found;
+            }
+            let told = || self.podspec(["events", pod]).stdout;
+            assert!(Instant::now() < deadline, "not {status}: {found}\n{}", told());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn logs(&self, of: &str) -> String {

@@ -1,6 +1,6 @@
 //! Containers of other runtimes: Debian's crun and runc carry out what podspec's own does, and nobody can tell.
 
-use crate::host::{Host, http_wait, wait_for};
+use crate::host::{Host, http_wait, root_directory, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -159,10 +159,10 @@ fn a_container_of_another_runtime_is_a_container_like_any() {
         assert!(exec(&["no-such-program"]).fails(127).contains("no-such-program"));
         exec(&["/etc/passwd"]).fails(126);
         let mut piped = host.command(["exec", "-i", "like/web", "--", "cat"]);
-        let input = fs::File::open("/etc/hostname").unwrap();
+        let input = fs::File::open(host.file("input", "of stdin\n")).unwrap();
         piped.stdin(input).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
         let child = host.spawn(&mut piped);
-        assert_eq!(host.finish(child).success(), fs::read_to_string("/etc/hostname").unwrap());
+        assert_eq!(host.finish(child).success(), "of stdin\n");
 
         // What bounds it is there, and it is in there.
         let pid = host.container("like", "web")["pid"].clone();
@@ -292,5 +292,53 @@ fn a_crash_leaves_nothing_of_another_runtimes() {
     wait_for("the supervisor's end", || host.pids_of("podspec __supervise").is_empty());
     assert_eq!(host.pids_of("sleep infinity").len(), 3);
     host.down("crash");
+    host.assert_clean();
+}
+
+/// What `podspec bundle` writes another runtime runs by itself, with what is not in the root.
+#[test]
+fn bundles_run_without_podspec() {
+    let Some(host) = Host::new() else { return };
+    // crun fails where v2 is mounted beside v1 and has no controllers.
+    host.sh("umount -l /sys/fs/cgroup/unified 2>/dev/null; true").success();
+    let root =
+        root_directory(&host, "root", &["/bin/sh", "/bin/cat", "/usr/bin/id", "/usr/bin/stat"]);
+    let script = "id -u; cat /proc/sys/kernel/hostname /conf/a.txt /proc/sys/net/ipv4/ip_default_ttl; \
+                  echo kept > /data/file; echo gone > /mem/file; stat -c '%u %a' / /data";
+    let file = host.pod(&json!({
+        "name": "bundled", "share": ["+user"],
+        "userns": { "uids": ["0:100000:65536"], "gids": ["0:100000:65536"] },
+        "volumes": { "data": {}, "conf": { "files": { "a.txt": "text\n" } }, "mem": { "tmpfs": "1Mi" } },
+        "sysctls": { "net.ipv4.ip_default_ttl": "33" },
+        "secrets": { "password": { "file": "./password" } },
+        "containers": {
+            "web": { "rootfs": root, "command": ["/bin/sh", "-c", script], "secrets": ["password"],
+                "volumes": ["data:/data", "conf:/conf:ro", "mem:/mem"], "env": { "PATH": "/bin:/usr/bin" } },
+            "host": { "rootfs": "host", "command": ["true"] },
+        },
+    }));
+    host.file("password", "hunter3");
+    let out = host.dir.join("out");
+    let bundle = || host.podspec(["bundle", "--format", "json", &file, out.to_str().unwrap()]);
+    let written: Value = serde_json::from_str(&bundle().success()).unwrap();
+    let notes = written.to_string();
+    assert!(notes.contains("/run/secrets/password is left out"), "{notes}");
+    assert!(notes.contains("its root is this machine's own"), "{notes}");
+    // Nobody needs to be root to pass the directories of the test.
+    host.sh(&format!("chmod 755 {0} {0}/..", host.dir.display())).success();
+    for runtime in OTHERS {
+        let run = format!(
+            "{runtime} --root {} run --bundle {}/web of-{runtime}",
+            host.dir.join(runtime).display(),
+            out.display()
+        );
+        let said = host.sh(&run).success();
+        assert_eq!(said, "0\nbundled\ntext\n33\n0 755\n0 755\n", "{runtime}");
+        assert_eq!(fs::read_to_string(out.join("volumes/data/file")).unwrap(), "kept\n");
+        fs::remove_file(out.join("volumes/data/file")).unwrap();
+    }
+    let text = host.sh(&format!("grep -r hunter3 {} | wc -l", out.display())).success();
+    assert_eq!(text.trim(), "0", "a secret was written");
+    assert!(bundle().fails(2).contains("is there already"));
     host.assert_clean();
 }
