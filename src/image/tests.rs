@@ -76,6 +76,7 @@ fn by_name(canary: &str) -> Vec<(&'static str, Layer, &'static str)> {
         ("whiteout of nothing", Layer::default().file(".wh.", ""), "deletes nothing"),
         ("whiteout of dot", Layer::default().file("a/.wh..", ""), "deletes nothing"),
         ("whiteout of parent", Layer::default().file("a/.wh...", ""), "deletes nothing"),
+        ("file in a whiteout", Layer::default().file("a/.wh.b/c", ""), "something is deleted"),
         ("file as directory", Layer::default().file("f", "x").file("f/g", "x"), "Not a directory"),
         (
             "link loop",
@@ -185,6 +186,7 @@ fn deletions_take_the_form_of_overlayfs() {
         .file("a/.wh.gone", "")
         .file("b/.wh..wh..opq", "")
         .file(".wh..wh.plnk", "")
+        .file(".wh..wh.plnk/7.12", "")
         // Means what is below, and not what this layer has: in either order.
         .directory("kept")
         .file("kept/file", "x")

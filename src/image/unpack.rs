@@ -18,6 +18,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use tar::EntryType;
 
+/// What the name of a deletion begins with; nothing can be called so.
+const WHITEOUT: &[u8] = b".wh.";
 /// Entries of one layer: ten times the most that one sees.
 pub(super) const ENTRIES_MAX: u64 = 4_000_000;
 /// A tree cannot be deeper than a path is long, however its links lead.
@@ -39,6 +41,8 @@ pub enum Fault {
     Root,
     #[error("it deletes nothing that has a name")]
     Whiteout,
+    #[error("it is in a directory whose name says that something is deleted")]
+    InWhiteout,
     #[error("its hard link leads to `{0}`, which is no file of this layer")]
     LinkTarget(String),
     #[error("a directory on its way is deeper than a path can be long")]
@@ -189,9 +193,15 @@ impl Tree<'_> {
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
             return Ok(self.root_entry(entry)?);
         };
+        match parent.iter().find_map(|part| part.as_bytes().strip_prefix(WHITEOUT)) {
+            // Book-keeping of aufs: as where it is not below.
+            Some(deleted) if deleted.starts_with(WHITEOUT) => return Ok(()),
+            Some(_) => return Err(Fault::InWhiteout.into()),
+            None => {}
+        }
         let parent = self.enter(parent)?;
         let parent = parent.as_fd();
-        if let Some(deleted) = name.as_bytes().strip_prefix(b".wh.") {
+        if let Some(deleted) = name.as_bytes().strip_prefix(WHITEOUT) {
             return Ok(self.whiteout(parent, &path, deleted)?);
         }
         match entry.kind {
@@ -489,7 +499,7 @@ impl Tree<'_> {
                 return make_opaque(parent);
             }
             // Book-keeping of aufs, which docker leaves out, too.
-            other if other.starts_with(b".wh.") => return Ok(()),
+            other if other.starts_with(WHITEOUT) => return Ok(()),
             b"" | b"." | b".." => return Err(Fault::Whiteout),
             _ => {}
         }
