@@ -5,14 +5,21 @@ use super::error::RegistryError;
 use super::settings::Settings;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// A file of logins, or what a helper says.
 const MAX: u64 = 1 << 20;
+/// A helper may ask the user for a word, or a cloud for a token; one that hangs would hang every pull.
+const PATIENCE: Duration =
+    if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(60) };
 /// What docker calls its registry in these files.
 const DOCKER_KEY: &str = "https://index.docker.io/v1/";
 
@@ -178,20 +185,15 @@ fn ask(path: &Path, helper: &str, registry: &str) -> Result<Option<Credentials>,
         return Err(failed("this cannot be its name".to_owned()));
     }
     let program = format!("docker-credential-{helper}");
-    let not_run = |error: std::io::Error| failed(format!("{program}: {error}"));
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(not_run)?;
     let server = if registry == "docker.io" { DOCKER_KEY } else { registry };
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not want to know says so by its end.
-        let _ = stdin.write_all(server.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(not_run)?;
+    let output = converse(Command::new(&program).arg("get"), server).map_err(|error| {
+        failed(match error.kind() {
+            ErrorKind::TimedOut => {
+                format!("{program} has not answered for {} s, and was ended", PATIENCE.as_secs())
+            }
+            _ => format!("{program}: {error}"),
+        })
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
         let said =
@@ -209,6 +211,39 @@ fn ask(path: &Path, helper: &str, registry: &str) -> Result<Option<Credentials>,
         "<token>" => Credentials::Identity(secret),
         _ => Credentials::Password { user: username, password: secret },
     }))
+}
+
+/// What the helper answers, where it does so in time.
+fn converse(helper: &mut Command, server: &str) -> io::Result<Output> {
+    helper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = helper.spawn()?;
+    // Before anybody waits for it: the number is nobody else's yet.
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not want to know says so by its end.
+        let _ = stdin.write_all(server.as_bytes());
+    }
+    let (answer, answers) = mpsc::channel();
+    // Left alone where the time is up: a child of the helper's may hold its output still.
+    thread::spawn(move || answer.send(listen(child)));
+    answers.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        pidfd_send_signal(&pidfd, Signal::KILL)?;
+        Err(ErrorKind::TimedOut.into())
+    })
+}
+
+/// All that it says, up to a bound, and how it ends.
+fn listen(mut child: Child) -> io::Result<Output> {
+    fn all(from: Option<impl Read>) -> io::Result<Vec<u8>> {
+        let mut said = Vec::new();
+        from.map_or(Ok(0), |from| from.take(MAX).read_to_end(&mut said))?;
+        Ok(said)
+    }
+    let errors = child.stderr.take();
+    let errors = thread::spawn(move || all(errors));
+    let stdout = all(child.stdout.take())?;
+    let stderr = errors.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+    Ok(Output { status: child.wait()?, stdout, stderr })
 }
 
 #[cfg(test)]
@@ -266,5 +301,18 @@ mod tests {
         }
         let error = ask(Path::new("auth.json"), "none-such", "a.example").unwrap_err().to_string();
         assert!(error.contains("docker-credential-none-such"), "{error}");
+    }
+    #[test]
+    fn a_helper_that_hangs_or_floods_is_ended() {
+        let say = |script: &str| converse(Command::new("sh").args(["-c", script]), "a.example");
+        let output = say("read server; echo \"$server\"; echo no >&2; exit 3").unwrap();
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"a.example\n"[..], &b"no\n"[..]));
+        assert_eq!(output.status.code(), Some(3));
+        // Itself, and with a child of its own that holds what it had.
+        for hangs in ["exec sleep 60", "sleep 60"] {
+            assert_eq!(say(hangs).unwrap_err().kind(), ErrorKind::TimedOut, "{hangs}");
+        }
+        let flood = say("exec yes").unwrap();
+        assert_eq!(flood.stdout.len() as u64, MAX);
     }
 }
