@@ -442,6 +442,20 @@ impl Fetch<'_> {
     }
 }
 
+/// The way of one blob to a directory, without the store's names.
+#[cfg(any(test, fuzzing))]
+pub(super) fn unpack_alone(
+    store: &Store,
+    source: &dyn Source,
+    (blob, compression): (&Descriptor, Compression),
+    diff_id: &Digest,
+    root: &File,
+) -> Result<Layer, Error> {
+    let (cancelled, failed) = (AtomicBool::new(false), Mutex::default());
+    let fetch = Fetch { store, source, progress: &(), cancelled, failed };
+    Ok(fetch.stream(&Wanted { blob, compression, diff_id }, root)?.0)
+}
+
 impl Error {
     /// Whether the bytes that came before it were good, as far as one knows.
     fn keeps_what_came(&self) -> bool {

@@ -145,6 +145,17 @@ impl Made {
         }
     }
 
+    /// Of one blob, from a disk.
+    pub(super) fn blob(bytes: &[u8]) -> Self {
+        Self {
+            manifest: Vec::new(),
+            blobs: HashMap::from([(Digest::of(bytes), bytes.to_vec())]),
+            cut: Mutex::default(),
+            asked: Mutex::default(),
+            remote: false,
+        }
+    }
+
     /// Another text of the manifest: what it promises is no longer true.
     pub(super) fn lie(mut self, from: &str, to: &str) -> Self {
         let text = String::from_utf8(self.manifest).unwrap();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) const LAYER_MAX: u64 = 256 << 30;
 /// Zeros can be packed by 1000 and more: beyond the free part a layer must not be a bomb.
 const RATIO_MAX: u64 = 200;
-const RATIO_FREE: u64 = if cfg!(test) { 1 << 20 } else { 512 << 20 };
+const RATIO_FREE: u64 = if cfg!(any(test, fuzzing)) { 1 << 20 } else { 512 << 20 };
 
 /// Why a stream ends before its end; carried through `io::Error`.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -2,16 +2,12 @@
 //! and `FUZZ_SEED` ask for more. What finds something is kept in tests/fuzz/kept, and is tried first ever after.
 
 use super::random::asked;
-use super::{Random, Target};
-use crate::image::manifest::{Compression, Kind, choose};
+use super::{Random, Target, try_document, try_packed, try_reference};
 use crate::image::rig::{Layer, Made, gzip};
-use crate::image::stream::Decoder;
-use crate::image::{Document, config};
-use crate::names::image::{Digest, ImageReference, Platform};
+use crate::names::image::Digest;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -59,46 +55,6 @@ const WORDS: &[&str] = &[
     ".",
     "localhost",
 ];
-
-fn try_packed(bytes: &[u8]) {
-    for compression in [Compression::Gzip, Compression::Zstd, Compression::None] {
-        if let Ok(decoder) = Decoder::new(bytes, compression) {
-            let _ = io::copy(&mut decoder.take(1 << 20), &mut io::sink());
-        }
-    }
-}
-
-fn try_document(bytes: &[u8]) {
-    let kinds = [None, Some("application/vnd.oci.image.index.v1+json"), Some("application/json")];
-    for kind in kinds {
-        let document =
-            Document { bytes: bytes.to_vec(), media_type: kind.map(str::to_owned), digest: None };
-        let digest = document.verify("it", None).unwrap();
-        assert_eq!(digest, Digest::of(bytes));
-        match document.read("it") {
-            Ok(Kind::Index(entries)) => drop(choose(&entries, &Platform::host())),
-            Ok(Kind::Manifest(manifest)) => {
-                // What becomes a file's name.
-                for (layer, _) in &manifest.layers {
-                    assert!(layer.digest.hex().bytes().all(|byte| byte.is_ascii_hexdigit()));
-                }
-            }
-            Err(error) => assert!(!error.to_string().contains(char::is_control), "{error}"),
-        }
-    }
-    let _ = config::read_config(bytes, 1);
-}
-
-fn try_reference(word: &str) {
-    let Ok(reference) = word.parse::<ImageReference>() else { return };
-    let whole = reference.to_string();
-    assert!(!whole.contains(char::is_control), "{whole:?}");
-    assert_eq!(whole.parse::<ImageReference>().as_ref(), Ok(&reference), "{whole}");
-    if let ImageReference::Registry(reference) = &reference {
-        let parts = reference.repository.split('/');
-        assert!(parts.clone().all(|part| !part.is_empty() && part != ".."), "{whole}");
-    }
-}
 
 /// A text with words put in, taken out and cut.
 fn mutated(random: &mut Random, text: &str) -> String {

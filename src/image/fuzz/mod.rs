@@ -1,5 +1,6 @@
 //! What comes from strangers, made badly: archives of layers and changes of them, and what must be true whatever the
-//! unpacker is given. The tests draw them by lot (`hunts`).
+//! unpacker and the readers are given. The tests draw them by lot (`hunts`); libFuzzer is led by what they reach
+//! (tests/fuzz).
 #![allow(clippy::unwrap_used)]
 
 #[cfg(test)]
@@ -9,16 +10,19 @@ mod random;
 
 pub use random::Random;
 
-use super::OPAQUE;
-use super::rig::{Layer, Place};
-use super::tar::Skip;
-use super::unpack::{UnpackError, unpack};
+use super::fetch::unpack_alone;
+use super::manifest::{Compression, Descriptor, Kind, choose};
+use super::rig::{Layer, Made, Place};
+use super::stream::Decoder;
+use super::unpack::{Fault, UnpackError};
+use super::{Document, Error, OPAQUE, config};
+use crate::names::image::{Digest, ImageReference, Platform};
 use ::tar::{EntryType, Header};
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read};
-use std::os::fd::AsFd;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 const BLOCK: usize = 512;
 
@@ -48,6 +52,8 @@ const NAMES: &[&str] = &[
     ".wh..",
     ".wh...",
     ".wh..wh.plnk",
+    ".wh..wh.plnk/x",
+    ".wh.a/x",
     "l/.wh.x",
     "\u{e9}",
     "a\nb",
@@ -75,15 +81,6 @@ const RECORDS: &[(&str, &[u8])] = &[
     ("GNU.sparse.map", b"0,1,5"),
     ("GNU.sparse.name", b"/../y"),
 ];
-struct Bytes(Cursor<Vec<u8>>);
-
-impl Read for Bytes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Skip for Bytes {}
 
 /// Where layers are unpacked, with something beside it that none may touch.
 pub struct Target(Place);
@@ -150,39 +147,124 @@ impl Target {
         }
     }
 
-    /// Unpacks it beside the canary; nothing outside changes, and nothing inside steers an overlay. How it ended.
-    pub fn unpack(&self, bytes: &[u8]) -> String {
+    /// The way of a layer's blob, packed or not, beside the canary: nothing outside changes, nothing inside steers an
+    /// overlay, and there is no more of it than the archive has. How it ended.
+    pub fn unpack(&self, blob: &[u8]) -> String {
         let Self(place) = self;
         let tree = place.store.path("fuzzed");
         fs::create_dir_all(&tree).unwrap();
         let root = File::open(&tree).unwrap();
-        let unpacked = unpack(&mut Bytes(Cursor::new(bytes.to_vec())), root.as_fd());
+        let (compression, plain) = plain(blob);
+        let source = Made::blob(blob);
+        let (digest, size) = (Digest::of(blob), blob.len() as u64);
+        let packed = (&Descriptor { digest, size, media_type: String::new() }, compression);
+        let unpacked = unpack_alone(&place.store, &source, packed, &Digest::of(&plain), &root);
         place.assert_untouched();
-        let mut folders = vec![tree.clone()];
-        while let Some(folder) = folders.pop() {
-            let mut names = vec![0; 1 << 16];
-            let length = rustix::fs::llistxattr(&folder, &mut names[..]).unwrap();
-            for name in names[..length].split(|byte| *byte == 0) {
-                assert!(!name.starts_with(b"trusted.") || name == OPAQUE.as_bytes(), "{folder:?}");
-            }
-            for entry in fs::read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path();
-                let meta = fs::symlink_metadata(&path).unwrap();
-                assert!(!path.file_name().unwrap().as_bytes().starts_with(b".wh."), "{path:?}");
-                // A whiteout, or what the archive has.
-                assert!(meta.nlink() > 0);
-                if meta.is_dir() {
-                    folders.push(path);
-                }
-            }
-        }
+        check(&tree, plain.len() as u64);
         fs::remove_dir_all(tree).unwrap();
         let end = match unpacked {
-            Ok(_) => return "Unpacked".to_owned(),
-            Err(UnpackError::Entry { source, .. }) => format!("{source:?}"),
-            Err(UnpackError::Tar(error)) => format!("{error:?}"),
+            Ok(layer) => {
+                assert!(layer.bytes.max(layer.entries * BLOCK as u64) <= plain.len() as u64);
+                return "Unpacked".to_owned();
+            }
+            Err(Error::Layer { source: UnpackError::Entry { source, .. }, .. }) => {
+                // Where the rest of the machine is read-only or another file system (tests/fuzz/run), these tell of
+                // it: in its own directory an entry meets neither.
+                if let Fault::Call(_, error) = &source {
+                    let outside =
+                        [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::CrossesDevices];
+                    assert!(!outside.contains(&error.kind()), "it has been outside: {source:?}");
+                }
+                format!("{source:?}")
+            }
+            Err(Error::Layer { source: UnpackError::Tar(error), .. }) => format!("{error:?}"),
             Err(other) => format!("{other:?}"),
         };
         end.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+    }
+}
+
+/// How a blob is packed, by its first bytes, and the beginning of what it unpacks to.
+fn plain(blob: &[u8]) -> (Compression, Vec<u8>) {
+    let compression = match blob {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        _ => Compression::None,
+    };
+    let mut plain = Vec::new();
+    if let Ok(decoder) = Decoder::new(blob, compression) {
+        let _ = decoder.take(8 << 20).read_to_end(&mut plain);
+    }
+    (compression, plain)
+}
+
+/// Nothing in the tree of an archive of so many bytes says what overlayfs would take for its own, and it takes no more
+/// of the disk than was in the archive.
+fn check(tree: &Path, archive: u64) {
+    let mut used = 0;
+    let mut folders = vec![tree.to_owned()];
+    let mut names = vec![0; 1 << 16];
+    while let Some(folder) = folders.pop() {
+        let length = rustix::fs::llistxattr(&folder, &mut names[..]).unwrap();
+        for name in names[..length].split(|byte| *byte == 0) {
+            assert!(!name.starts_with(b"trusted.") || name == OPAQUE.as_bytes(), "{folder:?}");
+        }
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            assert!(!path.file_name().unwrap().as_bytes().starts_with(b".wh."), "{path:?}");
+            // A whiteout, or what the archive has.
+            assert!(meta.nlink() > 0);
+            if meta.is_file() {
+                // A piece of a sparse file, however small, has a block of the disk.
+                used += meta.blocks() * 512 / meta.nlink();
+            } else if meta.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(
+        used <= 8 * archive + (1 << 16),
+        "{used} bytes of the disk for {archive} of an archive"
+    );
+}
+
+pub fn try_packed(bytes: &[u8]) {
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::None] {
+        if let Ok(decoder) = Decoder::new(bytes, compression) {
+            let _ = io::copy(&mut decoder.take(1 << 20), &mut io::sink());
+        }
+    }
+}
+
+pub fn try_document(bytes: &[u8]) {
+    let kinds = [None, Some("application/vnd.oci.image.index.v1+json"), Some("application/json")];
+    for kind in kinds {
+        let document =
+            Document { bytes: bytes.to_vec(), media_type: kind.map(str::to_owned), digest: None };
+        let digest = document.verify("it", None).unwrap();
+        assert_eq!(digest, Digest::of(bytes));
+        match document.read("it") {
+            Ok(Kind::Index(entries)) => drop(choose(&entries, &Platform::host())),
+            Ok(Kind::Manifest(manifest)) => {
+                // What becomes a file's name.
+                for (layer, _) in &manifest.layers {
+                    assert!(layer.digest.hex().bytes().all(|byte| byte.is_ascii_hexdigit()));
+                }
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control), "{error}"),
+        }
+    }
+    let _ = config::read_config(bytes, 1);
+}
+
+pub fn try_reference(word: &str) {
+    let Ok(reference) = word.parse::<ImageReference>() else { return };
+    let whole = reference.to_string();
+    assert!(!whole.contains(char::is_control), "{whole:?}");
+    assert_eq!(whole.parse::<ImageReference>().as_ref(), Ok(&reference), "{whole}");
+    if let ImageReference::Registry(reference) = &reference {
+        let parts = reference.repository.split('/');
+        assert!(parts.clone().all(|part| !part.is_empty() && part != ".."), "{whole}");
     }
 }
