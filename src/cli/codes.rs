@@ -1,7 +1,7 @@
 //! `podspec explain`: what a problem's code means, with an example of wrong and of right.
 
 use super::error::CliError;
-use super::output;
+use super::{Format, output};
 use crate::spec::{pages, problem};
 use std::process::ExitCode;
 
@@ -10,16 +10,24 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec explain P0108   what it means, a wrong file and a right one
-  podspec explain         every code, a line each")]
+  podspec explain         every code, a line each
+  podspec explain --format json | jq -r '.[].code'")]
 pub(super) struct Explain {
     /// A code as `validate` prints it
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
 }
 
 impl Explain {
     pub(super) fn run(self) -> Result<ExitCode, CliError> {
         let Some(word) = self.code else {
+            if self.format == Format::Json {
+                output::json(&pages::all().collect::<Vec<_>>())?;
+                return Ok(ExitCode::SUCCESS);
+            }
             for page in pages::all() {
                 output::line(&format!("{}  {}", page.code, page.title))?;
             }
@@ -36,6 +44,10 @@ impl Explain {
                 hint: Some(near.unwrap_or_else(|| "`podspec explain` lists them all".to_owned())),
             });
         };
+        if self.format == Format::Json {
+            output::json(&[page])?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let text = wrapped(page.text.trim(), output::stdout_width().min(WIDEST));
         output::line(&format!("{}: {}\n\n{text}", page.code, page.title))?;
         Ok(ExitCode::SUCCESS)

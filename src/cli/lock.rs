@@ -2,13 +2,14 @@
 
 use super::error::CliError;
 use super::file::PodFile;
-use super::output;
 use super::progress::View;
 use super::pull;
 use super::registry::{RegistryOptions, cannot_pull};
+use super::{Format, output};
 use crate::image::resolve;
 use crate::names::image::{ImageReference, Platform, RegistryReference};
 use crate::spec::lock::{self, Locked};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,9 +39,28 @@ pub(super) struct Lock {
     platform: Option<Platform>,
     #[command(flatten)]
     registries: RegistryOptions,
+    /// How to report
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
+    format: Format,
     /// Pod file; ./pod.yaml where none is named
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+}
+
+/// What the lock holds now.
+#[derive(Serialize)]
+struct Report<'a> {
+    file: &'a Path,
+    written: bool,
+    images: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    reference: String,
+    digest: String,
+    manifest: String,
+    platform: String,
 }
 
 impl Lock {
@@ -64,14 +84,26 @@ impl Lock {
         let mut images: BTreeMap<String, Locked> =
             tags.iter().filter_map(|tag| Some((tag.to_string(), known(tag)?))).collect();
         images.extend(self.look_up(&wanted)?);
+        let row = |(reference, locked): (&String, &Locked)| Row {
+            reference: reference.clone(),
+            digest: locked.digest.to_string(),
+            manifest: locked.manifest.to_string(),
+            platform: locked.platform.to_string(),
+        };
+        let rows = images.iter().map(row).collect();
         let new = lock::Lock::new(images);
-        if old.as_ref() == Some(&new) {
-            output::done(&format!("{name} is as it should be: {}", count(tags.len())))?;
-            return Ok(ExitCode::SUCCESS);
+        let is_new = old.as_ref() != Some(&new);
+        if is_new {
+            super::fix::replace(&beside, &new.text())
+                .map_err(|error| CliError::host(format!("cannot write {name}"), &error))?;
         }
-        super::fix::replace(&beside, &new.text())
-            .map_err(|error| CliError::host(format!("cannot write {name}"), &error))?;
-        output::done(&format!("{name} is written: {}", count(tags.len())))?;
+        match self.format {
+            Format::Json => output::json(&Report { file: &beside, written: is_new, images: rows })?,
+            Format::Human => {
+                let is = if is_new { "written" } else { "as it should be" };
+                output::done(&format!("{name} is {is}: {}", count(tags.len())))?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 

@@ -1,7 +1,7 @@
 //! The page of every problem's code: docs/errors.md, which people read there too.
 
 /// What `podspec explain` tells of a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Page {
     pub code: &'static str,
     pub title: &'static str,

@@ -254,6 +254,19 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
 }
 
 #[test]
+fn pages_are_described_as_they_are_printed() {
+    let get = |args: &[&str]| -> Value {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podspec"));
+        let ended = command.args(["explain", "--format", "json"]).args(args).output().unwrap();
+        serde_json::from_slice(&ended.stdout).unwrap()
+    };
+    let pages = [get(&[]), get(&["207"])];
+    assert!(pages[0].as_array().unwrap().len() > 100);
+    assert_eq!(pages[1][0]["code"], "P0207");
+    assert_eq!(compare("explain", &described("explain"), &pages), Vec::<String>::new());
+}
+
+#[test]
 fn a_difference_is_found() {
     let known = Fields::from([
         ("a".to_owned(), BTreeSet::from(["integer".to_owned()])),

@@ -1,5 +1,6 @@
 //! Which image a pod gets, and when a registry is asked: locks, policies, what an image declares.
 
+use crate::formats::{compare, described};
 use crate::host::{Host, http_wait, wait_for, wait_some};
 use crate::registry::{IMAGE, Registry, push, pushed};
 use podspec::names::image::Digest;
@@ -138,6 +139,10 @@ fn a_lock_holds_a_tag_where_it_was() {
     assert_ne!(first, second);
     let said = host.podspec(["lock", &file]).success();
     assert!(said.contains("is as it should be"), "{said}");
+    let told = host.podspec(["lock", "--format", "json", &file]).success();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["written"], &told["images"][0]["digest"]), (&json!(false), &json!(first)));
+    assert_eq!(compare("lock", &described("lock"), &[told]), Vec::<String>::new());
     let plan = host.podspec(["plan", &file]);
     assert!(plan.stderr.contains(&format!("{IMAGE}@{first}")), "{plan}");
     host.podspec(["validate", &file]).success();
