@@ -26,9 +26,6 @@ pub struct Output {
 pub struct Created {
     /// Of another runtime's container the runner, until it says who was born.
     pub child: Child,
-    pub is_runner: bool,
-    /// Another runtime was told to let its program begin, and has not said that it does.
-    pub is_starting: bool,
     pub cgroup: Cgroup,
     /// `cgroup.events` of the cgroup, which says when the last process is gone.
     pub events: OwnedFd,
@@ -158,7 +155,7 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
             cgroup: hierarchy.make(&beside)?.fd(),
             home: cgroup.fd(),
         })?;
-        return Ok(Created { child, is_runner: true, is_starting: false, cgroup, events });
+        return Ok(Created { child, cgroup, events });
     }
     let child = sandbox::create(&Order {
         oci: &launch.oci,
@@ -173,7 +170,7 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
         join: &join,
         extras: sandbox::Extras::default(),
     })?;
-    Ok(Created { child, is_runner: false, is_starting: false, cgroup, events })
+    Ok(Created { child, cgroup, events })
 }
 
 /// Another runtime in the sandbox's words.
@@ -189,11 +186,16 @@ pub fn signal(
     created: &Created,
     signal: i32,
 ) -> Result<Option<OwnedFd>, ExecError> {
-    if let Some(runtime) = launch.runtime.as_ref().filter(|_| !created.is_runner) {
+    if let Some(runtime) = &launch.runtime {
         return Ok(Some(known(runtime).kill(signal)?));
     }
-    let sent = process::pidfd_send_signal(created.child.pidfd.as_fd(), signal);
-    sent.map(|()| None).map_err(|source| ExecError::Signal { source })
+    signal_child(created, signal).map(|()| None)
+}
+
+/// Sends a signal to the child that was created.
+pub fn signal_child(created: &Created, signal: i32) -> Result<(), ExecError> {
+    process::pidfd_send_signal(created.child.pidfd.as_fd(), signal)
+        .map_err(|source| ExecError::Signal { source })
 }
 
 fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {

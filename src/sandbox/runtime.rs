@@ -155,7 +155,7 @@ impl Runtime<'_> {
 
     /// Ends the container, if it is alive, and lets the runtime forget it; one that it does not know is forgotten.
     pub fn delete(&self) -> Result<(), SandboxError> {
-        if !self.state.join(self.id).exists() {
+        if !self.knows() {
             return Ok(());
         }
         let pidfd = self.begin(&["delete", "--force", self.id], &Given::default())?;
@@ -168,6 +168,12 @@ impl Runtime<'_> {
             0 => Ok(()),
             code => Err(self.refused("delete", &format!("exit code {code}"))),
         }
+    }
+
+    /// Each runtime has files of its own; their names begin with the container's.
+    fn knows(&self) -> bool {
+        let all = std::fs::read_dir(self.state).into_iter().flatten().flatten();
+        all.into_iter().any(|entry| entry.file_name().as_bytes().starts_with(self.id.as_bytes()))
     }
 
     pub(super) fn bear(&self, birth: &Birth<'_>) -> Result<Born, SandboxError> {

@@ -24,7 +24,7 @@ impl Pod<'_> {
             Report::Running => self.container_runs(index),
             Report::Failed(error) => self.container_failed(index, &error.into()),
             // A short life: the runtime that has started it says so later.
-            _ if created.is_starting => {
+            _ if self.units[index].is_starting => {
                 return self.events.forget(created.child.pidfd.as_fd());
             }
             Report::Ready
@@ -110,6 +110,7 @@ impl Pod<'_> {
             self.events.forget(terminal.master.as_fd());
         }
         let created = unit.created.take();
+        (unit.is_runner, unit.is_starting) = (false, false);
         if self.life.stage == Stage::Stopping {
             self.dead.extend(created);
         }

@@ -17,15 +17,14 @@ impl Pod<'_> {
         let _ = self.events.watch(&pidfd, Token::End(number));
         let runner = std::mem::replace(&mut created.child.pidfd, pidfd);
         created.child.pid = pid;
-        created.is_runner = false;
+        self.units[index].is_runner = false;
         self.await_helper(runner);
         self.let_orphans_go();
     }
 
     /// Once nothing is being made, what containers leave behind is again whose it would be without us.
     pub(super) fn let_orphans_go(&self) {
-        let mut created = self.units.iter().filter_map(|unit| unit.created.as_ref());
-        if !created.any(|created| created.is_runner) {
+        if !self.units.iter().any(|unit| unit.is_runner) {
             take_orphans(false);
         }
     }
@@ -33,8 +32,12 @@ impl Pod<'_> {
     /// Sends a signal to a container's first process.
     pub(super) fn send_signal(&mut self, index: usize, signal: i32) -> Result<(), ExecError> {
         let launch = self.launch(index)?;
-        let Some(created) = &self.units[index].created else { return Ok(()) };
-        if let Some(helper) = launch::signal(&launch, created, signal)? {
+        let unit = &self.units[index];
+        let Some(created) = &unit.created else { return Ok(()) };
+        // What is not born yet has no runtime to be asked.
+        if unit.is_runner {
+            launch::signal_child(created, signal)?;
+        } else if let Some(helper) = launch::signal(&launch, created, signal)? {
             self.await_helper(helper);
         }
         Ok(())

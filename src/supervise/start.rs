@@ -151,7 +151,10 @@ impl Pod<'_> {
 
     fn take_container(&mut self, index: usize, created: Created) {
         if let Ok(launch) = self.launch(index) {
-            self.units[index].senses = Senses::new(&launch.health).map(Box::new);
+            let unit = &mut self.units[index];
+            unit.senses = Senses::new(&launch.health).map(Box::new);
+            unit.is_anothers = launch.runtime.is_some();
+            unit.is_runner = unit.is_anothers;
         }
         let number = token_number(index);
         self.watch(&created.child.channel, Token::Report(number));
@@ -161,9 +164,9 @@ impl Pod<'_> {
 
     /// The container's turn has come.
     fn release(&mut self, index: usize) -> Result<(), ExecError> {
-        let by_other = self.launch(index)?.runtime.is_some();
-        if let Some(created) = &mut self.units[index].created {
-            created.is_starting = by_other;
+        let unit = &mut self.units[index];
+        if let Some(created) = &unit.created {
+            unit.is_starting = unit.is_anothers;
             sandbox::start(created.child.channel.as_fd())?;
         }
         Ok(())
@@ -216,8 +219,9 @@ impl Pod<'_> {
 
     /// Another runtime has said how its start went: the container may have ended before.
     fn hear_end(&mut self, index: usize) {
-        let Some(created) = &mut self.units[index].created else { return };
-        if std::mem::take(&mut created.is_starting) {
+        let unit = &mut self.units[index];
+        let was_starting = std::mem::take(&mut unit.is_starting);
+        if let Some(created) = unit.created.as_ref().filter(|_| was_starting) {
             let end = Token::End(token_number(index));
             // Watched still, where it has not.
             let _ = self.events.watch(&created.child.pidfd, end);

@@ -17,6 +17,12 @@ pub(super) struct Unit {
     /// What they have not been sent yet.
     pub(super) fresh: Vec<(Stream, Vec<u8>)>,
     pub(super) log: Option<Log>,
+    /// Another runtime runs it.
+    pub(super) is_anothers: bool,
+    /// That one's runner stands for its first process, which is not born yet.
+    pub(super) is_runner: bool,
+    /// That one was told to let its program begin, and has not said that it does.
+    pub(super) is_starting: bool,
     /// As PID 1 it cannot hear its stop signal, and nobody was told so yet.
     pub(super) deaf: bool,
     pub(super) checks: Checks,
