@@ -20,7 +20,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Containers", &["logs", "exec", "attach", "cp", "top", "stats"]),
     (
         "Files",
-        &["init", "validate", "plan", "graph", "lock", "explain", "config", "schema", "docs"],
+        &[
+            "init", "validate", "plan", "bundle", "graph", "lock", "explain", "config", "schema",
+            "docs",
+        ],
     ),
     (
         "The machine",
