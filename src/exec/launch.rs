@@ -5,7 +5,6 @@ use super::ExecError;
 use crate::cgroup::{Cgroup, DevicePrograms, DeviceRule, Hierarchy, Legacy, OutOfMemory};
 use crate::plan::step::{self, Input, Launch, Plan, Runtime, Stdio};
 use crate::sandbox::{self, Child, Keeper, Order, Overlay, SandboxError};
-use crate::sys::process;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::io;
@@ -177,25 +176,6 @@ pub fn create(hierarchy: &Hierarchy, plan: &Plan, launch: &Launch) -> Result<Cre
 pub fn known(runtime: &Runtime) -> sandbox::runtime::Runtime<'_> {
     let Runtime { program, state, id, clock, .. } = runtime;
     sandbox::runtime::Runtime { program, state, id, clock: clock.as_deref() }
-}
-
-/// Sends a signal to a container's first process: by its runtime, where it has another, whose own process is then the
-/// caller's to be waited for.
-pub fn signal(
-    launch: &Launch,
-    created: &Created,
-    signal: i32,
-) -> Result<Option<OwnedFd>, ExecError> {
-    if let Some(runtime) = &launch.runtime {
-        return Ok(Some(known(runtime).kill(signal)?));
-    }
-    signal_child(created, signal).map(|()| None)
-}
-
-/// Sends a signal to the child that was created.
-pub fn signal_child(created: &Created, signal: i32) -> Result<(), ExecError> {
-    process::pidfd_send_signal(created.child.pidfd.as_fd(), signal)
-        .map_err(|source| ExecError::Signal { source })
 }
 
 fn open_container_ends(stdio: &Stdio) -> Result<(OwnedFd, OwnedFd), ExecError> {

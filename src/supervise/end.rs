@@ -110,11 +110,11 @@ impl Pod<'_> {
             self.events.forget(terminal.master.as_fd());
         }
         let created = unit.created.take();
-        (unit.is_runner, unit.is_starting) = (false, false);
+        unit.is_starting = false;
         if self.life.stage == Stage::Stopping {
             self.dead.extend(created);
         }
-        self.let_orphans_go();
+        self.forget_runner(index);
         self.forget_checks(index);
         self.relay(index);
         Some(life::Event::Emptied(index))

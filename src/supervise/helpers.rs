@@ -3,9 +3,11 @@
 use super::checks::has_ended;
 use super::events::Token;
 use super::pod::Pod;
+use super::start::token_number;
 use crate::exec::ExecError;
 use crate::exec::launch;
 use crate::sandbox::runtime::take_orphans;
+use crate::sys::process;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Pod<'_> {
@@ -13,32 +15,32 @@ impl Pod<'_> {
     pub(super) fn adopt(&mut self, index: usize, pid: i32, pidfd: OwnedFd) {
         let Some(created) = &mut self.units[index].created else { return };
         self.events.forget(created.child.pidfd.as_fd());
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        let _ = self.events.watch(&pidfd, Token::End(number));
+        let _ = self.events.watch(&pidfd, Token::End(token_number(index)));
         let runner = std::mem::replace(&mut created.child.pidfd, pidfd);
         created.child.pid = pid;
-        self.units[index].is_runner = false;
         self.await_helper(runner);
-        self.let_orphans_go();
+        self.forget_runner(index);
     }
 
     /// Once nothing is being made, what containers leave behind is again whose it would be without us.
-    pub(super) fn let_orphans_go(&self) {
-        if !self.units.iter().any(|unit| unit.is_runner) {
+    pub(super) fn forget_runner(&mut self, index: usize) {
+        let was_runner = std::mem::take(&mut self.units[index].is_runner);
+        if was_runner && !self.units.iter().any(|unit| unit.is_runner) {
             take_orphans(false);
         }
     }
 
     /// Sends a signal to a container's first process.
     pub(super) fn send_signal(&mut self, index: usize, signal: i32) -> Result<(), ExecError> {
-        let launch = self.launch(index)?;
         let unit = &self.units[index];
         let Some(created) = &unit.created else { return Ok(()) };
-        // What is not born yet has no runtime to be asked.
-        if unit.is_runner {
-            launch::signal_child(created, signal)?;
-        } else if let Some(helper) = launch::signal(&launch, created, signal)? {
-            self.await_helper(helper);
+        // What is not born yet has no runtime to be asked; of others the plan need not be looked up.
+        if !unit.is_anothers || unit.is_runner {
+            return process::pidfd_send_signal(created.child.pidfd.as_fd(), signal)
+                .map_err(|source| ExecError::Signal { source });
+        }
+        if let Some(runtime) = &self.launch(index)?.runtime {
+            self.await_helper(launch::known(runtime).kill(signal)?);
         }
         Ok(())
     }

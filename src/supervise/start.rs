@@ -333,7 +333,7 @@ fn failed_at_once(index: usize, error: &ExecError) -> Vec<life::Event> {
     vec![life::Event::Failed(index, words(error)), life::Event::Emptied(index)]
 }
 
-fn token_number(index: usize) -> u32 {
+pub(super) fn token_number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
