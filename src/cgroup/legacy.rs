@@ -141,25 +141,28 @@ pub fn mounts() -> io::Result<Vec<(String, PathBuf)>> {
 /// Where any v1 hierarchy of this machine is mounted, to be written; those without a controller, too.
 pub fn hierarchies() -> io::Result<Vec<PathBuf>> {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(points(&mountinfo).map(|(point, _)| point).collect())
+    Ok(writable(&mountinfo).map(|(point, _)| point).collect())
 }
 
-/// Each mount with its options.
-fn points(mountinfo: &str) -> impl Iterator<Item = (PathBuf, &str)> {
+/// Each mount of a v1 hierarchy: where, with what of its own, and with the options of the hierarchy.
+pub(super) fn points(mountinfo: &str) -> impl Iterator<Item = (PathBuf, &str, &str)> {
     mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - cgroup ")?;
         let mut words = mount.split(' ').skip(4);
-        let point = PathBuf::from(words.next()?);
-        // In somebody else's container: to look at alone.
-        let is_writable = words.next()?.split(',').all(|option| option != "ro");
-        is_writable.then_some(())?;
-        Some((point, filesystem.split(' ').nth(1)?))
+        Some((PathBuf::from(words.next()?), words.next()?, filesystem.split(' ').nth(1)?))
+    })
+}
+
+/// In somebody else's container they are to look at alone.
+fn writable(mountinfo: &str) -> impl Iterator<Item = (PathBuf, &str)> {
+    points(mountinfo).filter_map(|(point, own, options)| {
+        own.split(',').all(|option| option != "ro").then_some((point, options))
     })
 }
 
 fn parse(mountinfo: &str) -> Vec<(String, PathBuf)> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
-    for (point, options) in points(mountinfo) {
+    for (point, options) in writable(mountinfo) {
         for word in options.split(',').filter(|word| KNOWN.contains(word)) {
             // The same hierarchy may be mounted at several places.
             if !found.iter().any(|(known, _)| known == word) {

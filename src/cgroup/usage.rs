@@ -2,6 +2,7 @@
 //! where the cgroup's processes are in a cgroup of the same path there. Where neither has it, it is summed
 //! over /proc of the processes that live now, and said to be so.
 
+use super::legacy;
 use super::process::{directory, file};
 use super::{Cgroup, CgroupError};
 use rustix::fs::OFlags;
@@ -244,12 +245,8 @@ fn joined<'a>(text: &'a str, path: &'a Path) -> impl Iterator<Item = (&'a str, &
 
 /// The v1 controllers of a mountinfo text, each with its mount point.
 fn mount_points(mountinfo: &str) -> Vec<(String, PathBuf)> {
-    let lines = mountinfo.lines().filter_map(|line| {
-        let (mount, filesystem) = line.split_once(" - cgroup ")?;
-        Some((mount.split(' ').nth(4)?, filesystem.split(' ').nth(1)?))
-    });
-    let controllers = lines.flat_map(|(point, options)| {
-        options.split(',').map(move |word| (word.to_owned(), PathBuf::from(point)))
+    let controllers = legacy::points(mountinfo).flat_map(|(point, _, options)| {
+        options.split(',').map(move |word| (word.to_owned(), point.clone()))
     });
     controllers.collect()
 }

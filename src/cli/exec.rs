@@ -8,11 +8,13 @@ use super::target::{self, Target, TargetArg};
 use super::terminal::own_size;
 use crate::cgroup::Hierarchy;
 use crate::exec::{beside, launch};
+use crate::plan::step::Launch;
 use crate::sandbox::runtime::Further;
 use crate::sandbox::{self, Entry, Report, SandboxError};
 use crate::state::store::Store;
 use crate::supervise::protocol::chain;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use crate::sys::process;
+use oci_spec::runtime::Process;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
@@ -79,16 +81,7 @@ impl Exec {
             .ok_or_else(|| running::not_running(&name, &record.name))?;
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
         let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
-        let join = beside::legacy_cgroups(launch).map_err(|error| failed(&error))?;
-        let mut process = launch.oci.process().clone().ok_or_else(|| {
-            CliError::refused(
-                format!("{name} has no process"),
-                "its pod was not started by podspec",
-            )
-        })?;
-        process.set_args(Some(self.command.clone())).set_terminal(Some(self.tty));
-        process.set_console_size(own_size().filter(|_| self.tty));
-        sandbox::within_own_limits(&mut process);
+        let process = self.process(launch, &name)?;
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let [stdin, stdout, stderr] =
             streams.child.each_ref().map(|one| Some(one.as_ref()?.as_fd()));
@@ -102,19 +95,22 @@ impl Exec {
                     home: cgroup.fd(),
                 })
             }
-            None => sandbox::enter(&Entry {
-                target: target.as_fd(),
-                oci: &launch.oci,
-                process: &process,
-                filter: plan.filter(launch),
-                cgroup: cgroup.fd(),
-                join: &join,
-                terminal: self.tty,
-                stdin,
-                stdout,
-                stderr,
-                extras: sandbox::Extras::default(),
-            }),
+            None => {
+                let join = beside::legacy_cgroups(launch).map_err(|error| failed(&error))?;
+                sandbox::enter(&Entry {
+                    target: target.as_fd(),
+                    oci: &launch.oci,
+                    process: &process,
+                    filter: plan.filter(launch),
+                    cgroup: cgroup.fd(),
+                    join: &join,
+                    terminal: self.tty,
+                    stdin,
+                    stdout,
+                    stderr,
+                    extras: sandbox::Extras::default(),
+                })
+            }
         };
         let entered = entered.map_err(|error| not_started(&name, &error))?;
         let relayed =
@@ -124,6 +120,20 @@ impl Exec {
             return Err(not_started(&name, &error));
         }
         Ok(exit_code(entered.child.pidfd.as_fd()))
+    }
+
+    /// As the container's own, with the command in the place of its program.
+    fn process(&self, launch: &Launch, name: &str) -> Result<Process, CliError> {
+        let mut process = launch.oci.process().clone().ok_or_else(|| {
+            CliError::refused(
+                format!("{name} has no process"),
+                "its pod was not started by podspec",
+            )
+        })?;
+        process.set_args(Some(self.command.clone())).set_terminal(Some(self.tty));
+        process.set_console_size(own_size().filter(|_| self.tty));
+        sandbox::within_own_limits(&mut process);
+        Ok(process)
     }
 }
 
@@ -156,10 +166,6 @@ fn code_of(what: &str) -> u8 {
 }
 
 pub(super) fn exit_code(pidfd: BorrowedFd<'_>) -> ExitCode {
-    let code = match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
-        Ok(WaitStatus::Exited(_, code)) => code,
-        Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
-        _ => i32::from(REFUSED),
-    };
+    let code = process::exit_code(pidfd, true).unwrap_or_else(|| REFUSED.into());
     ExitCode::from(u8::try_from(code).unwrap_or(REFUSED))
 }

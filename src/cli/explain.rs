@@ -6,6 +6,7 @@ use crate::names::ContainerName;
 use crate::spec::model::{Container, Root};
 use crate::spec::{self, problem};
 use crate::supervise::protocol::Failure;
+use crate::sys::program::PATH;
 use std::path::{Path, PathBuf};
 
 /// How the sandbox says that a container's program is not there.
@@ -73,7 +74,6 @@ fn root_directory(container: &Container) -> Option<&Path> {
 
 /// A program of the root that is named nearly so.
 fn likely_program(container: &Container, program: &str) -> Option<String> {
-    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let root = root_directory(container)?;
     let inside = |directory: &str| root.join(directory.trim_start_matches('/'));
     let (directories, word): (Vec<PathBuf>, &str) = match program.rsplit_once('/') {

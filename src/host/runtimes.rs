@@ -2,12 +2,9 @@
 
 use crate::plan::facts::ContainerFacts;
 use crate::spec::model::{Container, Runtime};
+use crate::sys::program::PATH;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::path::{Path, PathBuf};
-
-/// Where an administrator's programs are. Not the caller's PATH: a runtime has every right on this machine.
-const DIRECTORIES: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 pub(super) fn facts(container: &Container, facts: &mut ContainerFacts) {
     let Some(runtime) = &container.runtime else { return };
@@ -21,7 +18,8 @@ fn find(runtime: &Runtime) -> Option<PathBuf> {
     match runtime {
         Runtime::At(path) => is_program(path).then(|| path.clone()),
         Runtime::Named(name) => {
-            let mut places = DIRECTORIES.iter().map(|directory| Path::new(directory).join(name));
+            // Not the caller's: a runtime has every right on this machine.
+            let mut places = PATH.split(':').map(|directory| Path::new(directory).join(name));
             places.find(|path| is_program(path))
         }
     }
@@ -35,7 +33,7 @@ fn missing(runtime: &Runtime) -> String {
     match runtime {
         Runtime::At(path) => format!("{} is no program", path.display()),
         Runtime::Named(name) => {
-            let directories = DIRECTORIES.join(", ");
+            let directories = PATH.replace(':', ", ");
             format!("there is no program `{name}` in {directories}: install it, or write its path")
         }
     }

@@ -8,11 +8,10 @@ use crate::plan::facts::ContainerFacts;
 use crate::plan::health::NOTIFY_SOCKET;
 use crate::plan::probes;
 use crate::spec::model::{Check, Container, NameOrId, Root};
+use crate::sys::program::PATH;
 use oci_spec::runtime::{Process, User};
 use std::collections::BTreeSet;
 
-/// What a program finds where neither file nor root says anything.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const UMASK: u32 = 0o022;
 
 /// `hostname`: of the container's uts namespace; none where that is the host's.

@@ -455,7 +455,7 @@ pub struct ImageUsed {
 /// What OCI does not say: what the root is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootLayers {
-    /// Where the merged root is mounted for a runtime that needs a path.
+    /// What the document names as its root: another runtime's has it where its runner puts it.
     pub merged: PathBuf,
     /// The root's overlay first, then, for `rootfs: host`, one per disk mount, outer before inner.
     pub overlays: Vec<Overlay>,

@@ -85,7 +85,10 @@ pub fn report(channel: BorrowedFd<'_>) -> Report {
 }
 
 /// A packet that has come, and the descriptor that came with it.
-fn receive(channel: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+pub(super) fn receive(
+    channel: BorrowedFd<'_>,
+    packet: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = [IoSliceMut::new(packet)];

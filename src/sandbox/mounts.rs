@@ -6,7 +6,7 @@ use super::container::User;
 use super::copyup::copy_up;
 use super::error::{At, SandboxError, Stage};
 use super::namespaces::Namespaces;
-use super::root::{Kind, Root, attach, status};
+use super::root::{Kind, Root, attach, kind_of, status};
 use super::{Shown, cgroups, owned, sysctl};
 use crate::sys::ids::Maps;
 use crate::sys::mounts::{MountAttr, mount_setattr};
@@ -410,9 +410,7 @@ fn attach_bind(root: &Root, at: &Path, source: BorrowedFd<'_>) -> Result<(), San
     if covers_own {
         return Err(Errno::PERM).at(Stage::Mount, at);
     }
-    let mode = status(source).at(Stage::OpenSource, at)?.st_mode;
-    let directory = FileType::from_raw_mode(mode) == FileType::Directory;
-    let kind = if directory { Kind::Directory } else { Kind::File };
+    let kind = kind_of(source).at(Stage::OpenSource, at)?;
     let target = covered(root, at, kind)?;
     attach(source, target.as_fd()).at(Stage::Mount, at)
 }

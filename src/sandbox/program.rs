@@ -6,16 +6,13 @@ use crate::sys::clone::fork;
 use crate::sys::descriptors::close_at_exec;
 use crate::sys::filter;
 use crate::sys::identity::{block_signals, default_signals};
-use crate::sys::program::{exec_fd, exec_path, sealed_memfd};
+use crate::sys::program::{PATH, exec_fd, exec_path, sealed_memfd};
 use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::AsFd;
-
-/// Where execvp looks, too, when there is no PATH, and where an administrator's programs are.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program that was found, with all that execve takes.
 pub(super) struct Program {
@@ -35,8 +32,7 @@ impl Program {
         let found = if name.contains('/') {
             executable(name).map(|()| name.clone())
         } else {
-            let path =
-                env.iter().find_map(|word| word.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+            let path = env.iter().find_map(|word| word.strip_prefix("PATH=")).unwrap_or(PATH);
             search(name, path)
         };
         let path = found.map_err(|e| missing(name, e))?;

@@ -6,7 +6,7 @@ use super::Overlay;
 use super::error::{At, SandboxError, Stage};
 use super::layers::Layers;
 use crate::sys::paths::open_in_root;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -308,6 +308,12 @@ pub(super) fn current() -> Result<Root, SandboxError> {
 /// The type and the device number of what a descriptor is.
 pub(super) fn status(fd: BorrowedFd<'_>) -> Result<rustix::fs::Stat, Errno> {
     rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH)
+}
+
+/// What a mount of it has to lie on.
+pub(super) fn kind_of(source: BorrowedFd<'_>) -> Result<Kind, Errno> {
+    let is_directory = FileType::from_raw_mode(status(source)?.st_mode) == FileType::Directory;
+    Ok(if is_directory { Kind::Directory } else { Kind::File })
 }
 
 #[cfg(test)]

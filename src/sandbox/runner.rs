@@ -6,7 +6,7 @@ use super::channel::{await_start, last_word, pair, say_born, say_ready, send_ter
 use super::container::User;
 use super::error::{At, SandboxError, Stage};
 use super::identity::{guard, make_files_as};
-use super::root::{self, Kind, Root, attach};
+use super::root::{self, Kind, Root, attach, kind_of};
 use super::runtime::{self, Birth, Runtime, is_unified};
 use super::{Child, Overlay, mounts, namespaces, owned};
 use crate::sys::clone::{Cloned, clone3, exit_now};
@@ -15,7 +15,7 @@ use crate::sys::identity::default_signals;
 use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Mount, Spec};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::UnmountFlags;
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
@@ -164,10 +164,9 @@ impl Runner<'_> {
         let oci = self.contract.oci;
         for (mount, source) in oci.mounts().iter().flatten().zip(sources) {
             let at = mount.destination();
-            let kind = match source {
-                Some(source) if !is_directory(source.as_fd()) => Kind::File,
-                _ => Kind::Directory,
-            };
+            let kind =
+                source.as_ref().map_or(Ok(Kind::Directory), |source| kind_of(source.as_fd()));
+            let kind = kind.at(Stage::OpenSource, at)?;
             // What is below these is on a mount to come.
             let covers = KERNELS.iter().map(Path::new);
             if !covers.clone().any(|cover| at.starts_with(cover) && at != cover) {
@@ -215,18 +214,11 @@ fn made_plain(mount: &mut Mount, source: PathBuf) {
     mount.set_uid_mappings(None).set_gid_mappings(None);
 }
 
-fn is_directory(file: BorrowedFd<'_>) -> bool {
-    let kind = root::status(file).map(|found| FileType::from_raw_mode(found.st_mode));
-    kind == Ok(FileType::Directory)
-}
-
 /// Attaches a detached mount at a path of ours.
 fn place(mount: BorrowedFd<'_>, at: &Path) -> Result<(), SandboxError> {
-    if is_directory(mount) {
-        make_directory(at)?;
-    } else {
-        at.parent().map_or(Ok(()), make_directory)?;
-        std::fs::File::create(at).map(drop).at(Stage::MakeTarget, at)?;
+    match kind_of(mount).at(Stage::OpenSource, at)? {
+        Kind::Directory => make_directory(at)?,
+        Kind::File => std::fs::File::create(at).map(drop).at(Stage::MakeTarget, at)?,
     }
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let target = rustix::fs::openat(CWD, at, flags, Mode::empty()).at(Stage::FindTarget, at)?;

@@ -2,30 +2,28 @@
 //! runtime's that is soon over. What they make becomes the caller's child, and is waited for and signalled as any
 //! container of podspec's own.
 
-use super::channel::pair;
+use super::channel::{pair, receive};
 use super::error::{At, SandboxError, Stage};
 use super::{Child, Entered, namespaces, root};
 use crate::sys::clone::{Cloned, clone3, exit_now};
 use crate::sys::descriptors::{keep_only, restore_open_files};
 use crate::sys::identity::default_signals;
 use crate::sys::process;
-use crate::sys::program::exec_path;
+use crate::sys::program::{PATH, exec_path};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::Process;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
-use std::ffi::{CStr, CString};
+use rustix::process::Signal;
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Its whole environment: where it finds its own helpers (newuidmap, criu).
-const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// A runtime that is asked to delete a container and has not after that is stuck. Seconds.
 const PATIENCE: i64 = 10;
 /// Files of a call, in its directory.
@@ -255,7 +253,9 @@ impl Runtime<'_> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
         let streams = given.streams.map(|stream| Some(stream.unwrap_or(null.as_fd())));
         keep_only(streams, &[])?;
-        Err(exec_path(&argv[0], argv, &[PATH.to_owned()]))
+        // Its whole environment: where it finds its own helpers (newuidmap, criu).
+        let path = CString::new(format!("PATH={PATH}"))?;
+        Err(exec_path(&argv[0], argv, &[path]))
     }
 }
 
@@ -273,34 +273,19 @@ fn listen(directory: &Path) -> std::io::Result<UnixListener> {
 
 /// Of the terminal that the runtime has made, which it has sent before it ended.
 fn master(console: &UnixListener) -> Result<OwnedFd, SandboxError> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-    let receive = || {
+    let take = || {
         rustix::io::ioctl_fionbio(console, true)?;
         let connection = rustix::net::accept(console)?;
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut name = [0; 256];
-        let mut text = [std::io::IoSliceMut::new(&mut name)];
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        rustix::net::recvmsg(&connection, &mut text, &mut control, flags)?;
-        let mut fds = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
-        fds.next().ok_or(Errno::BADMSG)
+        // With its name, which nobody needs.
+        let (_, master) = receive(connection.as_fd(), &mut [0; 256])?;
+        master.ok_or(Errno::BADMSG)
     };
-    receive().at(Stage::Terminal, "of the runtime")
+    take().at(Stage::Terminal, "of the runtime")
 }
 
-/// The program's exit code, or 128 + the signal that ended it.
+/// Of one that cannot be waited for no program has this one.
 fn exit_code(pidfd: &OwnedFd) -> i32 {
-    match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-        Ok(Some(status)) => {
-            let code = status.exit_status();
-            code.or(status.terminating_signal().map(|signal| 128 + signal)).unwrap_or(255)
-        }
-        Ok(None) | Err(_) => 255,
-    }
+    process::exit_code(pidfd.as_fd(), true).unwrap_or(255)
 }
 
 /// What a runtime's log, a JSON object a line, says at last.

@@ -6,12 +6,11 @@ use super::raw::RawContainer;
 use super::tree::Node;
 use super::validate::Checks;
 use super::volume;
+use super::words::RUNTIMES;
 use std::ops::Range;
 
 /// podspec's own.
 const EMBEDDED: &str = "embedded";
-/// Those that are named most.
-const KNOWN: [&str; 4] = [EMBEDDED, "crun", "runc", "runsc"];
 
 /// Of a pod or a container; None where it is podspec's own, or where nothing usable is said.
 pub(super) fn runtime(
@@ -30,7 +29,8 @@ pub(super) fn runtime(
     if !word.chars().all(is_plain) || !word.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         let message = format!("`{word}` is no name of a runtime");
         let problem = Problem::error("P0492", message, place.span.clone(), "here");
-        let known = word.split_whitespace().next().and_then(|word| surely(word, KNOWN));
+        let words = RUNTIMES.iter().map(|(word, _)| *word);
+        let known = word.split_whitespace().next().and_then(|word| surely(word, words));
         checks.report(problem.help(match known {
             Some(known) => format!("write `{known}`: a runtime takes no arguments here"),
             None => "write the name of a program, such as `crun`, or its path".to_owned(),

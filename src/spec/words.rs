@@ -52,12 +52,7 @@ words! {
     );
     /// What runs a container.
     Runtime => open(
-        &[
-            ("embedded", "podspec's own: no other program is started, and every feature is there."),
-            ("crun", "crun, which has to be on the machine."),
-            ("runc", "runc, which has to be on the machine."),
-            ("runsc", "gVisor's, which has to be on the machine."),
-        ],
+        RUNTIMES,
         Some((RUNTIME, "the name of a program such as youki, or a path")),
     );
     /// Where a container's namespace is, if not in the pod.
@@ -119,6 +114,14 @@ pub(super) const SIZE_RULE: &str =
     "a number with k, M, G (1000) or Ki, Mi, Gi (1024), such as 64Mi";
 pub(super) const SPAN: &str = r"^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 pub(super) const SPAN_RULE: &str = "a number with ms, s, m or h, such as 500ms, 10s or 1m30s";
+
+/// Those that are named most.
+pub(super) const RUNTIMES: &[(&str, &str)] = &[
+    ("embedded", "podspec's own: no other program is started, and every feature is there."),
+    ("crun", "crun, which has to be on the machine."),
+    ("runc", "runc, which has to be on the machine."),
+    ("runsc", "gVisor's, which has to be on the machine."),
+];
 
 const KINDS: &[(&str, &str)] = &[
     ("net", "One network: containers meet on 127.0.0.1 and have one address."),

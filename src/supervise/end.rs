@@ -272,13 +272,7 @@ impl Pod<'_> {
     }
 }
 
-/// The program's exit code, or 128 + the signal that ended it. Waits for nothing: the pidfd said that
-/// the process is dead. `reaped`: the kernel forgets it then.
+/// As it was; the pidfd has said that the process is dead, so nothing is waited for.
 fn exit_code(pidfd: std::os::fd::BorrowedFd<'_>, reaped: bool) -> i32 {
-    let kept = if reaped { WaitPidFlag::empty() } else { WaitPidFlag::WNOWAIT };
-    match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | kept) {
-        Ok(WaitStatus::Exited(_, code)) => code,
-        Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
-        _ => 255,
-    }
+    process::exit_code(pidfd, reaped).unwrap_or(255)
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 /// rustix takes a negative pid as a bug of the caller; here it may come from a file.
 fn pid_of(pid: i32) -> io::Result<Pid> {
@@ -17,6 +17,15 @@ fn pid_of(pid: i32) -> io::Result<Pid> {
 
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
+}
+
+/// Waits for a child's end: its exit code, or 128 + the signal that ended it; None: there is none to be waited for.
+/// `reaped`: the kernel forgets it then.
+pub fn exit_code(pidfd: BorrowedFd<'_>, reaped: bool) -> Option<i32> {
+    let kept = if reaped { WaitIdOptions::empty() } else { WaitIdOptions::NOWAIT };
+    let end = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | kept);
+    let end = end.ok().flatten()?;
+    end.exit_status().or_else(|| end.terminating_signal().map(|signal| 128 + signal))
 }
 
 /// Sends `signal` to exactly the process that the pidfd was opened for. By number: rustix has no real-time signals.

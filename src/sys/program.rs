@@ -9,6 +9,9 @@ use std::ffi::{CStr, CString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+/// Where execvp looks, too, when there is no PATH, and where an administrator's programs are.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 const OWN: &CStr = c"/proc/self/exe";
 
 /// A detached read-only clone of the running binary, for `exec_fd`.
