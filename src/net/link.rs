@@ -5,13 +5,13 @@ use crate::names::IfName;
 use crate::net::NetError;
 use crate::net::netlink::{
     ACK, Attributes, Batch, CREATE, EXCL, NetlinkError, REQUEST, Socket, find, messages, receive,
-    text, u32_at,
+    room, text, u32_at,
 };
 use crate::net::netns::Visit;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::MsgFlags;
+use rustix::net::RecvFlags;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -351,10 +351,10 @@ impl LinkWatch {
     }
 
     fn drain(&self, left: &mut Vec<IfName>) -> Result<(), NetError> {
-        let mut buffer = vec![0; 32 * 1024];
+        let mut room = room();
         loop {
-            let length = match receive(self.fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => length,
+            let datagram = match receive(self.fd(), &mut room, RecvFlags::DONTWAIT) {
+                Ok(datagram) => datagram,
                 Err(NetlinkError::Receive(Errno::EAGAIN)) => return Ok(()),
                 // Events were lost: what is there now decides.
                 Err(NetlinkError::Receive(Errno::ENOBUFS)) => {
@@ -364,8 +364,8 @@ impl LinkWatch {
                 Err(e) => return Err(NetError::WatchLinks(e)),
             };
             // A port that leaves its bridge is announced as deleted too, by the bridge family.
-            let gone = messages(&buffer[..length])
-                .filter(|m| m.kind == DELLINK && m.payload.first() == Some(&0));
+            let gone =
+                messages(datagram).filter(|m| m.kind == DELLINK && m.payload.first() == Some(&0));
             for name in gone.filter_map(|m| find(m.payload.get(LINK_HEADER..)?, &[IFLA_IFNAME])) {
                 left.retain(|host| host.as_str() != text(name));
             }

@@ -9,6 +9,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
     setsockopt, socket, sockopt,
 };
+use rustix::buffer::spare_capacity;
+use rustix::net::RecvFlags;
 use std::cell::RefCell;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -311,10 +313,9 @@ impl Socket {
         self.make_room(batch);
         self.send(&batch.bytes)?;
         let (mut left, mut refusals) = (batch.acks, Vec::new());
-        let mut buffer = vec![0; BUFFER];
+        let mut room = room();
         while left > 0 {
-            let length = self.receive(&mut buffer, MsgFlags::empty())?;
-            for message in messages(&buffer[..length]).filter(|m| m.kind == KIND_ERROR) {
+            for message in messages(self.receive(&mut room)?).filter(|m| m.kind == KIND_ERROR) {
                 left -= 1;
                 if let Some(refusal) = refusal(&message)? {
                     let asked_for_ack = is_acked(&batch.bytes, refusal.message);
@@ -356,9 +357,8 @@ impl Socket {
     /// One request that is answered by one message; returns its payload.
     pub fn ask(&self, batch: &Batch) -> Result<Vec<u8>, NetlinkError> {
         self.send(&batch.bytes)?;
-        let mut buffer = vec![0; BUFFER];
-        let length = self.receive(&mut buffer, MsgFlags::empty())?;
-        let message = messages(&buffer[..length]).next().ok_or(NetlinkError::Malformed)?;
+        let mut room = room();
+        let message = messages(self.receive(&mut room)?).next().ok_or(NetlinkError::Malformed)?;
         match message.kind {
             KIND_ERROR => match refusal(&message)? {
                 Some(refusal) => Err(NetlinkError::Refused(refusal)),
@@ -388,10 +388,9 @@ impl Socket {
 
     fn collect(&self) -> Result<Option<Dump>, NetlinkError> {
         let (mut dump, mut steady) = (Dump::default(), true);
-        let mut buffer = vec![0; BUFFER];
+        let mut room = room();
         loop {
-            let length = self.receive(&mut buffer, MsgFlags::empty())?;
-            let datagram = &buffer[..length];
+            let datagram = self.receive(&mut room)?;
             let mut done = false;
             for message in messages(datagram) {
                 steady &= message.flags & DUMP_INTERRUPTED == 0;
@@ -421,8 +420,8 @@ impl Socket {
         }
     }
 
-    fn receive(&self, buffer: &mut [u8], flags: MsgFlags) -> Result<usize, NetlinkError> {
-        receive(self.0.as_fd(), buffer, flags)
+    fn receive<'a>(&self, room: &'a mut Vec<u8>) -> Result<&'a [u8], NetlinkError> {
+        receive(self.0.as_fd(), room, RecvFlags::empty())
     }
 }
 
@@ -451,20 +450,29 @@ pub fn with_nfnetlink<T>(
     said
 }
 
+/// Room for a datagram: memory that is not touched unless it is needed.
+pub fn room() -> Vec<u8> {
+    Vec::with_capacity(BUFFER)
+}
+
 /// One datagram; a signal does not end the wait.
-pub fn receive(
+pub fn receive<'a>(
     socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    flags: MsgFlags,
-) -> Result<usize, NetlinkError> {
-    loop {
-        match recv(socket.as_raw_fd(), buffer, flags | MsgFlags::MSG_TRUNC) {
-            Ok(length) if length > buffer.len() => return Err(NetlinkError::Malformed),
-            Ok(length) => return Ok(length),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(NetlinkError::Receive(errno)),
+    room: &'a mut Vec<u8>,
+    flags: RecvFlags,
+) -> Result<&'a [u8], NetlinkError> {
+    room.clear();
+    let length = loop {
+        match rustix::net::recv(socket, spare_capacity(room), flags | RecvFlags::TRUNC) {
+            Ok((_, length)) => break length,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(NetlinkError::Receive(Errno::from_raw(errno.raw_os_error()))),
         }
+    };
+    if length > room.len() {
+        return Err(NetlinkError::Malformed);
     }
+    Ok(room)
 }
 
 fn is_acked(batch: &[u8], number: usize) -> bool {

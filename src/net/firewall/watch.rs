@@ -3,10 +3,10 @@
 
 use super::{FAMILY_INET, HEADER, SUBSYSTEM, TABLE, find, text};
 use crate::net::NetError;
-use crate::net::netlink::{NetlinkError, Socket, messages, receive};
+use crate::net::netlink::{NetlinkError, Socket, messages, receive, room};
 use crate::sys::filter::Instruction;
 use nix::errno::Errno;
-use nix::sys::socket::MsgFlags;
+use rustix::net::RecvFlags;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 const DELTABLE: u16 = SUBSYSTEM | 2;
@@ -56,11 +56,11 @@ pub fn watch_table() -> Result<OwnedFd, NetError> {
 /// Reads all that the watch has heard, without waiting: whether our table was deleted, by now made
 /// again or not. Lost notifications count as a loss.
 pub fn table_lost(fd: BorrowedFd<'_>) -> Result<bool, NetError> {
-    let (mut lost, mut buffer) = (false, vec![0; 32 * 1024]);
+    let (mut lost, mut room) = (false, room());
     loop {
-        match receive(fd, &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(length) => {
-                lost |= messages(&buffer[..length]).any(|message| {
+        match receive(fd, &mut room, RecvFlags::DONTWAIT) {
+            Ok(datagram) => {
+                lost |= messages(datagram).any(|message| {
                     message.kind == DELTABLE
                         && message.payload.first() == FAMILY_INET.first()
                         && message.payload.get(HEADER..).and_then(|a| find(a, &[1])).map(text)
