@@ -153,12 +153,18 @@ impl<R: Skip> Reader<R> {
     }
 
     fn skip_rest(&mut self) -> Result<(), TarError> {
-        let rest = self.left.checked_add(self.padding).ok_or(TarError::Header("its size"))?;
+        let (content, padding) = (self.left, self.padding);
         (self.left, self.padding) = (0, 0);
-        if rest > 0 {
-            self.from.skip(rest).map_err(read_error)?;
-            self.at += rest;
+        let rest = content.checked_add(padding).ok_or(TarError::Header("its size"))?;
+        if content > 0 {
+            self.from.skip(content).map_err(read_error)?;
         }
+        // The last entry of an archive may lack it: so `umoci insert` writes them, and docker and podman read them.
+        match self.from.skip(padding).map_err(read_error) {
+            Ok(()) | Err(TarError::Cut) => {}
+            Err(error) => return Err(error),
+        }
+        self.at += rest;
         Ok(())
     }
 

@@ -292,7 +292,12 @@ fn archives_that_lie_are_refused() {
         ("name of 10 GiB", good().raw(&long, b"").end(), "longer than"),
         ("owner -1", good().raw(&owner, b"").end(), "owner"),
         ("kind", kind.end(), "kind `Z`"),
-        ("half a header", good().bytes[..700].to_vec(), "ends in the middle"),
+        ("half a header", good().file("b", "y").bytes[..1100].to_vec(), "ends in the middle"),
+        (
+            "half a content",
+            Layer::default().file("a", "xyz").bytes[..514].to_vec(),
+            "ends in the middle",
+        ),
         ("records", good().entry(EntryType::XHeader, "x", "", b"99 path=x\n").end(), "PAX"),
         (
             "size of a link",
@@ -312,6 +317,15 @@ fn archives_that_lie_are_refused() {
         let error = place.fetch(&Made::of(&[bytes]), "lie").expect_err(name);
         assert!(whole(&error).contains(why), "{name}: {}", whole(&error));
     }
+}
+
+/// `umoci insert` of 0.4 ends an archive so.
+#[test]
+fn the_last_block_need_not_be_full() {
+    let place = Place::new("unpadded");
+    let layer = Layer::default().file("a", "x").file("b", "yz").bytes[..1538].to_vec();
+    let image = place.fetch(&Made::of(&[layer]), "unpadded").unwrap();
+    assert_eq!(fs::read_to_string(place.top(&image).join("b")).unwrap(), "yz");
 }
 
 #[test]
