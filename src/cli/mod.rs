@@ -3,6 +3,7 @@
 
 mod analyze;
 mod attach;
+mod bars;
 mod board;
 mod boot;
 mod bundle;

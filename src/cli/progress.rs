@@ -1,20 +1,18 @@
 //! How images come on, for who waits: a bar per layer on a terminal, elsewhere a line per layer that is done.
 
+use super::bars::{Bars, State};
 use super::output;
 use crate::image::registry::Notice;
 use crate::image::{Outcome, Progress};
 use crate::names::image::{Digest, ImageReference};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The view of all images of a command.
 #[derive(Clone)]
 pub(super) struct View {
     /// None where standard error is no terminal, or nobody wants to see it.
-    bars: Option<MultiProgress>,
+    bars: Option<Arc<Mutex<Bars>>>,
     layers: Arc<Mutex<HashMap<Digest, Arrived>>>,
 }
 
@@ -27,30 +25,32 @@ struct Arrived {
 
 impl View {
     pub(super) fn new() -> Self {
-        let shown = std::io::stderr().is_terminal() && !output::is_quiet();
-        let bars =
-            shown.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        let bars = Bars::open().map(|bars| Arc::new(Mutex::new(bars)));
         Self { bars, layers: Arc::default() }
     }
 
     /// What is left of a fetch that is ended in the middle.
     pub(super) fn last_words(&self) {
-        if let Some(bars) = &self.bars {
-            let _ = bars.clear();
-            bars.set_draw_target(ProgressDrawTarget::hidden());
+        if let Some(mut bars) = self.bars() {
+            bars.end();
         }
         output::progress(&kept(self.layers().values()));
     }
 
+    fn bars(&self) -> Option<MutexGuard<'_, Bars>> {
+        self.bars.as_deref().map(lock)
+    }
+
     fn layers(&self) -> MutexGuard<'_, HashMap<Digest, Arrived>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.layers)
     }
 
     /// A line above the bars.
     pub(super) fn say(&self, line: &str) {
-        match &self.bars {
-            Some(bars) => drop(bars.println(output::sanitize(line))),
-            None => output::progress(&output::sanitize(line)),
+        let line = output::sanitize(line);
+        match self.bars() {
+            Some(mut bars) => bars.say(&line),
+            None => output::progress(&line),
         }
     }
 
@@ -70,8 +70,8 @@ impl View {
     }
 }
 
-fn size(bytes: u64, to: &mut dyn Write) {
-    let _ = to.write_str(&output::size(bytes));
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn kept<'a>(layers: impl Iterator<Item = &'a Arrived>) -> String {
@@ -93,58 +93,58 @@ pub(super) struct ImageView {
     reference: String,
     /// Of a layer that does not come to its end; not where it comes from this machine.
     keeps_parts: bool,
-    layers: Mutex<HashMap<Digest, (u64, Option<ProgressBar>)>>,
+    /// Their sizes, and the numbers of their bars.
+    layers: Mutex<HashMap<Digest, (u64, Option<usize>)>>,
 }
 
 impl ImageView {
-    fn with(&self, digest: &Digest, work: impl FnOnce(u64, Option<&ProgressBar>)) {
-        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((total, bar)) = layers.get(digest) {
-            work(*total, bar.as_ref());
+    fn layer(&self, digest: &Digest) -> Option<(u64, Option<usize>)> {
+        lock(&self.layers).get(digest).copied()
+    }
+
+    /// On the layer's bar, or where there are none as a line.
+    fn tell(&self, digest: &Digest, state: State, line: impl FnOnce(u64) -> String) {
+        match self.layer(digest) {
+            Some((total, Some(number))) => {
+                if let Some(mut bars) = self.view.bars() {
+                    bars.change(number, |bar| {
+                        bar.state = state;
+                        if matches!(state, State::Done(_)) {
+                            bar.here = total;
+                        }
+                    });
+                }
+            }
+            Some((total, None)) => {
+                self.view.say(&format!("{}: {}", self.reference, line(total)));
+            }
+            None => {}
         }
     }
 }
 
 impl Progress for ImageView {
     fn blob(&self, digest: &Digest, total: u64) {
-        let bar = self.view.bars.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new(total));
-            let template = "{prefix} {bar:24} {here:>6} of {all:<6} {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                let here = |state: &ProgressState, to: &mut dyn Write| size(state.pos(), to);
-                let all = move |_: &ProgressState, to: &mut dyn Write| size(total, to);
-                let style = style.with_key("here", here).with_key("all", all);
-                bar.set_style(style.progress_chars("=> "));
-            }
-            let bar = bar.with_prefix(digest.short().to_owned());
-            // Seen before its turn comes, too.
-            bar.tick();
-            bar
-        });
+        let number = self.view.bars().map(|mut bars| bars.add(digest.short().to_owned(), total));
         self.view.layers().entry(digest.clone()).or_default();
-        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        layers.insert(digest.clone(), (total, bar));
+        lock(&self.layers).insert(digest.clone(), (total, number));
     }
 
     fn arrived(&self, digest: &Digest, bytes: u64) {
         if self.keeps_parts {
             self.view.layers().entry(digest.clone()).or_default().kept = bytes;
         }
-        self.with(digest, |_, bar| {
-            if let Some(bar) = bar {
-                bar.set_position(bytes);
-            }
-        });
+        if let Some((_, Some(number))) = self.layer(digest)
+            && let Some(mut bars) = self.view.bars()
+        {
+            bars.change(number, |bar| bar.here = bytes);
+        }
     }
 
     fn waits(&self, digest: &Digest) {
-        self.with(digest, |_, bar| match bar {
-            Some(bar) => bar.set_message("another pull fetches it"),
-            None => self.view.say(&format!(
-                "{}: {} waits for another pull",
-                self.reference,
-                digest.short()
-            )),
+        let layer = digest.short();
+        self.tell(digest, State::Waits("another pull fetches it"), |_| {
+            format!("{layer} waits for another pull")
         });
     }
 
@@ -154,17 +154,9 @@ impl Progress for ImageView {
             Outcome::Present => "was here",
             Outcome::Unpacked => "is here",
         };
-        self.with(digest, |total, bar| match bar {
-            Some(bar) => {
-                bar.set_position(total);
-                bar.finish_with_message(words);
-            }
-            None => self.view.say(&format!(
-                "{}: layer {} {words} ({})",
-                self.reference,
-                digest.short(),
-                output::size(total)
-            )),
+        let layer = digest.short();
+        self.tell(digest, State::Done(words), |total| {
+            format!("layer {layer} {words} ({})", output::size(total))
         });
     }
 }
