@@ -20,7 +20,7 @@ use crate::state::record::{PodRecord, Process};
 use crate::state::store::{PodDir, Store, boot_id, remove_tree};
 use crate::supervise::control;
 use crate::supervise::history::{Entry, History};
-use crate::supervise::logs::{Log, Stream};
+use crate::supervise::logs::{self, Log, Stream};
 use crate::supervise::protocol::{Event, Request, chain};
 use crate::supervise::wire::{Received, Wire};
 use crate::sys::{descriptors, process};
@@ -394,10 +394,10 @@ impl Unread {
     }
 
     fn read(&mut self) {
-        let mut bite = [0; 64 * 1024];
+        let mut memory = Vec::new();
         for (stream, fifo) in &self.fifos {
-            while let Ok(read @ 1..) = nix::unistd::read(fifo, &mut bite) {
-                self.log.write(*stream, &bite[..read], jiff::Timestamp::now());
+            while let Ok(bite @ [_, ..]) = logs::bite(fifo.as_fd(), &mut memory) {
+                self.log.write(*stream, bite, jiff::Timestamp::now());
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use super::events::Token;
 use super::life::{self, Answer, Task};
+use super::logs;
 use super::pod::Pod;
 use super::protocol::chain;
 use crate::exec::ExecError;
@@ -403,15 +404,14 @@ pub(super) fn has_ended(pidfd: &OwnedFd) -> Option<WaitStatus> {
 
 /// A bite of what it says; whether there may be more later.
 fn take_output(output: &OwnedFd, text: &mut Vec<u8>) -> bool {
-    let mut bite = [0; 64 * 1024];
-    match nix::unistd::read(output, &mut bite) {
-        Ok(0) => false,
-        Ok(read) => {
-            let room = KEPT.saturating_sub(text.len()).min(read);
-            text.extend_from_slice(&bite[..room]);
+    match logs::bite(output.as_fd(), &mut Vec::new()) {
+        Ok([]) => false,
+        Ok(bite) => {
+            let left = KEPT.saturating_sub(text.len()).min(bite.len());
+            text.extend_from_slice(&bite[..left]);
             true
         }
-        Err(Errno::EAGAIN | Errno::EINTR) => true,
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
         Err(_) => false,
     }
 }

@@ -3,8 +3,11 @@
 //! Nothing a container prints can look like another record, and what it prints is bounded: a file of
 //! `max_size` is turned over, and of `max_files` files the oldest goes.
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +27,15 @@ impl Stream {
             Self::Stderr => "stderr",
         }
     }
+}
+
+/// What a container has written, at most 64 KiB of it; nothing at its end. It is read into memory that nobody has
+/// cleared before: most bites are small, and each page that is touched costs a fault.
+pub fn bite<'a>(from: BorrowedFd<'_>, memory: &'a mut Vec<u8>) -> Result<&'a [u8], Errno> {
+    memory.clear();
+    memory.reserve_exact(64 * 1024);
+    rustix::io::read(from, spare_capacity(memory))?;
+    Ok(memory)
 }
 
 /// Writes the records of one container.

@@ -1,10 +1,11 @@
 //! A container's handles on the kernel. Where it is in its life says `life.rs`.
 
 use super::checks::Checks;
-use super::logs::{Log, Stream};
+use super::logs::{self, Log, Stream};
 use super::senses::Senses;
 use crate::exec::launch::{Created, Output, Terminal};
-use std::os::fd::OwnedFd;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
 
 #[derive(Debug, Default)]
 pub(super) struct Unit {
@@ -52,19 +53,19 @@ impl Unit {
             Stream::Stdout => &output.stdout,
             Stream::Stderr => &output.stderr,
         };
-        let mut bite = [0; 64 * 1024];
         let mut left = if all { rustix::io::ioctl_fionread(fd).unwrap_or(0) } else { 1 };
+        let mut memory = Vec::new();
         while left > 0
-            && let Some(read) = read_some(fd, &mut bite)
+            && let Ok(bite @ [_, ..]) = logs::bite(fd.as_fd(), &mut memory)
         {
-            log.write(stream, &bite[..read], jiff::Timestamp::now());
+            log.write(stream, bite, jiff::Timestamp::now());
             if let Some(senses) = &mut self.senses {
-                senses.read(stream, &bite[..read]);
+                senses.read(stream, bite);
             }
             if self.watchers > 0 {
-                self.fresh.push((stream, bite[..read].to_vec()));
+                self.fresh.push((stream, bite.to_vec()));
             }
-            left = left.saturating_sub(read as u64);
+            left = left.saturating_sub(bite.len() as u64);
         }
     }
 
@@ -73,23 +74,23 @@ impl Unit {
     pub(super) fn read_terminal(&mut self, all: bool) -> bool {
         const HOLDS: usize = 128 * 1024;
         let (Some(terminal), Some(log)) = (&self.terminal, &mut self.log) else { return false };
-        let mut bite = [0; 16 * 1024];
+        let mut memory = Vec::new();
         let mut taken = 0;
         loop {
-            let read = match nix::unistd::read(&terminal.master, &mut bite) {
-                Ok(read @ 1..) => read,
-                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return true,
+            let bite = match logs::bite(terminal.master.as_fd(), &mut memory) {
+                Ok(bite @ [_, ..]) => bite,
+                Err(Errno::AGAIN | Errno::INTR) => return true,
                 // EIO: nobody has the other side open any more.
                 Ok(_) | Err(_) => return false,
             };
-            log.write(Stream::Stdout, &bite[..read], jiff::Timestamp::now());
+            log.write(Stream::Stdout, bite, jiff::Timestamp::now());
             if let Some(senses) = &mut self.senses {
-                senses.read(Stream::Stdout, &bite[..read]);
+                senses.read(Stream::Stdout, bite);
             }
             if self.watchers > 0 {
-                self.fresh.push((Stream::Stdout, bite[..read].to_vec()));
+                self.fresh.push((Stream::Stdout, bite.to_vec()));
             }
-            taken += read;
+            taken += bite.len();
             if !all || taken >= HOLDS {
                 return true;
             }
@@ -105,9 +106,4 @@ impl Unit {
             log.finish(jiff::Timestamp::now());
         }
     }
-}
-
-fn read_some(fd: &OwnedFd, into: &mut [u8]) -> Option<usize> {
-    let read = nix::unistd::read(fd, into).ok()?;
-    (read > 0).then_some(read)
 }

@@ -1,6 +1,8 @@
 //! Frames between a pod's supervisor and its clients: a length (u32, little-endian), then JSON. The
 //! first frame of a handover may carry descriptors. Neither side trusts a length.
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -103,18 +105,12 @@ impl Wire {
             if let Some(frame) = self.take_frame()? {
                 return Ok(Received::Frame(frame));
             }
-            let mut chunk = [0; 8192];
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Ok(Received::Closed),
-                Ok(read) => self.pending.extend_from_slice(&chunk[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Received::Nothing);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Ok(Received::Closed);
-                }
-                Err(error) => return Err(error),
+            self.pending.reserve(8192);
+            match rustix::io::read(&self.stream, spare_capacity(&mut self.pending)) {
+                Ok(0) | Err(Errno::CONNRESET) => return Ok(Received::Closed),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(Received::Nothing),
+                Err(error) => return Err(error.into()),
             }
         }
     }
