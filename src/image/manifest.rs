@@ -99,6 +99,10 @@ impl Document {
 
     /// What it is. `what` names it in errors.
     pub fn read(&self, what: &str) -> Result<Kind, Error> {
+        // A list of the fields in their order would be read, too, and by nobody else.
+        if !self.bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Error::nonsense(what, "it is no JSON object"));
+        }
         let raw: RawDocument = serde_json::from_slice(&self.bytes)
             .map_err(|source| Error::Malformed { what: what.to_owned(), source })?;
         let said = [self.media_type.as_deref(), raw.media_type.as_deref()];
@@ -298,6 +302,12 @@ mod tests {
         let read = |word: &str| text(document(word).read("it").expect_err(word));
         assert!(read(r#"{"schemaVersion":1,"fsLayers":[]}"#).contains("schema 1"));
         assert!(read("{").contains("cannot be understood"));
+        assert!(read("<html>").contains("no JSON object"));
+        let good = image(OCI_MANIFEST, layer);
+        let fields: serde_json::Value = serde_json::from_str(&good).unwrap();
+        let list =
+            serde_json::json!([2, null, null, fields["config"], fields["layers"], null, null]);
+        assert!(read(&list.to_string()).contains("no JSON object"));
         assert!(read(r#"{"schemaVersion":2}"#).contains("neither"));
         assert!(read(&image(OCI_INDEX, layer)).contains("and it is not"));
         assert!(read(&image("application/x-unknown", layer)).contains("application/x-unknown"));

@@ -244,7 +244,11 @@ pub fn try_document(bytes: &[u8]) {
             Document { bytes: bytes.to_vec(), media_type: kind.map(str::to_owned), digest: None };
         let digest = document.verify("it", None).unwrap();
         assert_eq!(digest, Digest::of(bytes));
-        match document.read("it") {
+        let read = document.read("it");
+        // What anybody else would read, too.
+        let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes);
+        assert!(read.is_err() || object.is_ok(), "it is no object");
+        match read {
             Ok(Kind::Index(entries)) => drop(choose(&entries, &Platform::host())),
             Ok(Kind::Manifest(manifest)) => {
                 // What becomes a file's name.
