@@ -22,6 +22,9 @@ use tar::EntryType;
 
 /// Members of an archive: an image has a few for each layer.
 const MEMBERS_MAX: usize = 100_000;
+/// What lists the images of a layout, and of what `docker save` writes; newer versions of it write both.
+const LAYOUT: &str = "index.json";
+const SAVED: &str = "manifest.json";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The source that a local reference names; None for one of a registry.
@@ -32,10 +35,10 @@ pub fn open(reference: &ImageReference) -> Result<Option<Box<dyn Source>>, Error
             Box::new(Layout { files: Folder::open(directory)?, tag: tag.clone() })
         }
         ImageReference::OciArchive { file, tag } => {
-            Box::new(Layout { files: Archive::open(file)?, tag: tag.clone() })
+            Box::new(Layout { files: Archive::open(file)?.listed_in(LAYOUT)?, tag: tag.clone() })
         }
         ImageReference::DockerArchive { file, tag } => {
-            Box::new(Saved::open(Archive::open(file)?, tag.as_deref())?)
+            Box::new(Saved::open(Archive::open(file)?.listed_in(SAVED)?, tag.as_deref())?)
         }
     }))
 }
@@ -74,7 +77,9 @@ impl Folder {
         let failed = |source| Error::File { what: "open", path: path.to_owned(), source };
         let root = File::open(path).map_err(failed)?;
         if !root.metadata().map_err(failed)?.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
+            let why =
+                "it is no directory: an archive is named with `oci-archive:` or `docker-archive:`";
+            return Err(Error::nonsense(path.display().to_string(), why));
         }
         Ok(Self { root, path: path.to_owned() })
     }
@@ -136,8 +141,8 @@ impl Archive {
         let file = File::open(path).map_err(failed)?;
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
-            let error = io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file");
-            return Err(failed(error));
+            let why = "it is no plain file: a directory is named with `oci:`";
+            return Err(Error::nonsense(path.display().to_string(), why));
         }
         let mut magic = [0; 4];
         let _ = file.read_at(&mut magic, 0);
@@ -194,7 +199,19 @@ impl Archive {
     fn member(&self, name: &str) -> io::Result<(u64, u64)> {
         let name = plain(name).unwrap_or_default();
         let found = self.members.get(&name).or_else(|| self.members.get(self.links.get(&name)?));
-        found.copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        found.copied().ok_or_else(|| io::Error::other("the archive has no such file"))
+    }
+
+    /// It has this list of images; one that has the other is of the other kind.
+    fn listed_in(self, list: &str) -> Result<Self, Error> {
+        if self.member(list).is_ok() {
+            return Ok(self);
+        }
+        let kinds = [(LAYOUT, "oci-archive"), (SAVED, "docker-archive")];
+        let other = kinds.into_iter().find(|(list, _)| self.member(list).is_ok());
+        let other = other.map(|(_, kind)| format!(": it is named with `{kind}:`"));
+        let why = format!("it has no `{list}`{}", other.unwrap_or_default());
+        Err(Error::nonsense(self.path.display().to_string(), why))
     }
 }
 
@@ -257,8 +274,8 @@ fn blob_name(digest: &Digest) -> String {
 impl<F: Files> Layout<F> {
     /// The entry of the tag; without one the only image, or the index itself where it has one for each platform.
     fn first(&self) -> Result<Document, Error> {
-        let bytes = self.files.small("index.json", MANIFEST_MAX)?;
-        let what = || format!("`index.json` of {}", self.files.path().display());
+        let bytes = self.files.small(LAYOUT, MANIFEST_MAX)?;
+        let what = || format!("`{LAYOUT}` of {}", self.files.path().display());
         let index: Index = serde_json::from_slice(&bytes)
             .map_err(|source| Error::Malformed { what: what(), source })?;
         let names = |entry: &Entry| entry.annotations.get(REF_NAME).cloned();
@@ -333,8 +350,8 @@ struct SavedImage {
 
 impl Saved {
     fn open(files: Archive, tag: Option<&str>) -> Result<Self, Error> {
-        let bytes = files.small("manifest.json", MANIFEST_MAX)?;
-        let what = || format!("`manifest.json` of {}", files.path().display());
+        let bytes = files.small(SAVED, MANIFEST_MAX)?;
+        let what = || format!("`{SAVED}` of {}", files.path().display());
         let images: Vec<SavedImage> = serde_json::from_slice(&bytes)
             .map_err(|source| Error::Malformed { what: what(), source })?;
         // `busybox:1` in the file is docker.io/library/busybox:1 in full, as what is asked for.
@@ -414,7 +431,8 @@ impl Source for Saved {
     }
 
     fn blob(&self, digest: &Digest, _: u64, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
-        let missing = || self.files.failed(&digest.to_string(), io::ErrorKind::NotFound.into());
+        let missing =
+            || self.files.failed(&digest.to_string(), io::Error::other("nothing in it has it"));
         let name = self.blobs.get(digest).ok_or_else(missing)?;
         let read = self.files.read(name, offset);
         read.map(|(from, _)| from).map_err(|source| self.files.failed(name, source))

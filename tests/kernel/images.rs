@@ -202,6 +202,17 @@ fn trees_are_equal_to_what_umoci_unpacks() {
         assert_eq!(entries(Path::new(&format!("/proc/{pid}/root")), &own), wanted, "{image}");
         host.down("shop");
     }
+    // One kind that is named as another is told what it is.
+    let at = |name: &str| host.dir.join(name).display().to_string();
+    for (wrong, right) in [
+        (format!("docker-archive:{}", at("a.tar")), "is named with `oci-archive:`"),
+        (format!("oci-archive:{}", at("d.tar")), "is named with `docker-archive:`"),
+        (format!("oci:{}", at("a.tar")), "is no directory: an archive is named with"),
+        (format!("oci-archive:{}", layout.display()), "a directory is named with `oci:`"),
+    ] {
+        let said = host.podspec(["pull", &wrong]).fails(1);
+        assert!(said.contains(right) && !said.contains("hint"), "{said}");
+    }
     let told = host.podspec(["rmi", &format!("{saved}:busy/box:1")]).success();
     assert!(told.contains("is removed"), "{told}");
     assert_eq!(fs::read_dir(host.data().join("images/layers")).unwrap().count(), 2);
