@@ -3,7 +3,7 @@
 use super::file::PodFile;
 use super::lines::Lines;
 use crate::names::ContainerName;
-use crate::spec::model::{Container, Root};
+use crate::spec::model::{Container, Image, Root};
 use crate::spec::{self, problem};
 use crate::supervise::protocol::Failure;
 use crate::sys::program::PATH;
@@ -18,10 +18,13 @@ pub(super) fn explain(file: &PodFile, pod: &spec::Pod, failure: &mut Failure) ->
     let name = failure.container.clone()?;
     let container = pod.spec.containers.get(&name)?;
     let cause = failure.causes.first()?.clone();
-    let place = || {
-        let place = pod.places.find(&format!("containers.{name}.command"));
+    let place = |program: &str| {
+        let Some(key) = key_of(container, program) else {
+            return "the image names it: `command` in the file replaces it".to_owned();
+        };
+        let place = pod.places.find(&format!("containers.{name}.{key}"));
         let (line, column) = Lines::new(&file.text).position(place.unwrap_or_default().start);
-        format!("`command` stands at {}:{line}:{column}", file.name)
+        format!("`{key}` stands at {}:{line}:{column}", file.name)
     };
     if let Some(program) = cause.strip_prefix(NOT_FOUND) {
         let rootfs = written_root(file, pod, &name, container);
@@ -29,15 +32,24 @@ pub(super) fn explain(file: &PodFile, pod: &spec::Pod, failure: &mut Failure) ->
         failure.causes = vec![format!("no such file in the rootfs {rootfs}: {program}")];
         let meant = likely_program(container, program);
         return Some(match meant {
-            Some(meant) => format!("did you mean `{meant}`? {}", place()),
-            None => place(),
+            Some(meant) => format!("did you mean `{meant}`? {}", place(program)),
+            None => place(program),
         });
     }
-    if cause.starts_with(NOT_EXECUTABLE) {
+    if let Some(program) = cause.strip_prefix(NOT_EXECUTABLE) {
         failure.causes.truncate(1);
-        return Some(format!("it must be a file that this user may execute; {}", place()));
+        return Some(format!("it must be a file that this user may execute; {}", place(program)));
     }
     None
+}
+
+/// Where the file names the program; None where its image does.
+fn key_of(container: &Container, program: &str) -> Option<&'static str> {
+    let Root::Image(Image { command: None, args, .. }) = &container.root else {
+        return Some("command");
+    };
+    let first = args.as_ref()?.first()?;
+    (first == program).then_some("args")
 }
 
 /// The root as the file has it.
@@ -133,5 +145,24 @@ mod tests {
         let other = SandboxError::NotExecutable { program: "/etc".to_owned(), source: source() };
         assert!(other.to_string().starts_with(NOT_EXECUTABLE));
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_the_image_names_has_no_place_in_the_file() {
+        let place = |program: &str, more: &str| {
+            let text = format!("name: a\ncontainers:\n  web:\n    image: httpd\n{more}");
+            let path = std::env::temp_dir().join(format!("podspec-named-{}", std::process::id()));
+            std::fs::write(&path, text).unwrap();
+            let file = PodFile::read(Some(&path)).unwrap();
+            let loaded = file.judge().unwrap();
+            std::fs::remove_file(path).unwrap();
+            let source = std::io::Error::from_raw_os_error(libc::ENOENT);
+            let error = SandboxError::NotFound { program: program.to_owned(), source };
+            explain(&file, &loaded.pods[0], &mut failure(&error)).unwrap()
+        };
+        assert!(place("/no", "").starts_with("the image names it"));
+        assert!(place("/no", "    args: [arg]\n").starts_with("the image names it"));
+        assert!(place("no", "    args: [no]\n").ends_with(":5:5"));
+        assert!(place("no", "    command: [no]\n").ends_with(":5:5"));
     }
 }

@@ -128,6 +128,21 @@ pub(super) fn wrong(what: &str, word: &str) -> String {
     format!("has `{shown}` as {what}, and that is none")
 }
 
+/// The user or the group that an image names, and has not.
+pub(super) fn no_such(
+    container: &ContainerName,
+    image: &Image,
+    kind: &str,
+    word: &str,
+) -> PlanError {
+    let file = if kind == "user" { "passwd" } else { "group" };
+    PlanError::BadImage {
+        container: container.clone(),
+        image: image.reference.to_string(),
+        what: format!("names the {kind} `{word}`, and its /etc/{file} has none of that name"),
+    }
+}
+
 fn absolute(what: &str, word: &str) -> Result<PathBuf, String> {
     let path = Path::new(word);
     let normal = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));

@@ -6,8 +6,8 @@ use crate::plan::accounts::{self, Account};
 use crate::plan::error::PlanError;
 use crate::plan::facts::ContainerFacts;
 use crate::plan::health::NOTIFY_SOCKET;
-use crate::plan::probes;
-use crate::spec::model::{Check, Container, NameOrId, Root};
+use crate::plan::{image, probes};
+use crate::spec::model::{Check, Container, Image, NameOrId, Root};
 use crate::sys::program::PATH;
 use oci_spec::runtime::{Process, User};
 use std::collections::BTreeSet;
@@ -47,8 +47,20 @@ fn account<'a>(
             gid: 0,
             home: None,
         })),
-        NameOrId::Name(user) => accounts::user_by_name(&facts.passwd, user)
-            .ok_or_else(|| PlanError::NoSuchUser { container: name.clone(), user: user.clone() }),
+        NameOrId::Name(user) => {
+            accounts::user_by_name(&facts.passwd, user).ok_or_else(|| match named_by(container) {
+                Some(image) => image::no_such(name, image, "user", user),
+                None => PlanError::NoSuchUser { container: name.clone(), user: user.clone() },
+            })
+        }
+    }
+}
+
+/// The image that the user is from, where the file names none.
+fn named_by(container: &Container) -> Option<&Image> {
+    match &container.root {
+        Root::Image(image) if !image.user => Some(image),
+        _ => None,
     }
 }
 
@@ -64,6 +76,9 @@ fn user(
     let group = |wanted: &NameOrId, field: String| match wanted {
         NameOrId::Id(gid) => Ok(*gid),
         NameOrId::Name(group) => accounts::group_by_name(&facts.group, group).ok_or_else(|| {
+            if let Some(image) = named_by(container).filter(|_| field == "user") {
+                return image::no_such(name, image, "group", group);
+            }
             let place = format!("containers.{name}.{field}");
             PlanError::NoSuchGroup { container: name.clone(), group: group.clone(), place }
         }),
@@ -174,6 +189,27 @@ mod tests {
         assert_eq!(groups_of(NameOrId::Id(33), None), [44, 4]);
         assert_eq!(groups_of(NameOrId::Id(77), None), [0]);
         assert_eq!(groups_of(web(), Some(NameOrId::Id(9))), [9]);
+    }
+
+    #[test]
+    fn a_user_that_only_the_image_names_is_the_images_mistake() {
+        let refused = |of_file: bool, user: &str, group: Option<&str>| {
+            let name = |word: &str| NameOrId::Name(word.to_owned());
+            let process = process_of(|c| {
+                c.root = Root::Image(Image { user: of_file, ..sample::image() });
+                c.user = UserSpec { user: name(user), group: group.map(name) };
+            });
+            let error = process.unwrap_err();
+            (error.place().unwrap_or_default(), error.to_string())
+        };
+        for (user, group, kind) in
+            [("app", None, "user `app`"), ("web", Some("app"), "group `app`")]
+        {
+            let (place, said) = refused(false, user, group);
+            assert_eq!(place, "containers.web.image");
+            assert!(said.contains(&format!("names the {kind}, and its /etc/")), "{said}");
+            assert_eq!(refused(true, user, group).0, "containers.web.user");
+        }
     }
 
     #[test]
