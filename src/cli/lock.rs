@@ -34,7 +34,8 @@ pub(super) struct Lock {
     /// Look every tag up anew
     #[arg(long)]
     update: bool,
-    /// The platform to look up, as linux/arm64; that of this machine where it is not given
+    /// The platform to look up, as linux/arm64, also for tags that are locked for another; that of this machine
+    /// where it is not given
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     #[command(flatten)]
@@ -78,7 +79,9 @@ impl Lock {
         let beside = PodFile::lock(path);
         let name = output::sanitize(&beside.display().to_string());
         let old = if self.update { None } else { existing(&beside, &name, path)? };
-        let known = |tag: &RegistryReference| old.as_ref().and_then(|old| old.find(tag)).cloned();
+        let asked =
+            |locked: &&Locked| self.platform.as_ref().is_none_or(|it| *it == locked.platform);
+        let known = |tag: &RegistryReference| old.as_ref()?.find(tag).filter(asked).cloned();
         let wanted: Vec<&RegistryReference> =
             tags.iter().copied().filter(|tag| known(tag).is_none()).collect();
         let mut images: BTreeMap<String, Locked> =

@@ -148,6 +148,11 @@ fn what_to_do(reference: &ImageReference, error: &RegistryError) -> Option<Strin
         RegistryError::Denied { .. } => {
             format!("the login that is stored for {host} does not reach it: log in anew")
         }
+        // As a lock writes them.
+        RegistryError::NotFound { .. } if reference.tag.is_some() && reference.digest.is_some() => {
+            "is the name right? What was locked and is gone is looked up anew by `podspec lock --update FILE`"
+                .to_owned()
+        }
         RegistryError::NotFound { .. } => "is the name right, and its tag or digest?".to_owned(),
         RegistryError::Connection { kind: Trouble::Certificate, .. } => format!(
             "put its authority into /etc/containers/certs.d/{host}/ca.crt, or name a directory with `--cert-dir`"

@@ -202,9 +202,17 @@ fn a_lock_that_does_not_fit_starts_nothing() {
         .unwrap();
     let said = host.podspec(["validate", &file]).fails(2);
     assert!(said.contains("P0641") && said.contains("docker.io/library/gone:1"), "{said}");
-    // What is for this machine alone is locked for no other, though no index says so.
-    let said = host.podspec(["lock", "--update", "--platform", "plan9/sparc", &file]).fails(1);
-    assert!(said.contains("nothing in it is for plan9/sparc: it has linux/"), "{said}");
+    // One that the registry has no more.
+    fs::write(&beside, text.replace(&pushed(&host), &Digest::of(b"gone").to_string())).unwrap();
+    let said = host.podspec(["pull", &file]).fails(1);
+    assert!(said.contains("gone is looked up anew by `podspec lock --update"), "{said}");
+    fs::write(&beside, &text).unwrap();
+    // What is for this machine alone is locked for no other, though no index says so, also where it is locked already.
+    for update in [&["--update"][..], &[]] {
+        let words = ["lock", "--platform", "plan9/sparc", &file];
+        let said = host.podspec(words.iter().chain(update).copied()).fails(1);
+        assert!(said.contains("nothing in it is for plan9/sparc: it has linux/"), "{said}");
+    }
     registry.stop();
     // Without a registry the lock stays as it was.
     let before = fs::read_to_string(&beside).unwrap();
