@@ -283,13 +283,29 @@ impl<'a> Start<'a> {
             Ok(_) if !moved.is_empty() && self.command.recreate => {
                 self.make_way(locks).map(|()| None)
             }
-            Ok(_) if !moved.is_empty() => Err(changed(name, &self.file.name, &moved)),
+            Ok(_) if !moved.is_empty() => Err(self.changed(&moved)),
             Ok(plan) => self.complete(&plan, locks).map(Some),
             Err(PlanError::Changed { differences, .. }) if !self.command.recreate => {
-                Err(changed(name, &self.file.name, &differences))
+                Err(self.changed(&differences))
             }
             Err(PlanError::Changed { .. }) => self.make_way(locks).map(|()| None),
             Err(error) => Err(plan_error(self.store, self.file, self.pod, &error)),
+        }
+    }
+
+    /// What runs is left alone. That a tag has moved is seen by one that asks alone, so the remedy must ask, too.
+    fn changed(&self, differences: &[String]) -> CliError {
+        let (name, file) = (&self.pod.spec.name, self.file.name.as_str());
+        let pull = matches!(self.command.pull, Some(PullChoice::Always));
+        CliError::Host {
+            message: format!("pod `{name}` runs already, and {file} says otherwise"),
+            causes: differences.to_vec(),
+            hint: Some(format!(
+                "`podspec up --recreate {}{}` takes it down and starts what the file says",
+                if pull { "--pull " } else { "" },
+                if file == "<stdin>" { "-" } else { file }
+            )),
+            code: 1,
         }
     }
 
@@ -545,18 +561,6 @@ fn refuse_foreign_pins(pod: &PodName, plan: &Plan) -> Result<(), CliError> {
         }
     }
     Ok(())
-}
-
-fn changed(name: &PodName, file: &str, differences: &[String]) -> CliError {
-    CliError::Host {
-        message: format!("pod `{name}` runs already, and {file} says otherwise"),
-        causes: differences.to_vec(),
-        hint: Some(format!(
-            "`podspec up --recreate {}` takes it down and starts what the file says",
-            if file == "<stdin>" { "-" } else { file }
-        )),
-        code: 1,
-    }
 }
 
 /// What runs under this name, as the planner sees it.
