@@ -738,6 +738,9 @@ fn limits_of(container: &Container, launch: Option<&&Launch>) -> Value {
 /// The ports that the file leaves open, and who chose: with host port 0, or all to the images. Both lists are in the
 /// order of the file.
 fn chosen(spec: &PodSpec, published: &[PortRecord]) -> Vec<String> {
+    if spec.auto_ports && published.is_empty() {
+        return vec!["no port is published: the images expose none".to_owned()];
+    }
     if spec.auto_ports {
         return published.iter().map(|port| format!("{port}, which an image exposes")).collect();
     }

@@ -302,6 +302,10 @@ fn what_an_image_exposes_is_published_and_its_own_check_says_when_it_is_ready() 
         host.container("web", "httpd")["ready"] == true
     });
     host.down("web");
+    edit_config(&host, |config| config["ExposedPorts"] = json!({}));
+    let told = host.podspec(["up", "-d", "--pull", &file]);
+    assert!(told.stderr.contains("web: no port is published: the images expose none\n"), "{told}");
+    host.down("web");
     edit_config(&host, |config| config["ExposedPorts"] = json!({ "80/sctp": {} }));
     let said = host.podspec(["up", "-d", "--pull", &file]).fails(2);
     // However long the name of the image is: the message may be on two lines.
