@@ -23,7 +23,7 @@ enum Command {
     /// Show images with their config and their layers, as JSON
     #[command(after_help = "Example:\n  podspec image inspect httpd:2.4 | jq '.[].config.Env'")]
     Inspect {
-        /// Names of images, or beginnings of their ids
+        /// Names of images, or beginnings of their ids, of six digits or more
         #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
         /// How to report; JSON either way

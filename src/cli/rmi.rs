@@ -22,7 +22,7 @@ pub(super) struct Rmi {
     /// How to report
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
-    /// Names of images, or beginnings of their ids
+    /// Names of images, or beginnings of their ids, of six digits or more
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
