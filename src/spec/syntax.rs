@@ -325,9 +325,14 @@ fn below_a_value(text: &str, at: usize, (start, line): (usize, &str)) -> Problem
         let is_sure = !rest.contains(' ') && begins_an_entry(text, above_start, above_line);
         return if is_sure { problem.fix(place.end..place.end, ":") } else { problem };
     }
-    if let Some((key, value)) = trimmed.trim_start_matches("- ").split_once(':')
+    let key = line_of(text, at).1.trim();
+    let long = trimmed.strip_prefix("- ").and_then(|item| long_form(item, key));
+    if long.is_none()
+        && let Some((key, value)) = trimmed.trim_start_matches("- ").split_once(':')
         && !value.starts_with(' ')
         && !value.is_empty()
+        // `8080:80` is a port.
+        && key.contains(|c: char| c.is_ascii_alphabetic())
     {
         let colon = place.start + trimmed.find(':').unwrap_or(0) + 1;
         let label = "a text, not a key";
@@ -338,7 +343,6 @@ fn below_a_value(text: &str, at: usize, (start, line): (usize, &str)) -> Problem
             false => problem.help(format!("write `{key}: {value}`")).fix(colon..colon, " "),
         };
     }
-    let key = line_of(text, at).1.trim();
     let own = start + (line.len() - line.trim_start().len())..at;
     let problem = Problem::error(
         "P0102",
@@ -348,9 +352,25 @@ fn below_a_value(text: &str, at: usize, (start, line): (usize, &str)) -> Problem
     );
     let problem =
         if trimmed.is_empty() { problem } else { problem.also(place, "which has a value") };
-    problem.help(format!(
-        "indent `{key}` as the keys beside it, or leave the line above without a value"
+    problem.help(long.map_or_else(
+        || format!("indent `{key}` as the keys beside it, or leave the line above without a value"),
+        |long| format!("write `- {long}`"),
     ))
+}
+
+/// A port or a volume in its short form, and a key below it, as the long form that has both.
+fn long_form(item: &str, key: &str) -> Option<String> {
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (from, to) = item.trim_matches(['"', '\'']).split_once(':')?;
+    if !key.contains(": ") {
+        None
+    } else if is_port(from) && is_port(to) {
+        Some(format!("{{ host: {from}, container: {to}, {key} }}"))
+    } else if to.starts_with('/') && !to.contains(':') && !matches!(from, "source" | "target") {
+        Some(format!("{{ source: {from}, target: {to}, {key} }}"))
+    } else {
+        None
+    }
 }
 
 /// Whether this line is a key of a map for certain, and not a further line of a text: it begins in the first column,
