@@ -460,7 +460,8 @@ impl<'a> Judge<'a> {
 
     fn null(&mut self, forms: &[&Value], node: &Node, path: &Place<'_>) -> Option<Value> {
         let help = if forms.iter().any(|leaf| form(leaf) == "text") {
-            "write '' for an empty text".to_owned()
+            let what = if matches!(path, Place::Item(..)) { "item" } else { "key" };
+            format!("write '' for an empty text, or remove the {what}")
         } else if let (Thing::Container, Place::Key(_, name)) = (path.thing(), path) {
             format!("write what it runs, such as `{name}: {{ image: {IMAGE} }}`, or remove the key")
         } else if let (Place::Key(_, key), Some(example)) = (path, schema::example(&path.steps())) {
@@ -533,7 +534,7 @@ mod tests {
             "write `8080:8080` for the same port on both sides",
         );
         one("containers: {}\nports:\n- 8080: 80", "8080: 80", "write `8080:80`");
-        one("containers: {w: {env: {A: }}}", "", "write '' for an empty text");
+        one("containers: {w: {env: {A: }}}", "", "write '' for an empty text, or remove the key");
         one(
             "containers: {}\nports: [{host: 1, container: 2, protocol: tpc}]",
             "tpc",

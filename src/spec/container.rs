@@ -17,6 +17,7 @@ use super::{
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -376,14 +377,15 @@ impl One<'_> {
         let pairs = match (checks.context.read)(&path) {
             Ok(text) => environment(&text).map_err(|line| {
                 let message = format!("line {line} of {} is not KEY=VALUE", path.display());
-                (message, format!("mend line {line}: a comment begins with `#`"))
+                (message, format!("write line {line} as `NAME=value`, or put `#` before a comment"))
             }),
             Err(error) => {
-                let message = format!("cannot read {}: {error}", path.display());
-                Err((
-                    message,
-                    "create the file, or correct the path: it begins at the pod file".to_owned(),
-                ))
+                let message = match error.kind() {
+                    ErrorKind::NotFound => format!("there is no file {}", path.display()),
+                    _ => format!("cannot read {}: {error}", path.display()),
+                };
+                let help = "create it, or correct the path: it is relative to the pod file";
+                Err((message, help.to_owned()))
             }
         };
         match pairs {
@@ -486,10 +488,12 @@ fn env_key(key: &str, place: &Range<usize>, checks: &mut Checks<'_>) -> bool {
             key => format!("`{key}` cannot be the name of a variable"),
         };
         let label = if key.is_empty() { "empty" } else { "a space or `=` in it" };
-        checks.report(
-            Problem::error("P0458", message, place.clone(), label)
-                .help("write a name of letters, digits and `_`, such as `LOG_LEVEL`"),
-        );
+        checks.report(Problem::error("P0458", message, place.clone(), label).help(
+            match key.replace([' ', '='], "_").trim_matches('_') {
+                "" => "write a name of letters, digits and `_`, such as `LOG_LEVEL`".to_owned(),
+                name => format!("write `{name}`: a name has letters, digits and `_`"),
+            },
+        ));
     }
     is_env_key(key)
 }

@@ -39,8 +39,8 @@ pub(super) fn refuse_policy(word: &str, raw: &RawContainer, node: &Node, checks:
         let message = format!("`{word}` has a `pullPolicy`, but its root is no image");
         let place = entry.key.clone();
         checks.report(
-            Problem::error("P0491", message, place, "of nothing")
-                .help("take it away, or give the container an `image`"),
+            Problem::error("P0491", message, place, "nothing to pull")
+                .help("remove `pullPolicy`, or write `image: NAME` for `rootfs`"),
         );
     }
 }
@@ -104,7 +104,7 @@ fn fixed(word: &str, error: &ReferenceError) -> Option<String> {
 
 fn help(why: &Why, fixed: Option<&str>) -> String {
     match (fixed, why) {
-        (Some(fixed), _) => format!("`{fixed}` would do"),
+        (Some(fixed), _) => format!("write `{fixed}`"),
         (None, Why::NoPath(prefix)) => format!("write `{prefix}./path` or `{prefix}./path:tag`"),
         (None, Why::Digest(_)) => {
             "write `name@sha256:` and 64 hexadecimal digits, as `podspec images --digests` shows them".to_owned()

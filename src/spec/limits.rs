@@ -2,10 +2,10 @@
 
 use super::model::{NetworkMode, Rlimit, Shared, Ulimit};
 use super::problem::{Problem, did_you_mean};
-use super::quantity;
 use super::raw::{self, Either, RawPod};
 use super::tree::Node;
 use super::validate::Checks;
+use super::{quantity, share};
 use indexmap::IndexMap;
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ pub(super) fn ulimits(
             checks.report(
                 problem
                     .also(place("hard"), "the hard limit")
-                    .help("raise `hard` to at least `soft`, or lower `soft`"),
+                    .help(format!("write `hard: {soft}`, or `soft: {hard}`")),
             );
             continue;
         }
@@ -79,9 +79,10 @@ pub(super) fn shm_size(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> u6
     if !checks.share.contains(&Shared::Ipc) {
         let message = "the pod has a `shmSize`, but its containers do not share `ipc`";
         let problem = Problem::error("P0514", message, entry.key.clone(), "has no effect");
-        checks.report(
-            problem.help("add `ipc` to `share`, or remove this: each container then has its own /dev/shm of 64Mi"),
-        );
+        checks.report(problem.help(format!(
+            "write `{}`, or remove this: each container then has its own /dev/shm of 64Mi",
+            share::with(Shared::Ipc, node)
+        )));
     }
     let size = checks.quantity("P0411", quantity::size(&size.0), entry.value.span.clone());
     size.unwrap_or(SHM_SIZE)
@@ -107,8 +108,8 @@ const OF_IPC: [&str; 17] = [
     "fs.mqueue.msgsize_max",
     "fs.mqueue.queues_max",
 ];
-const THERE_IS: &str = "there is net.* where `net` is shared; kernel.shm*, kernel.msg*, kernel.sem and fs.mqueue.* \
-                        where `ipc` is";
+/// What a pod can have, where it shares the kind.
+const THERE_IS: &str = "net.*, kernel.shm*, kernel.msg*, kernel.sem and fs.mqueue.*";
 
 /// The pod's sysctls, by their names with dots between the parts.
 pub(super) fn sysctls(
@@ -126,9 +127,7 @@ pub(super) fn sysctls(
             if checks.one_line(word, &key) {
                 let problem =
                     Problem::error("P0464", format!("`{word}` is no sysctl"), key, "here");
-                checks.report(
-                    problem.help("write it as sysctl(8) does, such as `net.core.somaxconn`"),
-                );
+                checks.report(problem.help("write its whole name, such as `net.core.somaxconn`"));
             }
             continue;
         };
@@ -187,7 +186,9 @@ fn owned(word: &str, node: &Node, place: Range<usize>, checks: &mut Checks<'_>) 
     if kind == Shared::Net && checks.network == NetworkMode::Host {
         let message = format!("the sysctl `{word}` is the machine's own with `network: host`");
         let problem = Problem::error("P0515", message, place, "would change this machine");
-        checks.report(problem.help("set it with sysctl(8), or use another `network`"));
+        checks.report(problem.help(format!(
+            "remove it and set it for the machine, `sysctl -w {word}=VALUE`, or write `network: bridge`"
+        )));
         return false;
     }
     if !checks.share.contains(&kind) {
@@ -198,7 +199,8 @@ fn owned(word: &str, node: &Node, place: Range<usize>, checks: &mut Checks<'_>) 
             Some(share) => problem.also(share, format!("without `{name}`")),
             None => problem,
         };
-        checks.report(problem.help(format!("add `{name}` to `share`, or remove this sysctl")));
+        let share = share::with(kind, node);
+        checks.report(problem.help(format!("write `{share}`, or remove this sysctl")));
         return false;
     }
     true
@@ -213,8 +215,10 @@ fn not_of_a_namespace(word: &str, place: Range<usize>) -> Problem {
             problem.help("remove it, and write the domain into `hostname`, which may have dots")
         }
         _ => problem.help(match did_you_mean(word, OF_IPC) {
-            Some(meant) => format!("{meant} There {}", &THERE_IS["there ".len()..]),
-            None => THERE_IS.to_owned(),
+            Some(meant) => format!("{meant} A pod can have {THERE_IS}"),
+            None => format!(
+                "remove it, or set it for the whole machine: `sysctl -w {word}=VALUE`; a pod can have {THERE_IS}"
+            ),
         }),
     }
 }

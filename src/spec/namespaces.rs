@@ -3,9 +3,9 @@
 use super::model::{NetworkMode, Scope, Shared};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either};
-use super::rights;
 use super::tree::Node;
 use super::validate::Checks;
+use super::{rights, share};
 use indexmap::IndexMap;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -83,28 +83,29 @@ pub(super) fn idmaps(
         {
             let message = format!("`{word}` has no user namespace that ids could be mapped to");
             let problem = Problem::error("P0542", message, entry.key.clone(), "to what?");
-            checks.report(
-                problem.help("add `+user` to `share`, or leave it out: ids are the machine's"),
-            );
+            checks.report(problem.help("remove `idmap`, or add `user` to the pod's `share`"));
         }
     }
 }
 
 /// A pod in another's network lends its containers that, and has nothing of its own to give.
 pub(super) fn network(node: &Node, checks: &mut Checks<'_>) {
-    let (NetworkMode::At(_), Some(network)) = (&checks.network, node.entry("network")) else {
+    let (NetworkMode::At(path), Some(network)) = (&checks.network, node.entry("network")) else {
         return;
     };
     if !checks.share.contains(&Shared::Net) {
         let message = "the pod is in the network of a path, but its containers do not share `net`";
-        let problem = Problem::error("P0543", message, network.key.clone(), "of nobody");
+        let problem =
+            Problem::error("P0543", message, network.key.clone(), "no container is in it");
         let share = node.get("share").map(|share| share.span.clone());
         let problem = match share {
             Some(share) => problem.also(share, "without `net`"),
             None => problem,
         };
-        checks.report(
-            problem.help("share `net`, or give one container `namespaces: { net: ns:/path }`"),
-        );
+        checks.report(problem.help(format!(
+            "write `{}`, or give one container `namespaces: {{ net: ns:{} }}`",
+            share::with(Shared::Net, node),
+            path.display()
+        )));
     }
 }

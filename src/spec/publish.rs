@@ -226,6 +226,19 @@ fn listeners(checks: &mut Checks<'_>) {
     }
 }
 
+/// The first ports of the host, so many, from `first` on, that none of these sorted ones takes.
+fn free(ports: &[(Port, Range<usize>)], mut first: u32, count: u16) -> Option<String> {
+    let last = |first: u32| first + u32::from(count) - 1;
+    for (port, _) in ports {
+        if u32::from(port.host) > last(first) {
+            break;
+        }
+        first = first.max(u32::from(port.host) + u32::from(port.count));
+    }
+    let last = u16::try_from(last(first)).ok()?;
+    Some(if count == 1 { format!("{last}") } else { format!("{first}-{last}") })
+}
+
 /// Two ports that want the same door of the host.
 pub(super) fn conflicts(mut ports: Ports, problems: &mut Problems) {
     // Host port 0 is a free one, chosen at `up`.
@@ -254,14 +267,24 @@ pub(super) fn conflicts(mut ports: Ports, problems: &mut Problems) {
             let own = further(furthest.get(&address).copied());
             furthest.insert(address, own);
             if let Some(rival) = rival.filter(|rival| reach(*rival) > u32::from(port.host)) {
-                let other = &one_protocol[rival].1;
-                let (early, late) =
-                    if other.start <= place.start { (other, place) } else { (place, other) };
+                let (other, its) = &one_protocol[rival];
+                let (early, late, count) = match its.start <= place.start {
+                    true => (its, place, port.count),
+                    false => (place, its, other.count),
+                };
+                let others = &one_protocol[index + 1..];
+                let free = match problems.is_full() {
+                    true => None,
+                    false => free(others, any.map_or(0, reach), count),
+                };
+                let free = free.map_or(String::new(), |free| format!(", such as {free},"));
                 let message = format!("host port {} is published twice", port.host);
                 problems.push(
                     Problem::error("P0512", message, late.clone(), "here again")
                         .also(early.clone(), "first here")
-                        .help("publish one of them on another host port, or on another address"),
+                        .help(format!(
+                            "publish it on another host port{free} or each on an address of its own"
+                        )),
                 );
             }
         }

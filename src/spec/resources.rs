@@ -63,11 +63,12 @@ fn swap(
     if memory.is_some_and(|memory| swap < memory) {
         let message = "`memorySwap` is memory and swap together, and this is less than memory";
         let problem = Problem::error("P0482", message, place(node, "memorySwap"), "too little");
-        checks.report(
-            problem
-                .also(place(node, "memory"), "more than both together")
-                .help("write as much as `memory` for no swap, or -1 for any"),
-        );
+        checks.report(problem.also(place(node, "memory"), "more than both together").help(
+            format!(
+                "write `memorySwap: {}` for no swap, or `-1` for any",
+                raw.memory.as_ref().map_or("", |memory| &memory.0)
+            ),
+        ));
     }
     Some(Swap::Most(swap))
 }
@@ -88,9 +89,11 @@ fn cpuset(raw: &raw::Resources, node: &Node, checks: &mut Checks<'_>) -> Option<
     if !is_cpuset(&set.0) {
         let message = format!("`{}` is no list of processors", set.0);
         let problem = Problem::error("P0484", message, place(node, "cpuset"), "not a list");
-        checks.report(
-            problem.help("write numbers and ranges with commas between them, such as `0-2,4`"),
-        );
+        let turned = set.0.split_once('-').map(|(first, last)| format!("{last}-{first}"));
+        checks.report(problem.help(match turned.filter(|turned| is_cpuset(turned)) {
+            Some(turned) => format!("write `{turned}`: a range runs upwards"),
+            None => "write numbers and ranges with commas between them, such as `0-2,4`".to_owned(),
+        }));
         return None;
     }
     Some(set.0.clone())

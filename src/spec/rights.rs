@@ -4,10 +4,11 @@
 use super::model::{self, Seccomp, Shared};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{RawContainer, Security};
-use super::tree::Node;
+use super::tree::{Kind, Node};
 use super::validate::Checks;
 use super::{hidden, volume};
 use crate::seccomp::{self, Profile};
+use std::io::ErrorKind;
 
 /// Every capability of Linux 6.1, by its number.
 pub const CAPABILITIES: [&str; 41] = [
@@ -89,7 +90,9 @@ pub(super) fn security(
         let message = format!("`{word}` may not run as root, and its `user` is root");
         let problem = Problem::error("P0516", message, user.span.clone(), "this is root");
         checks.report(
-            problem.also(asks.key.clone(), "refused here").help("give it a `user` other than 0"),
+            problem
+                .also(asks.key.clone(), "refused here")
+                .help("write another user, such as `user: 1000`"),
         );
     }
     let privileged = security.privileged.unwrap_or(false);
@@ -127,9 +130,14 @@ fn capabilities(
 }
 
 /// The name as capabilities(7) has it, without `CAP_`.
-fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) -> Option<String> {
+fn bare(written: &str) -> String {
     let upper = written.to_ascii_uppercase();
-    let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    upper.strip_prefix("CAP_").map_or(upper.clone(), str::to_owned)
+}
+
+fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) -> Option<String> {
+    let name = bare(written);
+    let name = name.as_str();
     let place = item.span.clone();
     if name != "ALL" && !CAPABILITIES.contains(&name) {
         let message = format!("`{written}` is no capability");
@@ -144,7 +152,9 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
     if added && MIGHTY.contains(&name) {
         let message = format!("with `{name}` a program can become root of the machine");
         let problem = Problem::error("P0572", message, place, "loosens the sandbox").warning();
-        checks.report(problem.help("add only what the program cannot do without"));
+        checks.report(
+            problem.help(format!("remove `{written}`, unless the program cannot run without it")),
+        );
     }
     Some(name.to_owned())
 }
@@ -152,10 +162,16 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
 /// What is added and dropped: `ALL` on one side leaves the names of the other side what they are.
 fn both(add: &[String], drop: &[String], node: &Node, checks: &mut Checks<'_>) {
     let Some(name) = add.iter().find(|name| drop.contains(name)) else { return };
-    let Some(entry) = node.entry("capabilities") else { return };
+    let Some(capabilities) = node.get("capabilities") else { return };
+    let item = |key: &str| {
+        let Kind::List(items) = &capabilities.get(key)?.kind else { return None };
+        items.iter().find(|item| item.text().is_some_and(|text| bare(text) == *name))
+    };
+    let place = |key: &str| item(key).unwrap_or(capabilities).span.clone();
     let message = format!("`{name}` is both added and dropped");
-    let problem = Problem::error("P0530", message, entry.value.span.clone(), "in these lists");
-    checks.report(problem.help(format!("take `{name}` from one of the two lists")));
+    let problem = Problem::error("P0530", message, place("drop"), "dropped");
+    let problem = problem.also(place("add"), "added");
+    checks.report(problem.help(format!("remove `{name}` from one of the two lists")));
 }
 
 /// A profile is read and judged with the file that names it: one that cannot be used must not come to
@@ -173,7 +189,11 @@ fn seccomp(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Seccomp> 
         let help = did_you_mean(word, ["default", "unconfined"]).unwrap_or_else(|| {
             "write `default`, `unconfined`, or the path of a profile".to_owned()
         });
-        (format!("cannot read the seccomp profile `{word}`: {error}"), help)
+        let message = match error.kind() {
+            ErrorKind::NotFound => format!("there is no seccomp profile `{word}`"),
+            _ => format!("cannot read the seccomp profile `{word}`: {error}"),
+        };
+        (message, help)
     });
     let profile = read.and_then(|text| {
         let container = seccomp::Container { capabilities: &[], kernel: (u32::MAX, 0) };
@@ -199,10 +219,14 @@ fn seccomp(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Seccomp> 
 fn label(key: &str, word: Option<&String>, node: &Node, checks: &mut Checks<'_>) -> Option<String> {
     let (word, place) = (word?, node.get(key)?);
     if word.is_empty() || word.contains(char::is_whitespace) {
-        let message = format!("`{word}` is no value of `{key}`");
-        let problem =
-            Problem::error("P0532", message, place.span.clone(), "empty, or with a space");
-        checks.report(problem.help("write the name as the host knows it, or leave the key out"));
+        let (message, label) = match word.as_str() {
+            "" => (format!("`{key}` has an empty name"), "empty"),
+            word => (format!("`{word}` is no value of `{key}`"), "a space in it"),
+        };
+        let problem = Problem::error("P0532", message, place.span.clone(), label);
+        checks.report(
+            problem.help(format!("write the name as this machine knows it, or remove `{key}`")),
+        );
         return None;
     }
     checks.one_line(word, &place.span).then(|| word.clone())
@@ -216,7 +240,7 @@ fn unmask(list: Option<&Vec<String>>, node: &Node, checks: &mut Checks<'_>) -> V
             let message = format!("`{path}` is not hidden");
             let known = hidden::MASKED.into_iter().chain(hidden::READ_ONLY);
             let help = did_you_mean(path, known)
-                .unwrap_or_else(|| format!("hidden are {}", hidden::MASKED.join(", ")));
+                .unwrap_or_else(|| "remove it: every container sees this path".to_owned());
             checks.report(Problem::error("P0533", message, item.span.clone(), "here").help(help));
         }
     }
@@ -280,7 +304,16 @@ pub(super) fn of_the_machine(kind: Shared, word: &str, node: &Node, checks: &mut
         node.span.clone(),
         "loosens the sandbox",
     );
-    checks.report(problem.warning().help("share a namespace inside the pod instead"));
+    checks.report(problem.warning().help(within_the_pod(kind, checks)));
+}
+
+/// What a container needs, mostly, that asks for a namespace outside of its pod.
+fn within_the_pod(kind: Shared, checks: &Checks<'_>) -> String {
+    let word = kind.word();
+    if checks.share.contains(&kind) {
+        return format!("remove `{word}` here: it then shares the pod's own");
+    }
+    format!("remove `{word}` here; in the pod's `share` it is shared among its containers alone")
 }
 
 /// A namespace that somebody else has made.
@@ -297,7 +330,7 @@ pub(super) fn of_somebody(kind: Shared, word: &str, node: &Node, checks: &mut Ch
         node.span.clone(),
         "loosens the sandbox",
     );
-    checks.report(problem.warning().help("share a namespace inside the pod instead"));
+    checks.report(problem.warning().help(within_the_pod(kind, checks)));
 }
 
 #[cfg(test)]

@@ -27,7 +27,10 @@ pub(super) fn runtime(
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
     if !word.chars().all(is_plain) || !word.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        let message = format!("`{word}` is no name of a runtime");
+        let message = match word.as_str() {
+            "" => "the runtime has an empty name".to_owned(),
+            word => format!("`{word}` is no name of a runtime"),
+        };
         let problem = Problem::error("P0492", message, place.span.clone(), "here");
         let words = RUNTIMES.iter().map(|(word, _)| *word);
         let known = word.split_whitespace().next().and_then(|word| surely(word, words));
@@ -49,10 +52,10 @@ pub(super) fn refuse_reaper(
 ) {
     if let (Some(runtime), Some(true)) = (runtime, raw.init) {
         let message = format!("`init: true` is podspec's own, and `{runtime}` runs this container");
-        let problem = Problem::error("P0493", message, place, "a reaper of nobody's");
+        let problem = Problem::error("P0493", message, place, "only with podspec's runtime");
         checks.report(problem.help(
-            "remove it and let `command` begin with a reaper of the root's, such as `tini`; or \
-             write `runtime: embedded`",
+            "write `runtime: embedded`; or remove `init`, and let `command` begin with an init \
+             program that is in the root, such as `tini`",
         ));
     }
 }

@@ -118,7 +118,11 @@ pub(super) fn mounts(
         if let Some(first) = targets.get(&mount.target) {
             let message = format!("two secrets are at `{shown}`");
             let problem = Problem::error("P0664", message, at, "again");
-            checks.report(problem.also(first.clone(), "first").help("give one another `target`"));
+            checks.report(
+                problem
+                    .also(first.clone(), "first")
+                    .help(format!("remove one of them, or write another target: `{shown}-2`")),
+            );
             continue;
         }
         if let Some(volume) = mounts.iter().find(|volume| volume.target.starts_with(&mount.target))

@@ -3,7 +3,7 @@
 use super::model::Shared;
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::raw::{Either, RawPod};
-use super::tree::Node;
+use super::tree::{Kind, Node};
 use indexmap::{IndexMap, IndexSet};
 use std::ops::Range;
 
@@ -71,6 +71,20 @@ pub(super) fn share(
     }
     kinds.sort();
     kinds
+}
+
+/// What to write at the top, so that this kind is shared, too.
+pub(super) fn with(kind: Shared, node: &Node) -> String {
+    let kind = kind.word();
+    let words: Vec<&str> = match node.get("share").map(|share| &share.kind) {
+        Some(Kind::List(items)) => items.iter().filter_map(Node::text).collect(),
+        Some(Kind::Scalar { text, .. }) if **text == *"none" => Vec::new(),
+        // The default, and what is no list yet.
+        _ => return format!("share: [+{kind}]"),
+    };
+    let plus = if words.iter().any(|word| word.starts_with('+')) { "+" } else { "" };
+    let words = words.into_iter().map(str::to_owned).chain([format!("{plus}{kind}")]);
+    format!("share: [{}]", words.collect::<Vec<_>>().join(", "))
 }
 
 fn shared(

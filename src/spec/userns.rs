@@ -2,10 +2,10 @@
 
 use super::model::{Container, IdRange, NameOrId, Scope, Shared, TimeOffsets, User, UserNs};
 use super::problem::Problem;
-use super::quantity;
 use super::raw::{self, Either, RawPod};
 use super::tree::Node;
 use super::validate::Checks;
+use super::{quantity, share, volume};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::ops::Range;
@@ -71,6 +71,7 @@ fn map(
 ) -> Option<Vec<IdRange>> {
     let list = node.get(key)?;
     let mut ranges: Vec<(IdRange, Range<usize>)> = Vec::new();
+    let mut is_good = true;
     for (index, word) in words.unwrap_or_default().iter().enumerate() {
         let place = list.item(index).map_or_else(|| list.head(), |item| item.span.clone());
         let range = match range(word) {
@@ -80,7 +81,8 @@ fn map(
                 checks.report(problem.help(
                     "a range is `container:host:count`, such as `0:100000:65536`; ids are below 2147483648",
                 ));
-                return None;
+                is_good = false;
+                continue;
             }
         };
         let meets = |of: fn(&IdRange) -> u32| {
@@ -97,12 +99,13 @@ fn map(
             let message = format!("`{word}` has ids that are mapped already");
             let problem = Problem::error("P0475", message, place, "again");
             checks.report(problem.also(other.clone(), "first").help("map each id once"));
-            return None;
+            is_good = false;
+            continue;
         }
         ranges.push((range, place));
     }
     let ranges: Vec<IdRange> = ranges.into_iter().map(|(range, _)| range).collect();
-    whole(key, &ranges, list, checks).then_some(ranges)
+    (is_good && whole(key, &ranges, list, checks)).then_some(ranges)
 }
 
 /// Infra, and whoever sets a container up, is id 0 inside.
@@ -110,12 +113,13 @@ fn whole(key: &str, ranges: &[IdRange], list: &Node, checks: &mut Checks<'_>) ->
     let (message, help) = if !ranges.iter().any(|range| range.container == 0) {
         (
             format!("`{key}` does not map id 0"),
-            "a pod has root inside, which is anybody outside: map `0:…`".to_owned(),
+            "add a range that begins with `0:`, such as `0:100000:65536`: infra is root inside"
+                .to_owned(),
         )
     } else if ranges.len() > RANGES_MOST {
         (
             format!("`{key}` has {} ranges", ranges.len()),
-            format!("the kernel takes {RANGES_MOST} at most"),
+            format!("join neighbours: the kernel takes {RANGES_MOST} ranges at most"),
         )
     } else {
         return true;
@@ -197,16 +201,28 @@ pub(super) fn maps_all(
                 continue;
             }
             let place = match item {
-                None => node.and_then(|node| node.get("user")),
-                Some(n) => node.and_then(|node| node.get("groups")?.item(n)),
+                None => node.and_then(|node| node.get("user")).map(|user| half(user, kind)),
+                Some(n) => node.and_then(|node| Some(node.get("groups")?.item(n)?.span.clone())),
             };
-            let place = place.or(node).map_or(0..0, |node| node.span.clone());
+            let place = place.or(node.map(Node::head)).unwrap_or_default();
             let message = format!("the {kind} id {id} is none in the user namespace of `{name}`");
             let problem = Problem::error("P0580", message, place, "not mapped");
             let is_pods = !container.namespaces.contains_key(&Shared::User);
             let widen = if is_pods { ", or widen `userns`" } else { "" };
             checks.report(problem.help(format!("{}: take one of these{widen}", mapped(map))));
         }
+    }
+}
+
+/// The user or the group of `user:group`.
+fn half(node: &Node, kind: &str) -> Range<usize> {
+    match node.text().and_then(|text| text.split_once(':')) {
+        Some((_, group)) if kind == "group" => {
+            let before = node.text().map_or(0, str::len) - group.len();
+            volume::part(node, before, Some(group))
+        }
+        Some((user, _)) => volume::part(node, 0, Some(user)),
+        None => node.span.clone(),
     }
 }
 
@@ -222,15 +238,16 @@ fn mapped(map: &[IdRange]) -> String {
 
 fn of_nothing(code: &'static str, field: &str, kind: Shared, node: &Node, checks: &mut Checks<'_>) {
     let Some(entry) = node.entry(field) else { return };
-    let kind = kind.word();
-    let message = format!("the pod has `{field}`, but its containers do not share `{kind}`");
-    let problem = Problem::error(code, message, entry.key.clone(), "of nothing");
+    let word = kind.word();
+    let message = format!("the pod has `{field}`, but its containers do not share `{word}`");
+    let problem = Problem::error(code, message, entry.key.clone(), "has no effect");
     let share = node.get("share").map(|share| share.span.clone());
     let problem = match share {
-        Some(share) => problem.also(share, format!("without `{kind}`")),
+        Some(share) => problem.also(share, format!("without `{word}`")),
         None => problem,
     };
-    checks.report(problem.help(format!("add `+{kind}` to `share`, or leave `{field}` out")));
+    let share = share::with(kind, node);
+    checks.report(problem.help(format!("write `{share}`, or remove `{field}`")));
 }
 
 #[cfg(test)]

@@ -342,8 +342,12 @@ fn pod_hostname(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Option<St
     if !checks.share.contains(&Shared::Uts) {
         let message = "the pod has a `hostname`, but its containers do not share `uts`";
         let problem =
-            Problem::error("P0510", message, place.key.clone(), "no container would have it")
-                .help("add `uts` to `share`, or give each container its own `hostname`");
+            Problem::error("P0510", message, place.key.clone(), "no container would have it").help(
+                format!(
+                    "write `{}`, or give each container its own `hostname`",
+                    share::with(Shared::Uts, node)
+                ),
+            );
         let share = node.get("share").map(|share| share.span.clone());
         checks.report(match share {
             Some(share) => problem.also(share, "without `uts`"),
@@ -441,7 +445,11 @@ pub(super) fn across(names: &[(PodName, Range<usize>)], ports: Ports, problems: 
             let message = format!("two pods of this file are named `{name}`");
             let problem = Problem::error("P0502", message, at.clone(), "again");
             let first = (*first).clone();
-            problems.push(problem.also(first, "first").help("give one of them another name"));
+            problems.push(
+                problem
+                    .also(first, "first")
+                    .help(format!("write another name for one of them, such as `{name}-2`")),
+            );
             continue;
         }
         seen.insert(name, at);

@@ -160,9 +160,12 @@ pub(super) fn mounts(
         if let Some(first) = targets.get(&mount.target) {
             let message = format!("two volumes are mounted at `{}`", mount.target.display());
             checks.report(
-                Problem::error("P0445", message, at, "again")
-                    .also(first.clone(), "first")
-                    .help("mount one of them elsewhere"),
+                Problem::error("P0445", message, at, "again").also(first.clone(), "first").help(
+                    format!(
+                        "remove one of them, or mount it elsewhere, such as at `{}-2`",
+                        mount.target.display()
+                    ),
+                ),
             );
             continue;
         }
@@ -189,7 +192,11 @@ fn short(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Mount> {
             } else {
                 FORM.to_owned()
             };
-            let message = format!("`{word}` is no volume with a target");
+            let message = if parts.len() > 3 {
+                format!("`{word}` has more parts than a volume: it has two or three")
+            } else {
+                format!("`{word}` has no target")
+            };
             checks.report(Problem::error("P0446", message, place.clone(), "here").help(help));
             return None;
         }

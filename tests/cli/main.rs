@@ -132,6 +132,23 @@ fn good_cases_are_good_and_all_others_are_not() {
     }
 }
 
+/// What a text alone can show is shown by some case, and so was read by somebody.
+#[test]
+fn every_code_has_a_case() {
+    let read = |case: &PathBuf, file| fs::read_to_string(case.join(file)).unwrap_or_default();
+    let goldens: Vec<String> = cases()
+        .iter()
+        .flat_map(|case| [read(case, "error.txt"), read(case, "warning.txt")])
+        .collect();
+    let heads: Vec<&str> = goldens.iter().flat_map(|golden| golden.lines()).collect();
+    let without: Vec<&str> = spec::pages::all()
+        .filter(|page| page.example("wrong").is_some())
+        .map(|page| page.code)
+        .filter(|code| !heads.contains(code))
+        .collect();
+    assert_eq!(without, [""; 0], "no case has these");
+}
+
 /// Whoever made a mistake is told what to do about it, in words of its own.
 #[test]
 fn every_problem_has_a_help() {
