@@ -211,7 +211,7 @@ impl<'a> Pod<'a> {
                 self.react(Some(Instant::now()))?;
             } else {
                 self.write_record_if_due();
-                if self.record_due.is_none() {
+                if !self.is_record_due_soon() {
                     self.history.write();
                     self.journal.flush();
                 }

@@ -59,8 +59,13 @@ impl Pod<'_> {
         }
     }
 
-    /// Writes the record, and then tells what is new in it: whoever hears that a container runs finds it running.
-    /// A disk that refuses costs the report, never the pod.
+    /// Much happens at once, and all of it is written together.
+    pub(super) fn is_record_due_soon(&self) -> bool {
+        self.record_due.is_some_and(|due| due <= Instant::now() + LAG)
+    }
+
+    /// Writes the record and the history, and then tells what is new in them: whoever hears that a container runs finds
+    /// it running. A disk that refuses costs the report, never the pod.
     pub(super) fn write_record(&mut self) {
         self.record_due = None;
         self.refresh_pod();
@@ -73,6 +78,7 @@ impl Pod<'_> {
             record.reason = self.life.reason(index, now);
         }
         let _ = self.dir.write_record(&self.record);
+        self.history.write();
         self.tell_news();
     }
 

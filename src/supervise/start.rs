@@ -308,7 +308,7 @@ impl Pod<'_> {
 
     /// All is started that can be.
     pub(super) fn is_up(&mut self) {
-        self.changed();
+        self.note_status();
         self.write_record();
         // Written before any container was made.
         self.machine.secrets.clear();

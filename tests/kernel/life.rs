@@ -463,6 +463,21 @@ fn events_are_whole_after_down_and_end_with_it() {
     host.assert_clean();
 }
 
+/// Also where a probe is asked for the first time just then, and what it says is written together with other things.
+#[test]
+fn who_hears_that_a_pod_is_up_finds_it_in_its_events() {
+    let Some(host) = Host::new() else { return };
+    let web = with(sh("exec sleep infinity"), &json!({ "readinessProbe": { "tcp": 80 } }));
+    host.up(&pod(json!({ "containers": { "web": web } })));
+    // Sooner than any program could be started that reads it.
+    let text = fs::read_to_string(host.data().join("logs/p/events.jsonl")).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let words: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(words, ["starting", "created", "running", "running"]);
+    host.down("p");
+    host.assert_clean();
+}
+
 /// Of each event of a container or (empty) of the pod its word and its cause.
 fn causes(host: &Host, container: &str) -> Vec<String> {
     let text = host.podspec(["events", "--format", "json", "p"]).success();
