@@ -227,9 +227,8 @@ pub(super) fn stop_time(store: &Store, group: &Group, grace: Option<Duration>) -
     stops + down::ANSWER_WITHIN
 }
 
-/// `-t`: seconds, as podman has it, or a duration, as the pod file has it.
+/// `-t`, as podman has it.
 pub(super) fn seconds(word: &str) -> Result<Duration, String> {
-    let wrong = || "write seconds, such as 5 or 0.5, or a duration, such as 1m; 0 kills at once";
-    let seconds = word.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.map_or_else(|| super::wait::duration(word), Ok).map_err(|_| wrong().to_owned())
+    let wrong = "write seconds, such as 5 or 0.5, or a duration, such as 1m; 0 kills at once";
+    super::wait::duration(word).map_err(|_| wrong.to_owned())
 }

@@ -73,8 +73,13 @@ impl Until {
     }
 }
 
+/// As the pod file has it, or a number of seconds, as podman and docker have it.
 pub(super) fn duration(word: &str) -> Result<Duration, String> {
-    let wrong = || "write a duration such as 30s, 5m, 1h30m".to_owned();
+    let seconds = word.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    if let Some(duration) = seconds {
+        return Ok(duration);
+    }
+    let wrong = || "write a duration such as 30s, 5m, 1h30m, or seconds".to_owned();
     let parsed: jiff::SignedDuration = word.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
 }
@@ -268,5 +273,20 @@ impl Watched<'_> {
             Ok(Received::Closed) | Err(_) => return Err(request::unsupervised(pod, "wait for")),
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_or_are_seconds() {
+        let words = ["3", "0.5", "0", "1m30s", "200ms"];
+        let parsed: Vec<Duration> = words.iter().map(|word| duration(word).unwrap()).collect();
+        assert_eq!(parsed, [3000, 500, 0, 90_000, 200].map(Duration::from_millis));
+        for word in ["", "-1", "-1s", "soon", "inf", "NaN"] {
+            duration(word).unwrap_err();
+        }
     }
 }
