@@ -1,4 +1,5 @@
-//! A layer's blob, packed or not, the whole way into a directory (src/image/fuzz). Every second change is one of the
+//! A layer's blob, packed or not, the whole way into a directory, and the same bytes as an archive of images
+//! (src/image/fuzz). Every second change is one of the
 //! archive's own kind, with its sums made right: bytes changed by lot seldom come behind the first header.
 #![no_main]
 
@@ -8,7 +9,10 @@ use podspec::image::fuzz::{Random, Target};
 thread_local!(static TARGET: Target = Target::new());
 
 fuzz_target!(|blob: &[u8]| {
-    TARGET.with(|target| target.unpack(blob));
+    TARGET.with(|target| {
+        target.unpack(blob);
+        target.list(blob);
+    });
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, most: usize, seed: u32| {

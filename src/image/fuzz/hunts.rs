@@ -119,6 +119,37 @@ fn no_layer_gets_out_or_makes_the_unpacker_panic() {
 }
 
 #[test]
+fn no_archive_of_images_makes_a_reader_panic() {
+    let target = Target::new();
+    let kept = Path::new(CORPUS).join("archives");
+    let archives: Vec<_> =
+        ["layout", "saved"].map(|name| fs::read(kept.join(name)).unwrap()).into();
+    let make = |random: &mut Random| {
+        let mut archive = random.any(&archives).clone();
+        for _ in 0..random.below(3) {
+            target.change(&mut archive, random);
+        }
+        // A word of a document for another of its length: the archive stays one.
+        let at = random.below(archive.len());
+        let word = random.any(WORDS).as_bytes();
+        if let Some(room) = archive.get_mut(at..at + word.len()).filter(|_| random.below(2) == 0) {
+            room.copy_from_slice(word);
+        }
+        archive
+    };
+    let ends = RefCell::new(BTreeMap::<String, u64>::new());
+    hunt("archives", 2_000, make, |bytes| {
+        for end in target.list(bytes) {
+            *ends.borrow_mut().entry(end).or_default() += 1;
+        }
+    });
+    let ends = ends.into_inner();
+    for end in ["Listed", "Archive", "Malformed", "Nonsense", "Source"] {
+        assert!(ends.get(end).is_some_and(|times| *times >= 5), "{end}: {ends:?}");
+    }
+}
+
+#[test]
 fn no_stream_makes_a_decoder_panic() {
     let plain = Layer::default().file("a", &"text ".repeat(500)).end();
     let packed = [gzip(&plain), zstd::encode_all(&plain[..], 1).unwrap()];

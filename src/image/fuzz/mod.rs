@@ -15,7 +15,7 @@ use super::manifest::{Compression, Descriptor, Kind, choose};
 use super::rig::{Layer, Made, Place};
 use super::stream::Decoder;
 use super::unpack::{Fault, UnpackError};
-use super::{Document, Error, OPAQUE, config};
+use super::{Document, Error, OPAQUE, config, local};
 use crate::names::image::{Digest, ImageReference, Platform};
 use ::tar::{EntryType, Header};
 use std::fs::{self, File};
@@ -180,8 +180,48 @@ impl Target {
             Err(Error::Layer { source: UnpackError::Tar(error), .. }) => format!("{error:?}"),
             Err(other) => format!("{other:?}"),
         };
-        end.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+        first_word(&end)
     }
+}
+
+impl Target {
+    /// The same bytes as an archive of images, of both kinds: no reader panics, and what is listed can be read to its
+    /// end. How each ended.
+    pub fn list(&self, archive: &[u8]) -> [String; 2] {
+        let Self(place) = self;
+        let file = place.store.path("listed");
+        fs::write(&file, archive).unwrap();
+        let end = |reference: &ImageReference| match list(reference) {
+            Ok(end) => end.to_owned(),
+            Err(error) => {
+                assert!(!error.to_string().contains(char::is_control), "{error}");
+                first_word(&format!("{error:?}"))
+            }
+        };
+        let ends = [
+            end(&ImageReference::OciArchive { file: file.clone(), tag: None }),
+            end(&ImageReference::DockerArchive { file, tag: None }),
+        ];
+        place.assert_untouched();
+        ends
+    }
+}
+
+fn list(reference: &ImageReference) -> Result<&'static str, Error> {
+    let source = local::open(reference)?.unwrap();
+    let document = source.manifest(None)?;
+    document.verify("it", None)?;
+    let Kind::Manifest(manifest) = document.read("it")? else { return Ok("Index") };
+    for part in [&manifest.config].into_iter().chain(manifest.layers.iter().map(|(layer, _)| layer))
+    {
+        let mut blob = source.blob(&part.digest, part.size, part.size / 2)?;
+        io::copy(&mut blob, &mut io::sink()).unwrap();
+    }
+    Ok("Listed")
+}
+
+fn first_word(text: &str) -> String {
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 /// How a blob is packed, by its first bytes, and the beginning of what it unpacks to.
