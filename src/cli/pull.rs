@@ -76,6 +76,8 @@ impl Pull {
         let pulled: Vec<Described> = all.iter().map(Described::new).collect();
         if self.format == Format::Json {
             output::json(&pulled)?;
+        } else if pulled.is_empty() {
+            output::done("nothing to pull: no image is named")?;
         } else {
             for image in &pulled {
                 let size = output::size(image.bytes);

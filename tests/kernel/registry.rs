@@ -146,6 +146,9 @@ fn what_cannot_be_pulled_says_why() {
     assert!(said.contains("does not know it"), "{said}");
     let said = refused(1, &["--platform", "linux/arm64", IMAGE]);
     assert!(said.contains("linux/arm64") && said.contains("linux/amd64"), "{said}");
+    let command = json!({ "rootfs": "host", "command": ["true"] });
+    let file = host.pod(&json!({ "name": "own", "containers": { "c": command } }));
+    assert_eq!(pull(&host, &[], &[&file]).success(), "nothing to pull: no image is named\n");
     let said = refused(2, &["Bad/Name"]);
     assert!(said.contains("`Bad/Name` names no image"), "{said}");
     // A good one and a bad one: the bad one decides.
