@@ -1,6 +1,6 @@
 //! Which steps of a plan may be done now. Pure: it is told what happened and answers what follows.
 
-use crate::plan::step::{Edge, Plan, Step, StepId, Until};
+use crate::plan::step::{Edge, Plan, Planned, Step, StepId, Until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -14,8 +14,8 @@ pub struct Progress {
     /// Edges that each step still waits for.
     open: Vec<u32>,
     ready: BTreeSet<(bool, StepId)>,
-    /// Steps that run on beside others once begun, and what these wait for: begun first.
-    slow: Vec<bool>,
+    /// Begun before all others that are ready.
+    urgent: Vec<bool>,
     begun: Vec<bool>,
     done: Vec<bool>,
     /// Steps whose container is ready.
@@ -81,19 +81,13 @@ impl Progress {
             waiting: Edges::new(count, edges().map(|(id, edge)| (edge.step, id, edge.until))),
             open: plan.steps.iter().map(|planned| number(planned.after.len())).collect(),
             ready: BTreeSet::new(),
-            slow: plan.steps.iter().map(|planned| runs_beside(&planned.step)).collect(),
+            urgent: urgent(plan),
             begun: vec![false; count],
             done: vec![false; count],
             ready_now: vec![false; count],
             completed: vec![false; count],
             held: BTreeSet::new(),
         };
-        // Edges point backwards: from the last step on, whatever a slow step waits for is as urgent.
-        for (id, planned) in plan.steps.iter().enumerate().rev() {
-            if progress.slow[id] {
-                planned.after.iter().for_each(|edge| progress.slow[edge.step] = true);
-            }
-        }
         (0..count).for_each(|id| progress.note_if_ready(id));
         progress
     }
@@ -224,27 +218,44 @@ impl Progress {
             let waiter = self.waiting.get(at);
             if waiter.until == what {
                 self.open[waiter.step] += 1;
-                self.ready.remove(&(!self.slow[waiter.step], waiter.step));
+                self.ready.remove(&(!self.urgent[waiter.step], waiter.step));
             }
         }
     }
 
     fn note_if_ready(&mut self, id: StepId) {
         if self.open[id] == 0 && !self.begun[id] && !self.held.contains(&id) {
-            self.ready.insert((!self.slow[id], id));
+            self.ready.insert((!self.urgent[id], id));
         }
     }
 }
 
-/// Steps that another process carries out: begun first, they use the other cores meanwhile.
-fn runs_beside(step: &Step) -> bool {
-    matches!(step, Step::StartInfra(_) | Step::CreateContainer(_))
+/// Steps that another process carries out, and what these wait for: begun first, they use the other cores meanwhile. Not
+/// containers that wait for others: the network of those that do not is more urgent, and they have time.
+fn urgent(plan: &Plan) -> Vec<bool> {
+    let is_create = |id: StepId| matches!(plan.steps[id].step, Step::CreateContainer(_));
+    let is_start = |id: StepId| matches!(plan.steps[id].step, Step::StartContainer { .. });
+    let runs_beside =
+        |planned: &Planned| matches!(planned.step, Step::StartInfra(_) | Step::CreateContainer(_));
+    let mut urgent: Vec<bool> = plan.steps.iter().map(runs_beside).collect();
+    for (_, planned) in plan.steps.iter().enumerate().filter(|(id, _)| is_start(*id)) {
+        if planned.after.iter().any(|edge| is_start(edge.step)) {
+            let creates = planned.after.iter().filter(|edge| is_create(edge.step));
+            creates.for_each(|edge| urgent[edge.step] = false);
+        }
+    }
+    // Edges point backwards: from the last step on, whatever an urgent step waits for is as urgent.
+    for (id, planned) in plan.steps.iter().enumerate().rev() {
+        if urgent[id] {
+            planned.after.iter().for_each(|edge| urgent[edge.step] = true);
+        }
+    }
+    urgent
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::step::Planned;
     use std::path::PathBuf;
 
     fn plan(steps: Vec<(Step, Vec<(StepId, Until)>)>) -> Plan {

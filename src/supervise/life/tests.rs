@@ -597,6 +597,28 @@ fn every_row_of_the_tables_is_reached() {
     }
 }
 
+/// With many of them, the first ones would wait for all to be created.
+#[test]
+fn what_waits_for_others_is_created_after_the_network_is_made() {
+    let world = World::new(
+        "containers:\n\
+         \x20 db: { rootfs: host, command: [x] }\n\
+         \x20 web: { rootfs: host, command: [x], dependsOn: { db: ready } }\n\
+         \x20 job: { rootfs: host, command: [x] }\n",
+    );
+    let mut progress = Progress::new(&world.plan);
+    let mut order = Vec::new();
+    while let Some(id) = progress.take_next() {
+        match &world.plan.steps[id].step {
+            Step::CreateContainer(launch) => order.push(launch.container.to_string()),
+            Step::Connect(_) => order.push("network".to_owned()),
+            _ => {}
+        }
+        progress.done(id);
+    }
+    assert_eq!(order, ["db", "job", "network", "web"]);
+}
+
 #[test]
 fn containers_stop_in_the_reverse_order_of_their_starts() {
     let mut world = World::new(
