@@ -56,7 +56,11 @@ fn by_name(canary: &str) -> Vec<(&'static str, Layer, &'static str)> {
         ),
         ("root as file", Layer::default().file(".", "x"), "root directory"),
         ("root as hard link", Layer::default().hard_link(".", "etc/passwd"), "root directory"),
-        ("hard link out", Layer::default().hard_link("x", "../../canary/file"), "leads out"),
+        (
+            "hard link out",
+            Layer::default().hard_link("x", "../../canary/file"),
+            "leads to `../../canary/file`",
+        ),
         (
             "hard link absolute",
             Layer::default().hard_link("x", &format!("{canary}/file")),

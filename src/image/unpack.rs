@@ -459,7 +459,7 @@ impl Tree<'_> {
         target: &[u8],
     ) -> Result<(), Fault> {
         let no_target = || Fault::LinkTarget(shown(&String::from_utf8_lossy(target)));
-        let other = normal(target)?;
+        let other = normal(target).map_err(|_| no_target())?;
         let (Some(other_name), Some(other_parent)) = (other.file_name(), other.parent()) else {
             return Err(no_target());
         };
