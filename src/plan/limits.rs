@@ -139,6 +139,10 @@ pub(super) fn device_rules(
         if let Some(node) = facts.and_then(|facts| facts.devices.get(&device.path)) {
             let access = own.entry((node.kind, node.major, node.minor)).or_default();
             access.extend(device.access.chars());
+            // Another name for one that every container has leaves that one as it is.
+            if device.target != device.path && is_everybodys(node) {
+                access.extend("rwm".chars());
+            }
         }
     }
     for ((of, major, minor), access) in own {
@@ -149,6 +153,14 @@ pub(super) fn device_rules(
         rules.push(rule(true, node, &access));
     }
     rules
+}
+
+fn is_everybodys(node: &DeviceNode) -> bool {
+    let (major, minor) = (i32::try_from(node.major), i32::try_from(node.minor));
+    let is_it =
+        |of: i32, which: Option<i32>| major == Ok(of) && which.is_none_or(|it| minor == Ok(it));
+    node.kind == DeviceKind::Character
+        && EVERYBODYS_DEVICES.iter().any(|(major, minor)| is_it(*major, *minor))
 }
 
 fn kind(kind: DeviceKind) -> LinuxDeviceType {
@@ -176,6 +188,7 @@ fn rule(
 mod tests {
     use super::*;
     use crate::plan::sample;
+    use crate::spec::model::Device;
 
     fn limits_of(
         caller: &CallerFacts,
@@ -240,5 +253,31 @@ mod tests {
         let error = of(200, false, 100).unwrap_err();
         assert_eq!(error.place().as_deref(), Some("containers.web.oomScoreAdj"));
         assert!(error.to_string().contains("200"), "{error}");
+    }
+
+    /// At its own path it can be had with less.
+    #[test]
+    fn another_name_for_a_standard_device_takes_nothing_from_it() {
+        let node = |minor| DeviceNode {
+            kind: DeviceKind::Character,
+            major: 1,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        };
+        let access = |minor, target: &str| {
+            let mut container = sample::container();
+            let path = std::path::PathBuf::from("/dev/x");
+            container.devices =
+                vec![Device { path: path.clone(), target: target.into(), access: "r".to_owned() }];
+            let facts =
+                ContainerFacts { devices: [(path, node(minor))].into(), ..Default::default() };
+            let rules = device_rules(&container, Some(&facts), false);
+            rules.last().and_then(|rule| rule.access().clone()).unwrap()
+        };
+        assert_eq!(access(3, "/dev/nix"), "rwm", "null");
+        assert_eq!(access(3, "/dev/x"), "r");
+        assert_eq!(access(4, "/dev/port"), "r", "port, which nobody has otherwise");
     }
 }
