@@ -128,9 +128,15 @@ impl Validate {
         }
         if is_well {
             even_unread(output::done(&format!("{}: ok ({})", file.name, names.join(", "))))?;
-        } else if !self.fix && problems.iter().any(|problem| !problem.fix.is_empty()) {
+        } else if !self.fix && path != Some(Path::new("-")) {
             let count = problems.iter().filter(|problem| !problem.fix.is_empty()).count();
-            output::error_line(&format!("`podspec validate --fix` mends {count} of them"));
+            // The command of just this file.
+            let name = path.map_or(String::new(), |_| format!(" {}", file.name));
+            if count > 0 {
+                output::error_line(&format!(
+                    "`podspec validate --fix{name}` mends {count} of them"
+                ));
+            }
         }
         Ok(is_well)
     }

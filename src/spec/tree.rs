@@ -422,9 +422,15 @@ impl Builder<'_> {
     fn too_deep(&mut self, place: Range<usize>) -> Result<(), Stop> {
         let message = format!("lists and maps are nested more than {DEPTH} deep");
         let at = place.start;
-        self.problems.push(Problem::error("P0103", message, place, "one level too many").help(
-            "close the bracket or brace that was left open; no pod needs more than 8 levels",
-        ));
+        let line = self.text[..at].rsplit('\n').next().unwrap_or_default();
+        let help = match line.contains(['[', '{']) {
+            true => {
+                "close the bracket or brace that was left open; no pod needs more than 8 levels"
+            }
+            false => "indent this less; no pod needs more than 8 levels",
+        };
+        let problem = Problem::error("P0103", message, place, "one level too many");
+        self.problems.push(problem.help(help));
         Err(at)
     }
 

@@ -153,6 +153,27 @@ fn a_fix_touches_nothing_else() {
     assert_eq!(dir.run(&["validate", "--fix", "-"]).status.code(), Some(2));
 }
 
+/// What is told to be typed works as it stands, and of standard input nothing can be mended.
+#[test]
+fn the_command_that_mends_names_the_file() {
+    let dir = Dir::new("fix-named");
+    let wrong = GOOD.replace("rootfs", "rotfs");
+    for name in ["pod.yaml", "shop.pod.yaml"] {
+        dir.write(name, &wrong);
+    }
+    let said = err(&dir.run(&["validate"]));
+    assert!(said.contains("`podspec validate --fix` mends 1 of them"), "{said}");
+    let said = err(&dir.run(&["validate", "shop.pod.yaml"]));
+    assert!(said.contains("`podspec validate --fix shop.pod.yaml` mends 1"), "{said}");
+    assert!(dir.run(&["validate", "--fix", "shop.pod.yaml"]).status.success());
+    let said = Command::new(env!("CARGO_BIN_EXE_podspec"))
+        .args(["validate", "-"])
+        .stdin(fs::File::open(dir.0.join("pod.yaml")).unwrap())
+        .output()
+        .unwrap();
+    assert!(err(&said).contains("P0200") && !err(&said).contains("--fix"), "{}", err(&said));
+}
+
 #[test]
 fn a_document_behind_a_broken_one_is_judged() {
     let dir = Dir::new("documents");
