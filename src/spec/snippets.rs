@@ -149,7 +149,7 @@ fn volumes() -> Vec<(&'static str, Value)> {
             json!([
                 {
                     "label": "volume, long form",
-                    "body": { "source": "${1:data}", "target": "${2:/var/lib/data}", "readOnly": "${3|^true,^false|}" },
+                    "body": { "source": "${1:data}", "target": "${2:/var/lib/data}", "readOnly": "${3|true,false|}" },
                 },
                 { "label": "tmpfs", "body": { "type": "tmpfs", "target": "${1:/tmp}", "size": "${2:64Mi}" } },
             ]),
@@ -284,7 +284,7 @@ mod tests {
                     let (hole, after) = after.split_once('}').unwrap();
                     let word = hole.trim_start_matches(|c: char| c.is_ascii_digit());
                     let word = word.trim_start_matches([':', '|']).trim_end_matches('|');
-                    out = out + before + word.split(',').next().unwrap().trim_start_matches('^');
+                    out = out + before + word.split(',').next().unwrap();
                     rest = after;
                 }
                 out += rest;

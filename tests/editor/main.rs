@@ -22,6 +22,9 @@ fn labels(items: &[Item]) -> Vec<&str> {
 fn offers(server: &mut Server, text: &str, wanted: &[&str], unwanted: &[&str]) -> Vec<Item> {
     let items = server.complete(text);
     let found = labels(&items);
+    // The server takes the mark of a boolean away at the beginning of a text alone.
+    let marked = items.iter().find(|item| item.insert.contains("|^"));
+    assert!(marked.is_none(), "{marked:?} would be typed");
     for label in wanted {
         assert!(found.contains(label), "`{label}` is not offered in\n{text}\nbut {found:?}");
     }
@@ -133,6 +136,7 @@ fn rights_secrets_limits_and_mappings_complete() {
     offers(&mut server, &hook, &["exec", "http"], &["tcp", "null"]);
     let scheme = web("readinessProbe:\n      http:\n        scheme: \u{2038}");
     offers(&mut server, &scheme, &["http", "https"], &["null"]);
+    offers(&mut server, &web("volumes:\n      - \u{2038}"), &["volume, long form"], &[]);
     let mount = web("volumes:\n      - source: data\n        propagation: \u{2038}");
     offers(&mut server, &mount, &["private", "rslave", "rshared"], &["null"]);
 }
