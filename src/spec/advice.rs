@@ -68,7 +68,14 @@ pub(super) fn mended(
         return Some((format!("{key}: {value}"), !value.contains([':', '#', '\n'])));
     }
     if let Some(list) = forms.iter().find(|form| has_type(form, "array")) {
-        return as_list(list, text, path);
+        let item = text.strip_prefix('-').and_then(|rest| rest.split_once(" - "));
+        return match item {
+            // Without a space behind its first `-` a list is a text of several lines, joined to one.
+            Some((item, _)) if node.span.len() > text.len() + 2 => {
+                Some((format!("- {item}"), false))
+            }
+            _ => as_list(list, text, path),
+        };
     }
     let quoted = matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. });
     let number = has_type(first, "integer") || has_type(first, "number");
@@ -138,6 +145,13 @@ pub(super) fn of_collection(forms: &[&Value], node: &Node, path: &Place<'_>) -> 
                 let Kind::List(items) = &entry.value.kind else { return None };
                 let items: Option<Vec<&str>> = items.iter().map(Node::text).collect();
                 return Some(format!("write the list alone: `{}`", yaml::list(&items?)));
+            }
+            // An item whose dash is missing.
+            if schema::item_has(&path.steps(), key) {
+                let value = entry.value.text().unwrap_or("…");
+                return Some(format!(
+                    "write `- {key}: {value}`: each item of a list begins with `-`"
+                ));
             }
             let value = entry.value.text().filter(|text| !text.is_empty());
             let is_port = key.starts_with(|c: char| c.is_ascii_digit());

@@ -38,6 +38,17 @@ pub(super) fn shape() -> &'static Value {
 
 /// The first example of what stands at these steps from the root; None: an item of a list.
 pub(super) fn example(steps: &[Option<&str>]) -> Option<Value> {
+    let of = |schema: &&'static Value| schema.pointer("/examples/0").cloned();
+    at(steps).iter().find_map(of)
+}
+
+/// Whether an item of the list at these steps may be a map with this key.
+pub(super) fn item_has(steps: &[Option<&str>], key: &str) -> bool {
+    !at(&[steps, &[None, Some(key)]].concat()).is_empty()
+}
+
+/// What the schema has at these steps from the root; none where nothing may stand there.
+fn at(steps: &[Option<&str>]) -> Vec<&'static Value> {
     static WHOLE: OnceLock<Value> = OnceLock::new();
     let whole = WHOLE.get_or_init(rules);
     let mut at = vec![whole];
@@ -45,12 +56,11 @@ pub(super) fn example(steps: &[Option<&str>]) -> Option<Value> {
         let next = |schema: &&'static Value| -> Option<&'static Value> {
             let Some(key) = step else { return schema.get("items") };
             let named = schema.get("properties").and_then(|named| named.get(*key));
-            named.or_else(|| schema.get("additionalProperties"))
+            named.or_else(|| schema.get("additionalProperties").filter(|rest| rest.is_object()))
         };
         at = at.iter().flat_map(|schema| forms(whole, schema)).filter_map(|f| next(&f)).collect();
     }
-    let of = |schema: &&'static Value| schema.pointer("/examples/0").cloned();
-    at.iter().find_map(of)
+    at
 }
 
 /// The schemas that a schema leads to: itself, or what it refers to, or its branches.
