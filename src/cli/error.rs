@@ -6,6 +6,7 @@ use super::output::{self, sanitize};
 use super::report;
 use crate::spec::problem::Problem;
 use crate::supervise::protocol::{Failure, chain};
+use std::collections::BTreeSet;
 use std::io;
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ pub(super) enum CliError {
     Host { message: String, causes: Vec<String>, hint: Option<String>, code: u8 },
     /// A start failed, and was undone.
     Start { pod: String, failure: Box<Failure>, hint: Option<String> },
+    /// Of what was done at once, more than one has failed.
+    Several(Vec<Self>),
     /// Whoever reads us has seen enough.
     BrokenPipe,
 }
@@ -38,6 +41,20 @@ impl CliError {
         Self::Host { message: message.into(), causes: Vec::new(), hint: Some(hint.into()), code: 1 }
     }
 
+    /// All of them, the first of which decides the exit code; advice that several have is given once, at the end.
+    pub(super) fn all(mut errors: Vec<Self>) -> Self {
+        let mut given = BTreeSet::new();
+        for error in errors.iter_mut().rev() {
+            if let Self::Host { hint, .. } = error {
+                *hint = hint.take().filter(|hint| given.insert(hint.clone()));
+            }
+        }
+        match errors.len() {
+            1 => errors.remove(0),
+            _ => Self::Several(errors),
+        }
+    }
+
     /// Of writing: where nobody reads any more, that is no failure.
     pub(super) fn of_writing(error: io::Error, failed: impl FnOnce(io::Error) -> Self) -> Self {
         match error.kind() {
@@ -53,6 +70,7 @@ impl CliError {
             Self::File(files) => format!("{} pod files are wrong", files.len()),
             Self::Place { at, .. } => at.1.message.clone(),
             Self::Start { pod, .. } => format!("cannot start pod `{pod}`"),
+            Self::Several(errors) => errors.first().map(Self::message).unwrap_or_default(),
             Self::BrokenPipe => "nobody reads any more".to_owned(),
         }
     }
@@ -99,6 +117,10 @@ impl CliError {
             Self::Start { pod, failure, hint } => {
                 print_failure(pod, failure, hint.as_deref());
                 1
+            }
+            Self::Several(errors) => {
+                let codes: Vec<ExitCode> = errors.iter().map(Self::report).collect();
+                return codes.first().copied().unwrap_or(ExitCode::FAILURE);
             }
             Self::BrokenPipe => 0,
         };

@@ -116,7 +116,7 @@ fn reference(word: &str) -> Result<ImageReference, CliError> {
     Ok(reference.below(&here))
 }
 
-/// All of them, several at once; the first error in their order where there is one.
+/// All of them, several at once.
 pub(super) fn fetch(
     images: &ImageStore,
     wanted: &[ImageReference],
@@ -134,7 +134,7 @@ pub(super) fn fetch(
         .map_err(|error| CliError::host("cannot wait for signals", &error))?
 }
 
-/// Does the same for each, a few at once; the first error in their order where there is one.
+/// Does the same for each, a few at once; where some fail, all of their errors, in the order of what was wanted.
 pub(super) fn each<W: Sync, T: Send>(
     wanted: &[W],
     work: impl Fn(&W) -> Result<T, CliError> + Sync,
@@ -156,7 +156,14 @@ pub(super) fn each<W: Sync, T: Send>(
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
+    for (_, result) in results {
+        match result {
+            Ok(one) => done.push(one),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(done) } else { Err(CliError::all(errors)) }
 }
 
 fn fetch_one(

@@ -144,6 +144,16 @@ fn what_cannot_be_pulled_says_why() {
     assert!(said.contains("is the name right, and its tag or digest?"), "{said}");
     let said = refused(1, &["127.0.0.1:5000/test/other"]);
     assert!(said.contains("does not know it"), "{said}");
+    // All that fail are told, and what is the same to do about them once.
+    let said = refused(1, &["127.0.0.1:5000/test/other", IMAGE, "127.0.0.1:5000/test/busybox:2"]);
+    let wrong = said.lines().filter(|line| line.starts_with("error: cannot pull "));
+    let wrong: Vec<_> = wrong.map(|line| line.rsplit_once('/').unwrap().1).collect();
+    assert_eq!(wrong, ["other:latest", "busybox:2"], "{said}");
+    assert_eq!(
+        said.matches("hint: is the name right, and its tag or digest?").count(),
+        1,
+        "{said}"
+    );
     let said = refused(1, &["--platform", "linux/arm64", IMAGE]);
     assert!(said.contains("linux/arm64") && said.contains("linux/amd64"), "{said}");
     let command = json!({ "rootfs": "host", "command": ["true"] });
