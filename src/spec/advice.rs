@@ -1,7 +1,7 @@
 //! What to write where a value is of the wrong kind: what was probably meant, in the form that fits, or an
 //! example of the schema.
 
-use super::place::Place;
+use super::place::{Place, Thing};
 use super::problem::{Edit, Problem};
 use super::tree::{Kind, Node, Style};
 use super::{schema, yaml};
@@ -130,6 +130,13 @@ fn words(text: &str) -> Option<Vec<String>> {
     quote.is_none().then_some(words)
 }
 
+/// What to do about a key of a container that stands where its name belongs.
+pub(super) fn of_indentation(path: &Place<'_>) -> Option<String> {
+    let key = path.key();
+    let is_key = path.thing() == Thing::Container && schema::has(&path.steps(), key);
+    is_key.then(|| format!("indent `{key}` further, below the name of its container"))
+}
+
 /// What to write in the place of a list or a map that cannot stand here.
 pub(super) fn of_collection(forms: &[&Value], node: &Node, path: &Place<'_>) -> Option<String> {
     let takes = |kind: &str| forms.iter().any(|form| has_type(form, kind));
@@ -139,6 +146,14 @@ pub(super) fn of_collection(forms: &[&Value], node: &Node, path: &Place<'_>) -> 
             [one] => one.text().map(|text| format!("write `{text}`, without brackets or `-`")),
             _ => None,
         },
+        // As compose has it: `- db: { condition: ready }`.
+        Kind::Map(map) if path.key() == "dependsOn" && matches!(path, Place::Item(..)) => {
+            let (name, entry) = map.first()?;
+            let condition = entry.value.get("condition").unwrap_or(&entry.value).text();
+            let known = condition.filter(|word| matches!(*word, "started" | "completed"));
+            let condition = known.unwrap_or("ready");
+            Some(format!("write a map, without `-`: `dependsOn: {{ {name}: {condition} }}`"))
+        }
         Kind::Map(map) if takes("array") => {
             let (key, entry) = map.first()?;
             if forms.iter().any(|leaf| form(leaf) == "command") && map.len() == 1 {
@@ -147,7 +162,7 @@ pub(super) fn of_collection(forms: &[&Value], node: &Node, path: &Place<'_>) -> 
                 return Some(format!("write the list alone: `{}`", yaml::list(&items?)));
             }
             // An item whose dash is missing.
-            if schema::item_has(&path.steps(), key) {
+            if schema::has(&[&path.steps()[..], &[None]].concat(), key) {
                 let value = entry.value.text().unwrap_or("…");
                 return Some(format!(
                     "write `- {key}: {value}`: each item of a list begins with `-`"

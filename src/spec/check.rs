@@ -478,6 +478,9 @@ impl<'a> Judge<'a> {
         let message = format!("{} must be {}", path.subject(), wants(forms));
         let label = format!("this is {}", node.noun());
         let problem = Problem::error("P0201", message, node.head(), label);
+        if let Some(help) = advice::of_indentation(path) {
+            return self.report(problem.help(help));
+        }
         let problem = match node.text() {
             Some(text) => match advice::mended(forms, node, text, path) {
                 Some((new, true)) => {

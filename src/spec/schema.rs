@@ -42,9 +42,9 @@ pub(super) fn example(steps: &[Option<&str>]) -> Option<Value> {
     at(steps).iter().find_map(of)
 }
 
-/// Whether an item of the list at these steps may be a map with this key.
-pub(super) fn item_has(steps: &[Option<&str>], key: &str) -> bool {
-    !at(&[steps, &[None, Some(key)]].concat()).is_empty()
+/// Whether what stands at these steps may be a map with this key.
+pub(super) fn has(steps: &[Option<&str>], key: &str) -> bool {
+    !at(&[steps, &[Some(key)]].concat()).is_empty()
 }
 
 /// What the schema has at these steps from the root; none where nothing may stand there.

@@ -116,7 +116,11 @@ fn shared(
             let edit = meant.and_then(|meant| Edit::of_word(text, &place, written, &meant));
             let label = format!("one of: {}", ALL.join(", "));
             Problem::error("P0434", format!("`{word}` is no kind of namespace"), place, label)
-                .maybe_help(did_you_mean(word, ALL))
+                .help(
+                    did_you_mean(word, ALL).unwrap_or_else(|| {
+                        "write one of them, such as `pid`, or remove it".to_owned()
+                    }),
+                )
                 .maybe_fix(edit)
         }
     };

@@ -103,6 +103,13 @@ fn of_word(text: &str, at: usize, kind: &ErrorKind) -> Problem {
             }
         }
         kind => {
+            if let Some(key) = word.strip_suffix(':') {
+                let problem = say("something follows the end of a quoted text", "this");
+                return problem.help(match text[line_of(text, at).0..at].contains(['{', '[']) {
+                    true => format!("write a `,` before `{key}`"),
+                    false => format!("write `{key}` on a line of its own"),
+                });
+            }
             let single = matches!(kind, ErrorKind::InvalidTrailingSingleQuotedScalar);
             let mark = if single { "''" } else { "\\\"" };
             say("something follows the end of a quoted text", "this").help(format!(

@@ -320,7 +320,9 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
             let label = "one of: bridge, host, none, ns:/path";
             let known = ["bridge", "host", "none"];
             let problem = Problem::error("P0435", message, at, label);
-            let problem = problem.maybe_help(did_you_mean(word, known));
+            let problem = problem.help(did_you_mean(word, known).unwrap_or_else(|| {
+                "write one of them, or remove it: `bridge` is the default".to_owned()
+            }));
             checks.report(checks.with_known(problem, word, known));
             NetworkMode::Bridge
         }
@@ -330,7 +332,8 @@ fn network(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> NetworkMode {
 /// Interfaces that podspec does not make are not its to set.
 fn mtu_of_bridge(long: &raw::Network, place: &Node, checks: &mut Checks<'_>) {
     let (Some(entry), Some(mode)) = (place.entry("mtu"), &long.mode) else { return };
-    if mode != "bridge" {
+    // Of a word that is no network that is enough to say.
+    if matches!(mode.as_str(), "host" | "none") || mode.starts_with("ns:") {
         let message = format!("with `network: {mode}` there is no interface of the pod's own");
         let problem = Problem::error("P0438", message, entry.key.clone(), "an MTU of nothing");
         checks.report(problem.help("remove `mtu`, or write `mode: bridge`"));
