@@ -163,6 +163,13 @@ pub(super) fn find(images: &[Image], words: &[String]) -> Result<Vec<Image>, Cli
         if of_word.is_empty() {
             of_word = images.iter().filter(has_id).cloned().collect();
         }
+        // One image under several names is all of them; two that only begin alike are none.
+        if of_word.iter().any(|image| image.id != of_word[0].id) {
+            return Err(CliError::refused(
+                format!("the ids of several images begin with {}", output::sanitize(word)),
+                "write more of the id, or the name: `podspec images` has both",
+            ));
+        }
         if of_word.is_empty() {
             let shown = name.map_or_else(|| output::sanitize(word), |name| name.to_string());
             return Err(CliError::refused(
@@ -203,4 +210,31 @@ pub(super) fn unused(store: &Store, images: &ImageStore, removed: &Removed) -> V
         found.push(Unused { kind: Kind::ImageLayer, name, path: directory, bytes });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn image(name: &str, id: &str) -> Image {
+        let digest = format!("sha256:{}", id.repeat(64)[..64].to_owned());
+        serde_json::from_value(json!({
+            "reference": name, "platform": { "os": "linux", "architecture": "amd64" }, "digest": digest, "manifest": digest,
+            "id": digest, "layers": [], "config": {}, "fetched": 0
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_image_has_several_names_but_two_images_no_common_id() {
+        let images = [image("a", "abcdef0"), image("b", "abcdef1"), image("c", "abcdef0")];
+        let found = |word: &str| find(&images, &[word.to_owned()]).map(|found| found.len());
+        assert_eq!(found("a").unwrap(), 1);
+        assert_eq!(found("abcdef1").unwrap(), 1);
+        assert_eq!(found("sha256:abcdef0").unwrap(), 2, "two names of one");
+        let error = found("abcdef").unwrap_err();
+        assert!(matches!(&error, CliError::Host { message, .. } if message.contains("several")));
+        found("abcde").unwrap_err();
+    }
 }
