@@ -56,6 +56,10 @@ fn build(program: &str) {
     ] {
         rustc.args(["-C", option]);
     }
+    // For musl rustc brings start files of its own, which would be linked all the same.
+    if variable("CARGO_CFG_TARGET_ENV") == "musl" {
+        rustc.args(["-C", "link-self-contained=no"]);
+    }
     if let Ok(linker) = std::env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }

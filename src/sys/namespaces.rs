@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `_IO(0xb7, 3)`.
-const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// The CLONE_NEW… of its kind; None: it is no namespace.
 pub fn kind_of(namespace: BorrowedFd<'_>) -> Option<i32> {
