@@ -4,7 +4,7 @@
 use super::place::{Place, Thing};
 use super::problem::{Edit, Problem};
 use super::tree::{Kind, Node, Style};
-use super::{schema, yaml};
+use super::{quantity, schema, yaml};
 use serde_json::Value;
 
 /// Of what form a value of this schema is, beyond its type.
@@ -67,6 +67,9 @@ pub(super) fn mended(
     {
         return Some((format!("{key}: {value}"), !value.contains([':', '#', '\n'])));
     }
+    if let Some(map) = as_map(text, path).filter(|_| has_type(first, "object")) {
+        return Some((map, false));
+    }
     if let Some(list) = forms.iter().find(|form| has_type(form, "array")) {
         let item = text.strip_prefix('-').and_then(|rest| rest.split_once(" - "));
         return match item {
@@ -80,6 +83,22 @@ pub(super) fn mended(
     let quoted = matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. });
     let number = has_type(first, "integer") || has_type(first, "number");
     (quoted && number && text.parse::<f64>().is_ok()).then(|| (text.to_owned(), true))
+}
+
+/// A text as the map in which it is the only thing that it can be.
+fn as_map(text: &str, path: &Place<'_>) -> Option<String> {
+    let (word, is_path) = (yaml::word(text), text.starts_with(['.', '/']));
+    Some(match (path.thing(), path) {
+        (Thing::Container, _) if is_path => format!("{{ rootfs: {word}, command: [PROGRAM] }}"),
+        (Thing::Container, _) => format!("{{ image: {word} }}"),
+        (Thing::Volume, _) if is_path => format!("{{ host: {word} }}"),
+        (Thing::Volume, _) if quantity::size(text).is_ok() => format!("{{ tmpfs: {text} }}"),
+        (Thing::Volume, _) if text == "tmpfs" => "{ tmpfs: 64Mi }".to_owned(),
+        (Thing::Volume, _) => "{}".to_owned(),
+        (Thing::Probe, _) if text.parse::<u16>().is_ok() => format!("{{ tcp: {text} }}"),
+        (_, Place::Key(Place::Key(Place::Root, "secrets"), _)) => format!("{{ file: {word} }}"),
+        _ => return None,
+    })
 }
 
 /// A text as the list that it means.
@@ -204,6 +223,7 @@ fn map_of_items(items: &[Node], path: &Place<'_>) -> Option<String> {
     let texts = texts.filter(|texts| !texts.is_empty())?;
     match key {
         "capabilities" => return Some(format!("write `{{ add: {} }}`", yaml::list(&texts))),
+        "dns" => return Some(format!("write `{{ servers: {} }}`", yaml::list(&texts))),
         "postStart" | "preStop" | "startupProbe" | "readinessProbe" | "livenessProbe" => {
             return Some(format!("write `{{ exec: {} }}`", yaml::list(&texts)));
         }
@@ -255,7 +275,7 @@ pub(super) fn named_values(items: &[Node], forms: &[&Value]) -> Option<String> {
 }
 
 /// `80:80` of `80`; what has both ends is as it was.
-fn with_both_ends(port: &str) -> String {
+pub(super) fn with_both_ends(port: &str) -> String {
     if port.contains(':') { port.to_owned() } else { format!("{port}:{port}") }
 }
 

@@ -343,7 +343,10 @@ impl<'a> Judge<'a> {
         let string = || Some(Value::String(text.to_owned()));
         if has_type(schema, "string") {
             let plain = matches!(node.kind, Kind::Scalar { style: Style::Plain, .. });
+            // What is neither their word nor a list is told so, and not to be put in quotes.
+            let is_lists = matches!(path, Place::Key(Place::Root, "ports" | "share"));
             let fits = !plain
+                || is_lists
                 || (node.boolean().is_none() || has_type(schema, "boolean"))
                     && (node.number().is_none()
                         || has_type(schema, "number")

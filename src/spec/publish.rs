@@ -1,12 +1,12 @@
 //! Published ports: the long and the short form to the model's, and which of them want the same door.
 
-use super::foreign;
 use super::model::{Container, NetworkMode, Port, Protocol, Root, Shared};
 use super::port::{self, PortWord, WordProtocol};
 use super::problem::{Problem, Problems};
 use super::raw::{self, Either, RawPod};
 use super::tree::{Entry, Node};
 use super::validate::Checks;
+use super::{advice, foreign};
 use crate::names::ContainerName;
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -34,7 +34,8 @@ pub(super) fn ports(
             let items: Vec<&str> =
                 word.split([',', ' ', '\n']).filter(|item| !item.is_empty()).collect();
             // The space behind a `-` is missing: YAML joins the lines to one text.
-            let items: Vec<&str> = items.iter().map(|item| item.trim_start_matches('-')).collect();
+            let items = items.iter().map(|item| item.trim_start_matches('-'));
+            let items: Vec<String> = items.map(advice::with_both_ends).collect();
             let help = format!("write `ports: [{}]`", items.join(", "));
             checks.report(Problem::error("P0423", message, place, "this is neither").help(help));
             return Vec::new();

@@ -33,7 +33,11 @@ pub(super) fn share(
             let source = text.get(place.span.clone()).unwrap_or_default();
             let edit = (known && source.trim_matches(['"', '\'']) == word.as_str())
                 .then(|| Edit { place: place.span.clone(), text: format!("[{list}]") });
-            problems.push(problem.help(format!("write `share: [{list}]`")).maybe_fix(edit));
+            let help = match known {
+                true => format!("write `share: [{list}]`"),
+                false => "write `share: none`, or a list, such as `share: [net, pid]`".to_owned(),
+            };
+            problems.push(problem.help(help).maybe_fix(edit));
             return default();
         }
         Either::Long(words) => words,
