@@ -486,6 +486,10 @@ impl<'a> Judge<'a> {
         }
         let problem = match node.text() {
             Some(text) => match advice::mended(forms, node, text, path) {
+                // Only a tag makes of it what it is.
+                Some((new, _)) if self.text.get(node.span.clone()) == Some(new.as_str()) => {
+                    problem.help(format!("write `{new}` without the tag before it"))
+                }
                 Some((new, true)) => {
                     let edit = self.rewrite(node, new.clone());
                     problem.help(format!("write `{new}`")).maybe_fix(edit)
