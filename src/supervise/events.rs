@@ -1,5 +1,6 @@
 //! What the supervisor waits for: descriptors in one epoll set, each under a token that says what it is.
 
+use crate::sys::memory;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -125,10 +126,13 @@ impl Events {
         let _ = self.epoll.delete(fd);
     }
 
-    /// Waits for something, at most until `deadline`.
-    pub(super) fn wait(&self, deadline: Option<Instant>) -> io::Result<Vec<Token>> {
+    /// Waits for something, at most until `deadline`; before that, memory is given back where it `lets_go`.
+    pub(super) fn wait(&self, deadline: Option<Instant>, lets_go: bool) -> io::Result<Vec<Token>> {
         let timeout = deadline.map_or(EpollTimeout::NONE, timeout_until);
         let mut events = [EpollEvent::empty(); 64];
+        if lets_go {
+            memory::let_go();
+        }
         match self.epoll.wait(&mut events, timeout) {
             Ok(count) => {
                 Ok(events[..count].iter().filter_map(|event| Token::decode(event.data())).collect())

@@ -112,6 +112,8 @@ pub(super) struct Pod<'a> {
     pub(super) record_old: Option<Instant>,
     /// When to give back what a start needed.
     pub(super) rest_due: Option<Instant>,
+    /// Memory is given back right before the next wait: what runs after it comes back, a window of 64 KiB for each place.
+    lets_go: bool,
     /// The step that failed for what somebody else has made.
     pub(super) not_ours: Option<StepId>,
     pub(super) firewall: Firewall,
@@ -184,6 +186,7 @@ impl<'a> Pod<'a> {
             record_due: None,
             record_old: None,
             rest_due: None,
+            lets_go: false,
             not_ours: None,
             firewall,
         };
@@ -231,8 +234,11 @@ impl<'a> Pod<'a> {
     }
 
     fn react(&mut self, deadline: Option<Instant>) -> Result<(), SuperviseError> {
-        let tokens =
-            self.events.wait(deadline).map_err(|source| SuperviseError::Wait { source })?;
+        let lets_go = std::mem::take(&mut self.lets_go);
+        let tokens = self
+            .events
+            .wait(deadline, lets_go)
+            .map_err(|source| SuperviseError::Wait { source })?;
         for token in tokens {
             self.handle(token);
         }
@@ -422,7 +428,7 @@ impl<'a> Pod<'a> {
             memory::gather(|| self.relocate());
         }
         self.history.rest();
-        memory::let_go();
+        self.lets_go = true;
     }
 
     /// Allocates anew what stays for as long as the pod.

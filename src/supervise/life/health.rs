@@ -110,6 +110,10 @@ impl Vitals {
         self.gauges.iter().flatten().filter_map(|gauge| gauge.deadline()).min()
     }
 
+    fn is_due(&self, now: Instant) -> bool {
+        self.gauges.iter().flatten().any(|gauge| gauge.is_due(now))
+    }
+
     /// Since when it was well, where it is ended for being ill.
     pub(super) fn last_good(&self) -> Option<Instant> {
         self.gauges[Task::Liveness as usize].as_deref().and_then(Gauge::good_at)
@@ -316,7 +320,7 @@ impl Life {
     pub(super) fn tend_vitals(&mut self) {
         let now = self.now;
         for index in 0..self.containers.len() {
-            if self.containers[index].vitals.deadline().is_none_or(|at| at > now) {
+            if !self.containers[index].vitals.is_due(now) {
                 continue;
             }
             for task in Task::PROBES {
