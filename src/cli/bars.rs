@@ -2,6 +2,7 @@
 
 use super::output;
 use super::screen::{On, Screen};
+use super::table::begin;
 use std::time::{Duration, Instant};
 
 /// Columns of a bar itself.
@@ -84,7 +85,7 @@ impl Bars {
 
 /// Where there is no room for all, those that have not come to their end are seen before the others.
 fn lines(bars: &[Bar], columns: usize, rows: usize) -> Vec<String> {
-    let mut lines: Vec<String> = if bars.len() <= rows {
+    let lines: Vec<String> = if bars.len() <= rows {
         bars.iter().map(Bar::line).collect()
     } else {
         let is_done = |bar: &&Bar| matches!(bar.state, State::Done(_));
@@ -95,12 +96,7 @@ fn lines(bars: &[Bar], columns: usize, rows: usize) -> Vec<String> {
         let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
         open.iter().take(shown).map(|bar| bar.line()).chain([counted.join(", ")]).collect()
     };
-    for line in &mut lines {
-        if let Some((at, _)) = line.char_indices().nth(columns) {
-            line.truncate(at);
-        }
-    }
-    lines
+    lines.iter().map(|line| begin(line, columns)).collect()
 }
 
 impl Bar {

@@ -169,7 +169,8 @@ pub(super) fn cut_middle(text: &str, width: usize) -> String {
     begin(text, width - 2 - behind) + ".." + &end
 }
 
-fn begin(text: &str, mut left: usize) -> String {
+/// As much of the text as `left` columns hold.
+pub(super) fn begin(text: &str, mut left: usize) -> String {
     let fits = |c: &char| {
         let rest = left.checked_sub(column(*c));
         left = rest.unwrap_or(0);

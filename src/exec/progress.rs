@@ -233,14 +233,14 @@ impl Progress {
 /// Steps that another process carries out, and what these wait for: begun first, they use the other cores meanwhile. Not
 /// containers that wait for others: the network of those that do not is more urgent, and they have time.
 fn urgent(plan: &Plan) -> Vec<bool> {
-    let is_create = |id: StepId| matches!(plan.steps[id].step, Step::CreateContainer(_));
-    let is_start = |id: StepId| matches!(plan.steps[id].step, Step::StartContainer { .. });
+    let is_create = |planned: &Planned| matches!(planned.step, Step::CreateContainer(_));
+    let is_start = |planned: &Planned| matches!(planned.step, Step::StartContainer { .. });
     let runs_beside =
-        |planned: &Planned| matches!(planned.step, Step::StartInfra(_) | Step::CreateContainer(_));
+        |planned: &Planned| is_create(planned) || matches!(planned.step, Step::StartInfra(_));
     let mut urgent: Vec<bool> = plan.steps.iter().map(runs_beside).collect();
-    for (_, planned) in plan.steps.iter().enumerate().filter(|(id, _)| is_start(*id)) {
-        if planned.after.iter().any(|edge| is_start(edge.step)) {
-            let creates = planned.after.iter().filter(|edge| is_create(edge.step));
+    for start in plan.steps.iter().filter(|planned| is_start(planned)) {
+        if start.after.iter().any(|edge| is_start(&plan.steps[edge.step])) {
+            let creates = start.after.iter().filter(|edge| is_create(&plan.steps[edge.step]));
             creates.for_each(|edge| urgent[edge.step] = false);
         }
     }
