@@ -13,6 +13,7 @@ use crate::names::{ContainerName, PodName};
 use crate::plan::step::StepId;
 use crate::state::record::{ContainerRecord, ContainerStatus};
 use crate::state::store::Store;
+use crate::supervise::life::seconds;
 use crate::supervise::protocol::{ContainerState, Event, Failure, Request};
 use crate::supervise::wire::{Received, Wire};
 use nix::sys::signal::Signal;
@@ -58,7 +59,12 @@ pub(super) struct Live<'a> {
     /// All of it is ready, or was.
     is_ready: bool,
     is_stopping: bool,
+    /// How long the start may take until a line tells what it waits for, where no board does.
+    patience: Duration,
 }
+
+/// The first time; then it is twice as long each time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the client waits for.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +122,7 @@ impl<'a> Live<'a> {
             held: false,
             is_ready: false,
             is_stopping: false,
+            patience: PATIENCE,
         }
     }
 
@@ -143,20 +150,25 @@ impl<'a> Live<'a> {
         } else if self.screen.is_some() {
             self.signals = Some(take_signals(&[])?);
         }
-        // Else there is nothing to do between two events, and reading waits for the next.
+        // Else there is little to do between two events, and reading waits for the next.
         let waits =
             self.signals.is_some() || self.screen.is_some() || self.wants.deadline.is_some();
-        let failed = |error: std::io::Error| CliError::host("cannot wait for the pod", &error);
-        self.wire.stream().set_nonblocking(waits).map_err(failed)?;
+        let stream = self.wire.stream();
+        stream
+            .set_nonblocking(waits)
+            .and_then(|()| stream.set_read_timeout(Some(PATIENCE)))
+            .map_err(|error| CliError::host("cannot wait for the pod", &error))?;
         loop {
             match self.listen()? {
-                Said::Nothing if waits => {
-                    self.wait()?;
+                Said::Nothing => {
+                    if waits {
+                        self.wait()?;
+                    }
                     if self.wants.deadline.is_some_and(|at| at <= Instant::now()) {
                         return Err(self.late());
                     }
+                    self.remind();
                 }
-                Said::Nothing => {}
                 Said::Stale => return Ok(None),
                 Said::End(ending) => return Ok(Some(ending)),
             }
@@ -235,8 +247,9 @@ impl<'a> Live<'a> {
     }
 
     pub(super) fn into_wire(self) -> Wire {
-        // In front the stream does not block; the next plan is sent as the first was.
-        let _ = self.wire.stream().set_nonblocking(false);
+        // The next plan is sent as the first was.
+        let stream = self.wire.stream();
+        let _ = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(None));
         self.wire
     }
 
@@ -253,12 +266,11 @@ impl<'a> Live<'a> {
         let follower_at = fds.len();
         fds.extend(self.follower.as_ref().map(|follower| PollFd::new(follower, PollFlags::IN)));
         // The board tells how long a container has been waiting.
-        let mut most =
-            (more || self.screen.is_some()).then(|| Duration::from_secs(u64::from(!more)));
-        if let Some(at) = self.wants.deadline {
-            let left = at.saturating_duration_since(Instant::now());
-            most = Some(most.map_or(left, |most| most.min(left)));
-        }
+        let beat = (more || self.screen.is_some()).then(|| Duration::from_secs(u64::from(!more)));
+        let reminder = self.may_hang().then(|| self.begun + self.patience);
+        let until = [self.wants.deadline, reminder].into_iter().flatten().min();
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let most = [beat, left].into_iter().flatten().min();
         // What is left of a nanosecond is not waited for.
         let most = most.and_then(|most| Timespec::try_from(most).ok());
         match poll(&mut fds, most.as_ref()) {
@@ -306,11 +318,43 @@ impl<'a> Live<'a> {
         self.follower.as_mut().map_or(Ok(false), Follower::show_some)
     }
 
+    /// Nobody would see it: no board is drawn.
+    fn may_hang(&self) -> bool {
+        self.screen.is_none() && !self.is_ready && !self.is_stopping
+    }
+
+    /// Says what a start waits for that takes long.
+    fn remind(&mut self) {
+        if !self.may_hang() || self.begun.elapsed() < self.patience {
+            return;
+        }
+        self.patience *= 2;
+        self.refresh();
+        self.board.show_unready();
+        let lines = self.board.lines(usize::MAX, 10, output::error_style().0);
+        if !lines.is_empty() {
+            let (yet, after) = (self.next_stage(), time(self.begun.elapsed()));
+            let lines = lines.join("\n  ");
+            output::progress(&format!("{}: not {yet} after {after}\n  {lines}", self.pod));
+        }
+    }
+
+    /// What the pod has not come to.
+    fn next_stage(&self) -> &'static str {
+        if self.is_up { "ready" } else { "up" }
+    }
+
+    fn refresh(&mut self) {
+        if let Ok(Some(record)) = self.store.pod(self.pod).read_record() {
+            self.board.refresh(&record);
+        }
+    }
+
     fn draw(&mut self) {
+        if self.screen.is_some() {
+            self.refresh();
+        }
         if let Some(screen) = &mut self.screen {
-            if let Ok(Some(record)) = self.store.pod(self.pod).read_record() {
-                self.board.refresh(&record);
-            }
             let (width, height) = screen.room();
             let plain = self.board.lines(width, height, false);
             let (color, _) = output::error_style();
@@ -420,9 +464,7 @@ impl<'a> Live<'a> {
             let text = format!("{}/{}", self.pod, sanitize(text));
             output::error_line(&format!("{} {text}", output::paint_error("error:")));
         }
-        let took = self.begun.elapsed().as_secs_f64();
-        let took =
-            if took < 1.0 { format!("{:.1} ms", took * 1000.0) } else { format!("{took:.1} s") };
+        let took = time(self.begun.elapsed());
         let but = match lost.len() {
             0 => String::new(),
             1 => ", but for one container".to_owned(),
@@ -454,7 +496,7 @@ impl<'a> Live<'a> {
         if !self.wants.ready {
             return Heard::GoOn;
         }
-        output::progress(&format!("{} is ready ({:.1?})", self.pod, self.begun.elapsed()));
+        output::progress(&format!("{} is ready ({})", self.pod, time(self.begun.elapsed())));
         Heard::End(Ending::Well)
     }
 
@@ -473,7 +515,7 @@ impl<'a> Live<'a> {
 
     fn late(&self) -> CliError {
         CliError::Host {
-            message: format!("`{}` is not ready after {:.1?}", self.pod, self.begun.elapsed()),
+            message: format!("`{}` is not ready after {}", self.pod, time(self.begun.elapsed())),
             causes: unready(self.store, self.pod),
             hint: Some(format!("it runs on: `podspec down {}` ends it", self.pod)),
             code: 1,
@@ -530,7 +572,18 @@ impl<'a> Live<'a> {
                 code: 1,
             });
         }
-        Ok(self.code.map_or(Ending::Well, Ending::Code))
+        match self.code {
+            None | Some(0) if self.wants.detach => Err(self.missed()),
+            code => Ok(code.map_or(Ending::Well, Ending::Code)),
+        }
+    }
+
+    /// Who detaches has left before the pod ends, unless it never came to what was waited for.
+    fn missed(&self) -> CliError {
+        CliError::refused(
+            format!("`{}` was brought down before it was {}", self.pod, self.next_stage()),
+            format!("`podspec events {}` tells how it went", self.pod),
+        )
     }
 
     /// The supervisor went away without a word: whatever it made is removed from here.
@@ -543,6 +596,14 @@ impl<'a> Live<'a> {
             format!("the supervisor of `{}` died; what was done is undone", self.pod),
             "`podspec up` starts the pod anew",
         ))
+    }
+}
+
+/// `7.4 ms`, `3.1 s`, `2m05s`.
+fn time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds @ 0.0..1.0 => format!("{:.1} ms", seconds * 1000.0),
+        _ => seconds(time),
     }
 }
 

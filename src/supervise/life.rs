@@ -11,7 +11,7 @@ mod settle;
 mod words;
 
 pub use container::{By, Container, Phase};
-pub use gauge::Answer;
+pub use gauge::{Answer, seconds};
 pub use health::Task;
 
 use super::restart::{self, Next};
@@ -329,7 +329,10 @@ impl Life {
             let died = || format!("it died while it was set up (exit code {code})");
             container.problem.get_or_insert_with(died);
         }
-        container.code = Some(code);
+        // One that was stopped while it waited has run nothing that could have a code.
+        if container.began.is_some() || container.asked.is_none() {
+            container.code = Some(code);
+        }
         container.phase = Phase::Emptying;
         container.killed = true;
         self.end_vitals(index);

@@ -3,6 +3,7 @@
 use crate::host::Host;
 use crate::tmux::Tmux;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 
 /// Ready when somebody makes a file in it.
 fn slow(needs: &Value) -> Value {
@@ -121,5 +122,31 @@ fn without_colours_or_a_terminal_lines_are_plain() {
     let piped = host.podspec(["up", &file]);
     assert!(!piped.stderr.contains('\u{1b}'), "{piped}");
     assert!(piped.stderr.contains("shop/web  exited (0)"), "{piped}");
+    host.assert_clean();
+}
+
+/// Where nobody sees a board, as in a CI's log.
+#[test]
+fn a_start_that_hangs_says_what_it_waits_for() {
+    let Some(host) = Host::new() else { return };
+    let file = host.pod(&json!({ "name": "shop", "network": "none", "containers": {
+        "db": slow(&json!({})), "web": slow(&json!({ "db": "ready" })) } }));
+    let mut up = host.start_podspec(["up", "-d", &file]);
+    let mut lines = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let hangs: Vec<String> = lines
+        .by_ref()
+        .skip_while(|line| !line.starts_with("shop: not up after "))
+        .take(3)
+        .collect();
+    let [_, db, web] = hangs.as_slice() else { panic!("{hangs:?}") };
+    assert!(
+        db.starts_with("  db   running, not ready (file /tmp/ready: it is not there, "),
+        "{db}"
+    );
+    assert!(web.starts_with("  web  waiting for db to be ready (file /tmp/ready: "), "{web}");
+    host.down("shop");
+    let last: Vec<String> = lines.collect();
+    assert!(last.contains(&"error: `shop` was brought down before it was up".into()), "{last:?}");
+    host.finish(up).fails(1);
     host.assert_clean();
 }

@@ -316,8 +316,8 @@ impl Gauge {
     }
 }
 
-/// As a person is told of it.
-pub(super) fn seconds(duration: Duration) -> String {
+/// As a person is told of it: `250 ms`, `3.1 s`, `2m05s`.
+pub fn seconds(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
         0.0..1.0 => format!("{:.0} ms", seconds * 1000.0),

@@ -662,6 +662,27 @@ fn leave(world: &mut World, code: i32) {
 }
 
 #[test]
+fn what_is_stopped_before_its_program_begins_has_no_exit_code() {
+    let mut world = World::new(
+        "network: none\ncontainers:\n  db: { rootfs: host, command: [a], readinessProbe: { tcp: 1 } }\n\
+         \x20 web: { rootfs: host, command: [a], dependsOn: { db: ready } }\n",
+    );
+    for _ in 0..20 {
+        world.step();
+        for index in [0, 1] {
+            world.go_on(index, true, 0);
+        }
+    }
+    assert_eq!(world.words().0, ["running", "created"]);
+    world.hear(Event::Stop { containers: vec![1], grace: None });
+    for _ in 0..2 {
+        world.go_on(1, false, 137);
+    }
+    assert_eq!(world.words().0, ["running", "stopped"]);
+    assert_eq!(world.life.container(1).code, None);
+}
+
+#[test]
 fn a_liveness_failure_counts_as_one_whatever_the_exit_code() {
     let mut world =
         one("restart: on-failure:2, livenessProbe: { tcp: 80, interval: 1s, failureThreshold: 3 }");
