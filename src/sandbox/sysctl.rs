@@ -10,7 +10,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// Writes them, by their names as sysctl(8) has them, as a thread of these pinned namespaces. Which namespaces a sysctl may
 /// be of is for the caller to know: one that is of none of them would be the machine's.
@@ -49,8 +49,12 @@ pub(super) fn procfs() -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
 }
 
-/// No link and no `..` leads anywhere from `sys`.
+/// No link and no `..` leads anywhere from `sys`: the latter stays beneath it, but not in the directory of the namespace that
+/// the name began with.
 pub(super) fn write(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Errno> {
+    if Path::new(path).components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(Errno::PERM);
+    }
     let sys = rustix::fs::openat(proc, "sys", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let open = |flags: OFlags| {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
@@ -69,7 +73,7 @@ pub(super) fn write(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(),
 }
 
 /// What an errno means here, where that can be known.
-fn refused(name: &str, value: &str, errno: Errno) -> SandboxError {
+pub(super) fn refused(name: &str, value: &str, errno: Errno) -> SandboxError {
     let why = match errno {
         Errno::NOENT => {
             Some("no namespace has it: it is of the whole machine, or unknown to this kernel")

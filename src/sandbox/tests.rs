@@ -453,12 +453,13 @@ fn a_sysctl_goes_to_the_containers_namespace_only() {
         fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(),
         before
     );
-    let mut oci = document(&["/bin/true"]);
-    oci["linux"]["sysctl"] = json!({ "kernel.core_pattern": "x" });
-    assert_eq!(
-        bench.failure(&spec(oci), &[bench.host()]),
-        "cannot set the sysctl kernel.core_pattern"
-    );
+    for name in ["kernel.core_pattern", "net/ipv4/../../kernel/core_pattern"] {
+        let mut oci = document(&["/bin/true"]);
+        oci["linux"]["sysctl"] = json!({ name: "x" });
+        let said = bench.failure(&spec(oci), &[bench.host()]);
+        assert_eq!(said, format!("cannot set the sysctl {name} to `x`"));
+        assert_ne!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), "x\n");
+    }
 }
 
 #[test]
