@@ -6,6 +6,7 @@ use crate::sandbox;
 use oci_spec::runtime::{Capabilities, LinuxNamespaceType, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -126,6 +127,18 @@ fn judge(path: &Path, spec: &Spec) -> Result<(), OciError> {
         return wrong("`process` is missing: there would be nothing to start".to_owned());
     };
     judge_process(path, process)?;
+    judge_hooks(path, spec)?;
+    if spec.vm().is_some() {
+        return wrong("`vm` asks for a virtual machine, which this runtime has none of".to_owned());
+    }
+    let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    let clocks = ["monotonic", "boottime"];
+    let mut named = offsets.into_iter().flat_map(HashMap::keys);
+    if let Some(clock) = named.find(|clock| !clocks.contains(&clock.as_str())) {
+        return wrong(format!(
+            "`timeOffsets` has no clock `{clock}`; write `monotonic` or `boottime`"
+        ));
+    }
     let kinds = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let kinds: Vec<LinuxNamespaceType> = kinds.into_iter().flatten().map(|n| n.typ()).collect();
     if let Some(twice) = kinds.iter().enumerate().find(|(at, kind)| kinds[..*at].contains(kind)) {
@@ -138,6 +151,31 @@ fn judge(path: &Path, spec: &Spec) -> Result<(), OciError> {
     let named = spec.hostname().is_some() || spec.domainname().is_some();
     if named && !kinds.contains(&LinuxNamespaceType::Uts) {
         return wrong("`hostname` needs a uts namespace, or it would be the host's".to_owned());
+    }
+    Ok(())
+}
+
+/// The path of a hook is the caller's: a relative one would be whatever lies in its directory.
+fn judge_hooks(path: &Path, spec: &Spec) -> Result<(), OciError> {
+    let Some(hooks) = spec.hooks() else { return Ok(()) };
+    let lists = [
+        hooks.prestart(),
+        hooks.create_runtime(),
+        hooks.create_container(),
+        hooks.start_container(),
+        hooks.poststart(),
+        hooks.poststop(),
+    ];
+    for hook in lists.into_iter().flatten().flatten() {
+        let at = hook.path().display();
+        if !hook.path().is_absolute() {
+            let message = format!("the path of a hook must be absolute, not `{at}`");
+            return Err(OciError::document(path, message));
+        }
+        if hook.timeout().is_some_and(|seconds| seconds < 1) {
+            let message = format!("the hook {at} has a `timeout` of nothing");
+            return Err(OciError::document(path, message));
+        }
     }
     Ok(())
 }
@@ -302,6 +340,17 @@ mod tests {
         });
         assert_eq!(error, Ok(()));
         refused(|v| v["process"] = Value::Null, "`process` is missing");
+        refused(|v| v["vm"] = json!({ "kernel": { "path": "/vmlinuz" } }), "`vm`");
+        refused(|v| v["linux"]["timeOffsets"] = json!({ "realtime": { "secs": 1 } }), "`realtime`");
+        let offsets = judged(|v| v["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } }));
+        assert_eq!(offsets, Ok(()));
+        refused(|v| v["hooks"] = json!({ "poststop": [{ "path": "bin/true" }] }), "`bin/true`");
+        refused(
+            |v| v["hooks"] = json!({ "prestart": [{ "path": "/t", "timeout": 0 }] }),
+            "`timeout`",
+        );
+        let hook = json!({ "poststop": [{ "path": "/bin/true", "timeout": 1 }] });
+        assert_eq!(judged(|v| v["hooks"] = hook), Ok(()));
     }
 
     #[test]

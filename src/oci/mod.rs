@@ -53,11 +53,11 @@ pub enum OciError {
     NotRunning { id: String, status: Status },
     #[error("{}: {message}", path.display())]
     Document { path: PathBuf, message: String },
-    #[error("{}: no JSON of the kind", path.display())]
+    #[error("{}: not what the OCI runtime spec has", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
-    #[error("cannot limit {what}: {remedy}")]
+    #[error("this limit cannot be held: {what}: {remedy}")]
     Limit { what: String, remedy: String },
     #[error("container's cgroup is not empty: {} has processes of somebody else", path.display())]
     CgroupInUse { path: PathBuf },

@@ -85,15 +85,31 @@ impl<F: Fn(Controller) -> bool> More<'_, F> {
             };
             self.write("memory", file, value)?;
         }
-        if is_v2 {
-            // Kernel memory is counted with the rest there, and swapping is the whole machine's.
-            return Ok(());
+        let bound = |bytes: Option<i64>| bytes.filter(|bytes| *bytes > 0);
+        if bound(memory.kernel()).is_some() {
+            return Err(refused(
+                "memory of the kernel alone",
+                "Linux counts it with the rest; leave it out",
+            ));
         }
-        if let Some(swappiness) = memory.swappiness() {
-            self.write("memory", "memory.swappiness", swappiness.to_string())?;
-        }
-        if memory.disable_oom_killer().unwrap_or(false) {
-            self.write("memory", "memory.oom_control", "1".to_owned())?;
+        let own = [
+            (
+                "memory.kmem.tcp.limit_in_bytes",
+                bound(memory.kernel_tcp()).map(|bytes| bytes.to_string()),
+            ),
+            ("memory.swappiness", memory.swappiness().map(|of_100| of_100.to_string())),
+            (
+                "memory.oom_control",
+                memory.disable_oom_killer().filter(|off| *off).map(|_| "1".to_owned()),
+            ),
+        ];
+        for (file, value) in own {
+            let Some(value) = value else { continue };
+            if is_v2 {
+                let what = format!("`{file}`");
+                return Err(refused(&what, "cgroup v2 has no such file; leave it out"));
+            }
+            self.write("memory", file, value)?;
         }
         Ok(())
     }
@@ -150,11 +166,13 @@ impl<F: Fn(Controller) -> bool> More<'_, F> {
     fn others(&mut self, resources: &LinuxResources) -> Result<(), OciError> {
         for limit in resources.hugepage_limits().iter().flatten() {
             let (size, bytes) = (limit.page_size(), limit.limit().to_string());
-            match self.hierarchy.controllers().contains("hugetlb") {
-                true => self.write("hugetlb", &format!("hugetlb.{size}.max"), bytes)?,
-                false => {
-                    self.write("hugetlb", &format!("hugetlb.{size}.limit_in_bytes"), bytes)?;
-                }
+            let file = match self.hierarchy.controllers().contains("hugetlb") {
+                true => "max",
+                false => "limit_in_bytes",
+            };
+            // Reservations, too: without a bound of theirs a program is told of it by SIGBUS.
+            for file in [format!("hugetlb.{size}.{file}"), format!("hugetlb.{size}.rsvd.{file}")] {
+                self.write("hugetlb", &file, bytes.clone())?;
             }
         }
         if let Some(network) = resources.network() {
@@ -222,6 +240,6 @@ impl<F: Fn(Controller) -> bool> More<'_, F> {
 }
 
 fn missing(controller: &str) -> OciError {
-    let what = format!("with the controller `{controller}`, which no cgroup here has");
+    let what = format!("no cgroup here has the controller `{controller}`");
     refused(&what, "the kernel, or the container that podspec runs in, must offer it")
 }

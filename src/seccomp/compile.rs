@@ -76,7 +76,8 @@ fn verdict(action: LinuxSeccompAction, errno: Option<u32>) -> Result<u32, Seccom
         (ScmpActErrno | ScmpActTrace, errno) => {
             Ok(action.as_u32(Some(errno.unwrap_or(libc::EPERM.cast_unsigned()) & 0xffff)))
         }
-        (action, _) => Ok(action.as_u32(None)),
+        (_, Some(_)) => Err(SeccompError::NoErrno(action)),
+        (action, None) => Ok(action.as_u32(None)),
     }
 }
 

@@ -25,7 +25,7 @@ pub use numbers::all as calls;
 pub use profile::{Container, DEFAULT, Profile, known_flags};
 
 use crate::sys::filter::Program;
-use oci_spec::runtime::LinuxSeccomp;
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use serde::{Deserialize, Serialize};
 
 /// What system calls are numbered for. The order of the columns in `numbers`.
@@ -68,6 +68,8 @@ pub enum SeccompError {
     Errno(String),
     #[error("the errno {0} is above 4095")]
     ErrnoRange(u32),
+    #[error("{0} takes no `errnoRet`")]
+    NoErrno(LinuxSeccompAction),
     #[error("argument {0}: a system call has six, from 0")]
     Argument(usize),
     #[error("`{0}` is no system call, and would not be refused")]

@@ -315,6 +315,14 @@ fn what_a_profile_cannot_be_is_said() {
         (r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":5000}"#, "above 4095"),
         (r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrno":"ENOSYS"}"#, "`errnoRet`"),
         (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#,
+            "SCMP_ACT_ALLOW takes no `errnoRet`",
+        ),
+        (
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["open"],"action":"SCMP_ACT_KILL","errnoRet":1}]}"#,
+            "SCMP_ACT_KILL takes no `errnoRet`",
+        ),
+        (
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["opne"],"action":"SCMP_ACT_ERRNO"}]}"#,
             "`opne` is no system call",
         ),

@@ -217,6 +217,19 @@ fn what_cannot_be_carried_out_is_refused_and_nothing_is_left() {
     refused(&|c| c["linux"]["cgroupsPath"] = json!("system.slice:x:y"), "cgroupfs");
     refused(&|c| c["linux"]["rootfsPropagation"] = json!("wide"), "rootfsPropagation wide");
     refused(&|c| c["linux"]["sysctl"] = json!({ "vm.swappiness": "1" }), "vm.swappiness");
+    refused(&|c| c["linux"]["resources"]["memory"] = json!({ "kernel": 1 << 20 }), "memory of the");
+    if crate::resources::is_v2(("memory", "memory")) {
+        for memory in [
+            json!({ "kernelTCP": 1 << 20 }),
+            json!({ "swappiness": 0 }),
+            json!({ "disableOOMKiller": true }),
+        ] {
+            refused(
+                &|c| c["linux"]["resources"]["memory"] = memory.clone(),
+                "cgroup v2 has no such",
+            );
+        }
+    }
     refused(
         &|c| {
             c["linux"]["seccomp"] = json!({
@@ -649,6 +662,8 @@ fn limits_and_devices_hold() {
     let bundle = Bundle::new(&host, script, |config| {
         config["linux"]["resources"]["pids"] = json!({ "limit": 55 });
         config["linux"]["resources"]["unified"] = json!({ "cgroup.max.depth": "3" });
+        config["linux"]["resources"]["hugepageLimits"] =
+            json!([{ "pageSize": "2MB", "limit": 4194304 }]);
         config["root"]["readonly"] = json!(false);
         for set in ["bounding", "effective", "permitted"] {
             config["process"]["capabilities"][set] = json!(["CAP_MKNOD", "CAP_NEVER_HEARD"]);
@@ -662,6 +677,9 @@ fn limits_and_devices_hold() {
     let root = crate::host::cgroup2_root().unwrap();
     let cgroup = root.join(&bundle.cgroup()[1..]);
     assert_eq!(fs::read_to_string(cgroup.join("cgroup.max.depth")).unwrap(), "3\n");
+    for file in ["hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"] {
+        assert_eq!(fs::read_to_string(cgroup.join(file)).unwrap(), "4194304\n", "{file}");
+    }
     let pids = [
         cgroup.join("pids.max"),
         Path::new("/sys/fs/cgroup/pids").join(&bundle.cgroup()[1..]).join("pids.max"),

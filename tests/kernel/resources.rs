@@ -72,7 +72,7 @@ impl<'a> Kernel<'a> {
     }
 }
 
-fn is_v2(controller: (&str, &str)) -> bool {
+pub fn is_v2(controller: (&str, &str)) -> bool {
     matches!(mounted(controller), Mounted::V2(_))
 }
 
