@@ -86,8 +86,8 @@ fn lacked(bits: u64) -> Vec<&'static str> {
 fn bounding(security: &Security, lacks: u64) -> Vec<&'static str> {
     let lacked = lacked(lacks);
     let names = |list: &[String], name: &str| list.iter().any(|known| known == name);
-    let all = security.privileged || names(&security.add, "ALL");
     let none = names(&security.drop, "ALL");
+    let all = security.privileged && !none || names(&security.add, "ALL");
     let has = |name: &&str| {
         if names(&security.add, name) {
             return true;
@@ -202,6 +202,10 @@ mod tests {
         assert_eq!(names(&["ALL"], &["SYS_ADMIN", "SYS_MODULE"]).len(), ALL.len() - 2);
         let privileged = Security { privileged: true, ..Security::default() };
         assert_eq!(bounding(&privileged, 0), ALL);
+        let dropped = Security { drop: vec!["ALL".to_owned()], ..privileged.clone() };
+        assert_eq!(bounding(&dropped, 0), [""; 0]);
+        let kept = Security { add: vec!["CHOWN".to_owned()], ..dropped };
+        assert_eq!(bounding(&kept, 0), ["CHOWN"]);
         // SYS_ADMIN is number 21.
         assert!(!bounding(&privileged, 1 << 21).contains(&"SYS_ADMIN"));
         assert_eq!(bounding(&privileged, 1 << 21).len(), ALL.len() - 1);
