@@ -480,6 +480,10 @@ fn device_facts(container: &Container, facts: &mut ContainerFacts) {
         };
         let stat = match rustix::fs::statat(CWD, path, rustix::fs::AtFlags::empty()) {
             Ok(stat) => stat,
+            Err(rustix::io::Errno::NOENT) => {
+                problem("is not there: load its kernel module, or leave it out".to_owned());
+                continue;
+            }
             Err(errno) => {
                 problem(format!("cannot be looked at: {}", io::Error::from(errno)));
                 continue;

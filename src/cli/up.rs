@@ -624,6 +624,15 @@ pub(super) fn plan_error(
             (error.to_string(), Some("ask for no less, or give CAP_SYS_RESOURCE to podspec"))
         }
         PlanError::NoLimit { remedy, .. } => (error.to_string(), Some(remedy.as_str())),
+        PlanError::NoIds { .. } => (
+            error.to_string(),
+            Some(
+                "give `containers` more in /etc/subuid and /etc/subgid, or share `user` and take fewer: `userns: { size: 1024 }`",
+            ),
+        ),
+        PlanError::RunsAsRoot { .. } => {
+            (error.to_string(), Some("write a `user` beside it, such as `user: \"1000\"`"))
+        }
         other => (other.to_string(), None),
     };
     let help = help.map(str::to_owned);

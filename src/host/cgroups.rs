@@ -102,9 +102,11 @@ fn io_weight(facts: &CgroupFacts) -> Option<String> {
 
 fn disks(io: &Io) -> impl Iterator<Item = (PathBuf, Disk)> + '_ {
     io.devices.keys().map(|path| {
-        let disk =
-            disk(path).unwrap_or_else(|error| Disk::Unfit(format!("cannot be looked at: {error}")));
-        (path.clone(), disk)
+        let unfit = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => "is not there".to_owned(),
+            _ => format!("cannot be looked at: {error}"),
+        };
+        (path.clone(), disk(path).unwrap_or_else(|error| Disk::Unfit(unfit(error))))
     })
 }
 

@@ -88,7 +88,7 @@ pub fn size(word: &str) -> Result<u64, Mistake> {
                     0 => "write a size, such as `64Mi`, or remove the key".to_owned(),
                     _ => format!("that is {bytes} bytes; did you mean `{digits}Mi`?"),
                 };
-                Mistake::new(format!("`{word}` is less than one page of memory"), help)
+                Mistake::new(format!("`{word}` is less than 4Ki, the least that there is"), help)
             }
             Some(bytes) => Ok(bytes),
             None => Mistake::new(format!("`{word}` is not a size"), FORMS),

@@ -289,7 +289,7 @@ fn what_is_no_device_is_said_at_its_place() {
     for (device, why) in [
         (format!("{plain}:/dev/x"), "is not a device"),
         ("/dev/pts:/dev/x".to_owned(), "is a directory"),
-        ("/dev/nothing-like-this".to_owned(), "No such file"),
+        ("/dev/nothing-like-this".to_owned(), "load its kernel module"),
     ] {
         let file = host.pod(&json!({ "name": "web", "containers": { "c": {
             "rootfs": "host", "command": ["true"], "devices": ["/dev/zero", device] } } }));

@@ -245,6 +245,10 @@ fn root_is_refused_by_whatever_name() {
         host.podspec(["up", "-d", &host.pod(&pod("true", &more))]).fails(2);
         host.assert_clean();
     }
+    // Nor where the file names nobody.
+    let more = json!({ "security": { "runAsNonRoot": true } });
+    let said = host.podspec(["up", "-d", &host.pod(&pod("true", &more))]).fails(2);
+    assert!(said.contains("write a `user` beside it"), "{said}");
     let more = json!({ "user": "1000", "security": { "runAsNonRoot": true } });
     host.podspec(["up", &host.pod(&pod("true", &more))]).success();
     host.assert_clean();

@@ -310,7 +310,7 @@ fn a_limit_that_cannot_be_held_is_refused_at_its_place_and_nothing_is_touched() 
     for (resources, words) in [
         (json!({ "cpuset": "0,4000" }), ["`0,4000`", "this machine has"]),
         (disk("/dev/null"), ["is no disk", "lsblk"]),
-        (disk("/dev/nothing-like-this"), ["No such file", "lsblk"]),
+        (disk("/dev/nothing-like-this"), ["is not there", "lsblk"]),
     ] {
         for whole in [false, true] {
             let mut pod = json!({ "name": "web", "containers": { "c": sleep(&json!({})) } });
