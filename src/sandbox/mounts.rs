@@ -636,7 +636,7 @@ fn set_sysctls(
             let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
             sysctl::write(proc, &path, value)
         };
-        set().map_err(|errno| sysctl::refused(name, value, errno))?;
+        set().at(Stage::Sysctl, name)?;
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ pub(super) fn write(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(),
 }
 
 /// What an errno means here, where that can be known.
-pub(super) fn refused(name: &str, value: &str, errno: Errno) -> SandboxError {
+fn refused(name: &str, value: &str, errno: Errno) -> SandboxError {
     let why = match errno {
         Errno::NOENT => {
             Some("no namespace has it: it is of the whole machine, or unknown to this kernel")

@@ -457,7 +457,7 @@ fn a_sysctl_goes_to_the_containers_namespace_only() {
         let mut oci = document(&["/bin/true"]);
         oci["linux"]["sysctl"] = json!({ name: "x" });
         let said = bench.failure(&spec(oci), &[bench.host()]);
-        assert_eq!(said, format!("cannot set the sysctl {name} to `x`"));
+        assert_eq!(said, format!("cannot set the sysctl {name}"));
         assert_ne!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), "x\n");
     }
 }

@@ -216,7 +216,10 @@ fn what_cannot_be_carried_out_is_refused_and_nothing_is_left() {
     refused(&|c| c["process"]["apparmorProfile"] = json!("strict"), "strict");
     refused(&|c| c["linux"]["cgroupsPath"] = json!("system.slice:x:y"), "cgroupfs");
     refused(&|c| c["linux"]["rootfsPropagation"] = json!("wide"), "rootfsPropagation wide");
-    refused(&|c| c["linux"]["sysctl"] = json!({ "vm.swappiness": "1" }), "vm.swappiness");
+    refused(
+        &|c| c["linux"]["sysctl"] = json!({ "vm.swappiness": "1" }),
+        "vm.swappiness: Operation not permitted",
+    );
     refused(&|c| c["linux"]["resources"]["memory"] = json!({ "kernel": 1 << 20 }), "memory of the");
     if crate::resources::is_v2(("memory", "memory")) {
         for memory in [
