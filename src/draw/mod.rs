@@ -126,7 +126,8 @@ pub fn some_containers(spec: &PodSpec, wanted: &dyn Fn(&ContainerName) -> bool) 
         match container.role {
             Role::Main => {}
             Role::Init => before[0] = wait(Wait::Completed),
-            Role::Sidecar => before[1] = wait(Wait::Done),
+            Role::Sidecar if container.probes.tell_readiness() => before[1] = wait(Wait::Ready),
+            Role::Sidecar => before[1] = wait(Wait::Started),
         }
         for (needed, dependency) in &container.depends_on {
             if let Some(from) = containers.get_index_of(needed) {

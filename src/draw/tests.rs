@@ -211,6 +211,20 @@ infra  holds net, uts, ipc   8080 \u{2192} 80
 
 /// One wait for a program may take longer than a hundred starts.
 #[test]
+fn a_sidecar_with_a_probe_is_waited_for_until_it_is_ready() {
+    let waits = |probe: &str| {
+        let picture = containers(&pod(&format!(
+            "name: p\ninitContainers:\n\
+             \x20 side: {{ rootfs: host, command: [a], restart: always, {probe} }}\n\
+             containers:\n  web: {{ rootfs: host, command: [a] }}\n"
+        )));
+        picture.edges.into_iter().map(|edge| edge.until).collect::<Vec<_>>()
+    };
+    assert_eq!(waits("startupProbe: { tcp: 80 }"), [Wait::Ready]);
+    assert_eq!(waits(""), [Wait::Started]);
+}
+
+#[test]
 fn a_wait_for_a_program_is_more_critical_than_a_long_chain() {
     let text = "name: p\ncontainers:\n  \
         a: { rootfs: host, command: [a] }\n  \
