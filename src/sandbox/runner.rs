@@ -16,7 +16,7 @@ use crate::sys::ids::Maps;
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::mount::UnmountFlags;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use rustix::process::Signal;
 use rustix::stdio::{stderr, stdin, stdout};
 use std::collections::BTreeMap;
@@ -152,7 +152,7 @@ impl Runner<'_> {
         {
             namespaces.retain(|namespace| namespace.typ() != LinuxNamespaceType::Time);
         }
-        hide_unified();
+        hide_unified()?;
         let text = serde_json::to_vec(&document).map_err(std::io::Error::from);
         let written = text.and_then(|text| std::fs::write(bundle.join("config.json"), text));
         written.at(Stage::Bundle, bundle)
@@ -230,10 +230,18 @@ fn make_directory(at: &Path) -> Result<(), SandboxError> {
 }
 
 /// On a machine with both kinds of cgroups crun moves its container in v2's, which `home` has done, and fails where
-/// that has none of the controllers.
-fn hide_unified() {
-    if !is_unified() {
-        let unified = Path::new("/sys/fs/cgroup/unified");
-        let _ = rustix::mount::unmount(unified, UnmountFlags::DETACH);
+/// that has none of the controllers. Where it sees no v2 it makes directories in its place: they are to lie in a tmpfs that
+/// goes with this namespace, not in the machine's.
+fn hide_unified() -> Result<(), SandboxError> {
+    let unified = Path::new("/sys/fs/cgroup/unified");
+    if is_unified() || !unified.is_dir() {
+        return Ok(());
     }
+    let make = || {
+        let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(&context)?;
+        let attr = MountAttrFlags::empty();
+        rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+    };
+    place(make().at(Stage::Mount, unified)?.as_fd(), unified)
 }

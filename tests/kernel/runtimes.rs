@@ -67,6 +67,11 @@ fn runs_every_example(runtime: &str) {
         }
         host.down(&name);
         host.assert_clean();
+        // Where v2 is mounted beside v1, nor below that mount.
+        let id = inspected["id"].as_str().unwrap();
+        let below =
+            format!("mount --bind /sys/fs/cgroup /mnt && find /mnt -path '*{id}*'; umount /mnt");
+        assert_eq!(host.sh(&below).success(), "", "{name}");
     }
 }
 
