@@ -104,8 +104,13 @@ fn uptime() -> u64 {
     time.tv_sec.unsigned_abs()
 }
 
+/// podspec's bridge, there or not.
+pub fn bridge() -> Result<IfName, HostError> {
+    Ok(IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?)
+}
+
 fn network_facts(run: &Path) -> Result<NetworkFacts, HostError> {
-    let bridge = IfName::try_from(BRIDGE).map_err(|_| NetError::Stale)?;
+    let bridge = bridge()?;
     let survey = survey::survey(&bridge)?;
     let rules = firewall::read()?;
     let mut foreign_drops = Vec::new();

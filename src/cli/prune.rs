@@ -12,7 +12,8 @@ use std::process::ExitCode;
 /// Remove what no pod uses
 ///
 /// Logs of pods that are down, what a crash left of containers' roots, addresses of pods that are gone, layers
-/// of images that no image needs any more. Images themselves go only with --all.
+/// of images that no image needs any more; where no pod is up, the bridge and the firewall's table, and IPv4 is
+/// forwarded again only as it was before the first pod. Images themselves go only with --all.
 /// Named volumes are data: they go only with --volumes. What a pod that is up uses is never touched, also
 /// while others come up and go down.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,7 @@ impl Prune {
         let mut sweep = Sweep::new(store, self.dry_run)?;
         sweep.dead_pods()?;
         sweep.layers_and_leases()?;
+        sweep.network()?;
         if refuse_shared(&sweep, store).is_ok() {
             sweep.logs()?;
             if self.volumes {

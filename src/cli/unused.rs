@@ -4,6 +4,8 @@
 use super::error::CliError;
 use super::{down, running, target};
 use crate::cgroup::Hierarchy;
+use crate::exec::network;
+use crate::host;
 use crate::names::{ContainerName, PodId, PodName, VolumeName};
 use crate::plan::places;
 use crate::plan::step::{Launch, Plan, Step, VolumeContent};
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Unused {
     pub kind: Kind,
-    /// The pod, `POD/VOLUME`, the address, or the id of a pod that is gone.
+    /// The pod, `POD/VOLUME`, the address, the bridge, or the id of a pod that is gone.
     pub name: String,
     pub path: PathBuf,
     /// On disk.
@@ -38,6 +40,8 @@ pub(super) enum Kind {
     /// An address.
     Lease,
     Logs,
+    /// The bridge and the firewall's table, which the pods of the machine share.
+    Network,
     /// What a crash left of a pod.
     Pod,
     Volume,
@@ -51,6 +55,7 @@ impl Kind {
             Self::ImageLayer => "image layer",
             Self::Lease => "lease",
             Self::Logs => "logs",
+            Self::Network => "network",
             Self::Pod => "pod",
             Self::Volume => "volume",
         }
@@ -157,6 +162,28 @@ impl<'a> Sweep<'a> {
             let name = id.trim_start_matches(ASIDE).to_owned();
             self.found.push(Unused { kind: Kind::Layers, name, path, bytes });
         }
+        Ok(())
+    }
+
+    /// What the pods of the machine share of its network, where there is none.
+    pub(super) fn network(&mut self) -> Result<(), CliError> {
+        self.locks.take(Range::Network).map_err(|error| failed(&error))?;
+        let swept = self.network_under_lock();
+        self.locks.release(Range::Network).map_err(|error| failed(&error))?;
+        swept
+    }
+
+    /// An `up` that has let go of the lock has made the pod's directory.
+    fn network_under_lock(&mut self) -> Result<(), CliError> {
+        let bridge = host::bridge().map_err(|error| failed(&error))?;
+        if !self.ids()?.is_empty() || !network::is_idle(&bridge).map_err(|error| failed(&error))? {
+            return Ok(());
+        }
+        if !self.trial {
+            network::remove(self.store, &bridge).map_err(|error| failed(&error))?;
+        }
+        let path = Path::new("/sys/class/net").join(bridge.as_str());
+        self.found.push(Unused { kind: Kind::Network, name: bridge.to_string(), path, bytes: 0 });
         Ok(())
     }
 

@@ -604,6 +604,9 @@ pub(super) fn facts(store: &Store, spec: &PodSpec, images: &Images) -> Result<Ho
         .map_err(|error| CliError::host("cannot look at this machine", &error))
 }
 
+const FREE_PORT: &str =
+    "publish another port of this machine, or end what has this one: `podspec ps` lists the pods";
+
 /// An error of the planner, at its place in the file where it has one.
 pub(super) fn plan_error(
     store: &Store,
@@ -615,7 +618,7 @@ pub(super) fn plan_error(
     let span = place.as_deref().and_then(|place| pod.places.find(place));
     let (message, help) = match error {
         PlanError::PortTaken { port, by, .. } => {
-            (format!("port {port} is taken by {}", holder(store, by)), None)
+            (format!("port {port} is taken by {}", holder(store, by)), Some(FREE_PORT))
         }
         PlanError::AboveLimit { .. } => {
             (error.to_string(), Some("ask for less, or raise that of the shell or service first"))

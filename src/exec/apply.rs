@@ -2,13 +2,12 @@
 
 use super::launch::{self, Created};
 use super::secrets::Secrets;
-use super::{ExecError, secrets, volumes};
+use super::{ExecError, network, secrets, volumes};
 use crate::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy};
-use crate::names::{ContainerName, IfName};
+use crate::names::ContainerName;
 use crate::net::{conntrack, firewall, link, netns, sockets};
-use crate::plan::facts::Subnet;
 use crate::plan::step::{
-    self, Connection, Forward, IdMaps, Infra, Namespace, Network, Plan, Protocol, Step,
+    self, Connection, Forward, IdMaps, Infra, Namespace, Plan, Protocol, Step,
 };
 use crate::sandbox::{self, Child, NamespaceKind, Offsets, infra, sysctl};
 use crate::state::store::{claim, make_directory};
@@ -65,7 +64,7 @@ impl Machine {
     /// Carries out a step of the plan.
     pub fn apply(&mut self, plan: &Plan, step: &Step) -> Result<Begun, ExecError> {
         match step {
-            Step::MakeNetwork(network) => make_network(network)?,
+            Step::MakeNetwork(network) => network::make(network)?,
             Step::MountPodTmpfs { at } => mount_pod_tmpfs(at)?,
             Step::MakeCgroup { cgroup, limits } => self.make_cgroup(cgroup, limits)?,
             Step::StartInfra(order) => return self.start_infra(order).map(Begun::Infra),
@@ -168,30 +167,6 @@ fn take_ids(lease: &Path, ids: &[IdMaps]) -> Result<(), ExecError> {
     let text: String = ids.iter().map(ToString::to_string).collect();
     let error = |source| ExecError::WriteFile { path: lease.to_owned(), source };
     std::fs::write(lease, text).map_err(error)
-}
-
-fn make_network(network: &Network) -> Result<(), ExecError> {
-    let Network { bridge, gateway, mtu, .. } = network;
-    link::make_bridge(&link::Bridge {
-        name: bridge.clone(),
-        address: gateway.address,
-        prefix: gateway.prefix,
-        mtu: *mtu,
-    })?;
-    // The drops stand before anything is forwarded.
-    firewall::make_table(&firewall_table(bridge, *gateway, network.guard_forwarding))?;
-    if network.enable_forwarding {
-        let path = &network.forwarding_record;
-        std::fs::write(path, "0\n")
-            .map_err(|source| ExecError::WriteFile { path: path.clone(), source })?;
-        link::enable_forwarding()?;
-    }
-    Ok(())
-}
-
-pub(super) fn firewall_table(bridge: &IfName, gateway: Subnet, guarded: bool) -> firewall::Table {
-    let network = crate::net::Subnet { address: gateway.network(), prefix: gateway.prefix };
-    firewall::Table { bridge: bridge.clone(), network, guard_forwarding: guarded }
 }
 
 fn connect(connection: &Connection) -> Result<(), ExecError> {

@@ -1,11 +1,12 @@
 //! The only place where plan meets mechanism. `apply.rs` has the one `match` that does a step, `undo.rs`
-//! the one that undoes it, `restore.rs` puts back what others took, `traces.rs` undoes what no journal tells of, `progress.rs` says which step may
+//! the one that undoes it, `network.rs` has what all pods share, `restore.rs` puts back what others took, `traces.rs` undoes what no journal tells of, `progress.rs` says which step may
 //! be done next, `launch.rs` starts a container, `beside.rs` a program beside it, `volumes.rs` and
 //! `secrets.rs` make what it mounts. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
 pub mod apply;
 pub mod beside;
 pub mod launch;
+pub mod network;
 pub mod progress;
 pub mod restore;
 pub mod secrets;

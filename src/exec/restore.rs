@@ -2,7 +2,8 @@
 //! running pod's own elements. Decides nothing: the values are those of the pod's plan.
 
 use super::ExecError;
-use super::apply::{firewall_forwards, firewall_table};
+use super::apply::firewall_forwards;
+use super::network;
 use crate::names::IfName;
 use crate::net::firewall::Protocol;
 use crate::net::{conntrack, firewall, link};
@@ -27,7 +28,7 @@ pub fn restore(
     forwards: &[Forward],
 ) -> Result<(), ExecError> {
     let Connection { bridge, gateway, .. } = connection;
-    firewall::make_table(&firewall_table(bridge, *gateway, guarded))?;
+    firewall::make_table(&network::table(bridge, *gateway, guarded))?;
     let mut forwards = firewall_forwards(forwards);
     firewall::publish_again(tag, &forwards)?;
     // A client that kept sending meanwhile has an entry that leads nowhere. Connections over TCP have

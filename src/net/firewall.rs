@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 mod table;
 mod watch;
 
-pub use table::{Table, make_table};
+pub use table::{Table, make_table, remove_table};
 pub use watch::{table_lost, watch_table};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

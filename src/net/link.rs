@@ -4,8 +4,8 @@
 use crate::names::IfName;
 use crate::net::NetError;
 use crate::net::netlink::{
-    ACK, Attributes, Batch, CREATE, EXCL, NetlinkError, REQUEST, Socket, find, messages, receive,
-    room, text, u32_at,
+    ACK, Attributes, Batch, CREATE, EXCL, Message, NetlinkError, REQUEST, Socket, find, messages,
+    receive, room, text, u32_at,
 };
 use crate::net::netns::Visit;
 use nix::errno::Errno;
@@ -115,9 +115,9 @@ fn set_ipv6(path: &str, value: &'static str) -> Result<(), NetError> {
     }
 }
 
-/// Lets the machine forward IPv4. The planner asks for it only where it was off.
-pub fn enable_forwarding() -> Result<(), NetError> {
-    set("/proc/sys/net/ipv4/ip_forward".as_ref(), "1")
+/// Whether the machine forwards IPv4. The planner asks for it only where it was off.
+pub fn forward(on: bool) -> Result<(), NetError> {
+    set("/proc/sys/net/ipv4/ip_forward".as_ref(), if on { "1" } else { "0" })
 }
 
 /// Whether 127.0.0.0/8 may be routed over the bridge; never set on any other link, nor on `all`.
@@ -305,6 +305,19 @@ fn interior(v: &Veth) -> Batch {
         a.host32(4, PEER);
     });
     batch
+}
+
+/// Whether the bridge is there, and no link is in it.
+pub fn is_idle_bridge(bridge: &IfName) -> Result<bool, NetError> {
+    let Ok(index) = index_of(bridge) else { return Ok(false) };
+    let failed = |source| NetError::Survey { what: "links", source };
+    let socket = Socket::route().map_err(failed)?;
+    let links = socket.dump(GETLINK, &link_header(0, false), |_| {}).map_err(failed)?;
+    let master = |message: Message<'_>| {
+        let attributes = message.payload.get(LINK_HEADER..)?;
+        find(attributes, &[IFLA_MASTER]).and_then(|value| u32_at(value, 0))
+    };
+    Ok(!links.iter().filter_map(master).any(|master| master == index))
 }
 
 /// Deletes a link, and with a veth its other end, whoever still holds that namespace.

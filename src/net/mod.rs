@@ -92,6 +92,8 @@ pub enum NetError {
     ReadRuleset(#[source] NetlinkError),
     #[error("cannot make the table `inet podspec`")]
     MakeTable(#[source] NetlinkError),
+    #[error("cannot remove the table `inet podspec`")]
+    RemoveTable(#[source] NetlinkError),
     #[error("port {port}/{protocol} of {} is taken", display_address(*address))]
     PortTaken { address: Option<Ipv4Addr>, protocol: Protocol, port: u16 },
     #[error("the firewall has changed since it was read")]

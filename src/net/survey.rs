@@ -148,7 +148,7 @@ mod tests {
                 assert!(found.routes.contains(&wanted), "{wanted:?} not in {:?}", found.routes);
             }
             assert!(found.routes.iter().all(|r| r.address.octets()[..2] != [10, 89]));
-            crate::net::link::enable_forwarding().unwrap();
+            crate::net::link::forward(true).unwrap();
             assert!(survey(&name("podspec0")).unwrap().ip_forward);
         });
     }

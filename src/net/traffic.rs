@@ -41,7 +41,7 @@ impl World {
     fn new(bridge_nf: &str, guard_forwarding: bool) -> Self {
         rig::bridge();
         let neighbour = neighbour("up0", "nb0", OUTSIDE, NEIGHBOUR);
-        link::enable_forwarding().unwrap();
+        link::forward(true).unwrap();
         let world = Self {
             host: netns::open("/proc/thread-self/ns/net".as_ref()).unwrap(),
             pod: rig::pod("ps1", POD.octets()),

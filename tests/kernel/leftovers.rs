@@ -108,6 +108,32 @@ fn prune_removes_what_no_pod_uses_and_says_how_much() {
 }
 
 #[test]
+fn prune_removes_the_network_that_pods_share_when_none_is_up() {
+    let Some(host) = Host::new() else { return };
+    host.sh("echo 0 > /proc/sys/net/ipv4/ip_forward").success();
+    let there =
+        || host.sh("ip -br link; nft list tables; cat /proc/sys/net/ipv4/ip_forward").success();
+    let before = there();
+    host.up(&json!({ "name": "p", "containers": { "c": sh("exec sleep infinity") } }));
+    let made = there();
+    assert!(made.contains("podspec0") && made.ends_with("table inet podspec\n1\n"), "{made}");
+    assert_eq!(host.podspec(["prune"]).success(), "nothing to remove\n");
+    host.down("p");
+
+    let trial = host.podspec(["prune", "--dry-run"]).success();
+    assert!(trial.contains("network  podspec0"), "{trial}");
+    assert_ne!(there(), before, "a trial removes nothing");
+    host.podspec(["prune"]).success();
+    assert_eq!(there(), before);
+    assert_eq!(host.podspec(["prune"]).success(), "nothing to remove\n");
+    // And a pod comes up as if it were the first.
+    host.up(&json!({ "name": "p", "containers": { "c": sh("exec sleep infinity") } }));
+    assert!(there().ends_with("table inet podspec\n1\n"));
+    host.down("p");
+    host.assert_clean();
+}
+
+#[test]
 fn a_pod_that_a_crash_left_is_pruned_and_one_that_runs_on_is_not() {
     let Some(host) = Host::new() else { return };
     for name in ["dead", "alive"] {

@@ -19,6 +19,7 @@ pub struct Table {
 }
 
 const NEWTABLE: u16 = SUBSYSTEM;
+const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
 const DELRULE: u16 = SUBSYSTEM | 8;
 const NEWSET: u16 = SUBSYSTEM | 9;
@@ -187,6 +188,18 @@ pub fn make_table(t: &Table) -> Result<(), NetError> {
     }
     // After the transaction: the drops must stand before 127.0.0.0/8 may be routed at all.
     link::route_loopback(&t.bridge, true)
+}
+
+/// Removes the table with all that is in it.
+pub fn remove_table() -> Result<(), NetError> {
+    let mut batch = Batch::new();
+    begin(&mut batch, None);
+    batch.message(DELTABLE, ACK, &FAMILY_INET, |a| a.text(1, TABLE));
+    end(&mut batch);
+    match with_nfnetlink(|socket| socket.run(&batch)) {
+        Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(()),
+        done => done.map_err(NetError::RemoveTable),
+    }
 }
 
 /// Names all that the rules depend on; the number grows when the rules of this file change.
