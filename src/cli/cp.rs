@@ -11,6 +11,7 @@ use crate::plan::step::Launch;
 use crate::state::record::{ContainerRecord, ContainerStatus};
 use crate::state::store::Store;
 use crate::sys::ids::Maps;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ and devices are left out, said, and make the exit code 1.
 
 Of a container that does not run any more, what it has left can be copied out as long as its pod is up.
 
-A host path that has a `:` in it is written with `/` or `./` at its begin.")]
+Beside ./pod.yaml the pod may be left out: /CONTAINER:PATH. A host path that has a `:` in it is written
+with `./` at its begin, or in full.")]
 pub(super) struct Cp {
     /// Keep owners, by number, and all bits of modes
     #[arg(short, long)]
@@ -62,12 +64,23 @@ impl FromStr for Side {
         match word.split_once(':') {
             _ if word.is_empty() => Err("an empty path".to_owned()),
             _ if word == "-" => Ok(Self::Stream),
-            Some((target, path)) if !word.starts_with(['/', '.']) => {
+            Some((target, path)) if !word.starts_with('.') => match target.parse() {
                 // As everywhere in containers: from the root, and an empty path is the root.
-                let path = Path::new("/").join(path);
-                Ok(Self::Container(target.parse()?, path))
-            }
+                Ok(target) => Ok(Self::Container(target, Path::new("/").join(path))),
+                Err(_) if word.starts_with('/') => Ok(Self::Host(word.into())),
+                Err(error) => Err(error),
+            },
             _ => Ok(Self::Host(word.into())),
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream => f.write_str("-"),
+            Self::Host(path) => write!(f, "{}", path.display()),
+            Self::Container(target, path) => write!(f, "{target}:{}", path.display()),
         }
     }
 }
@@ -80,8 +93,6 @@ struct Opened {
     user: (u32, u32),
     /// What its ids are on the host.
     ids: Maps,
-    /// In front of paths in messages.
-    name: String,
 }
 
 impl Cp {
@@ -97,21 +108,20 @@ impl Cp {
         let (from, to) = (open(store, &self.source, true)?, open(store, &self.target, false)?);
         let skipped = match (from, to) {
             (Some(from), Some(to)) => {
-                let source = find(&from)?;
+                let source = self.find(&from)?;
                 let target = Target::find(&to.place, &to.path, &source);
-                let target = target.map_err(|error| failed(&to.name, &error))?;
-                let name = format!("{}{}", from.name, to.name);
-                to.make_files_as_its_root()?;
+                let target = target.map_err(|error| self.failed(&error))?;
+                self.make_files_as_its_root(&to)?;
                 copy::copy(&source, &target, self.owner(&from.ids, &to))
-                    .map_err(|error| failed(&name, &error))?
+                    .map_err(|error| self.failed(&error))?
             }
             (Some(from), None) => self.pack(&from)?,
             (None, Some(to)) => {
-                to.make_files_as_its_root()?;
+                self.make_files_as_its_root(&to)?;
                 let by_number = Maps::default();
                 let owner = self.owner(&by_number, &to);
                 copy::unpack(io::stdin().lock(), &to.place, &to.path, owner)
-                    .map_err(|error| failed(&to.name, &error))?
+                    .map_err(|error| self.failed(&error))?
             }
             (None, None) => Vec::new(),
         };
@@ -131,32 +141,29 @@ impl Cp {
             });
         }
         let stdout = io::BufWriter::with_capacity(128 * 1024, io::stdout().lock());
-        copy::pack(&find(from)?, &from.ids, stdout).map_err(|error| match &error {
+        copy::pack(&self.find(from)?, &from.ids, stdout).map_err(|error| match &error {
             CopyError::WriteArchive { source } if source.kind() == io::ErrorKind::BrokenPipe => {
                 CliError::BrokenPipe
             }
-            _ => failed(&from.name, &error),
+            _ => self.failed(&error),
         })
     }
-}
 
-impl Opened {
+    fn find(&self, from: &Opened) -> Result<Source, CliError> {
+        Source::find(&from.place, &from.path).map_err(|error| self.failed(&error))
+    }
+
     /// Through the idmapped layers of a root nobody else can make a file.
-    fn make_files_as_its_root(&self) -> Result<(), CliError> {
-        if self.ids.is_empty() {
+    fn make_files_as_its_root(&self, to: &Opened) -> Result<(), CliError> {
+        if to.ids.is_empty() {
             return Ok(());
         }
-        crate::sandbox::make_files_as(self.ids.owner(0, 0))
-            .map_err(|error| CliError::host(format!("cannot copy ({})", self.name.trim()), &error))
+        crate::sandbox::make_files_as(to.ids.owner(0, 0)).map_err(|error| self.failed(&error))
     }
-}
 
-fn find(from: &Opened) -> Result<Source, CliError> {
-    Source::find(&from.place, &from.path).map_err(|error| failed(&from.name, &error))
-}
-
-fn failed(name: &str, error: &CopyError) -> CliError {
-    CliError::host(format!("cannot copy ({})", name.trim()), error)
+    fn failed(&self, error: &dyn std::error::Error) -> CliError {
+        CliError::host(format!("cannot copy {} to {}", self.source, self.target), error)
+    }
 }
 
 /// `None`: the stream. Of a container that does not run there is something to read, at most.
@@ -165,9 +172,8 @@ fn open(store: &Store, side: &Side, to_read: bool) -> Result<Option<Opened>, Cli
         Side::Stream => return Ok(None),
         Side::Host(path) => {
             let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-            let (place, name) = (Place::Host, String::new());
-            let ids = Maps::default();
-            return Ok(Some(Opened { place, path: path.clone(), user, ids, name }));
+            let (place, ids) = (Place::Host, Maps::default());
+            return Ok(Some(Opened { place, path: path.clone(), user, ids }));
         }
         Side::Container(target, path) => (target, path),
     };
@@ -186,8 +192,7 @@ fn open(store: &Store, side: &Side, to_read: bool) -> Result<Option<Opened>, Cli
     let process = launch.oci.process().as_ref();
     let user = process.map(|process| process.user().clone()).unwrap_or_default();
     let user = ids.owner(user.uid(), user.gid());
-    let name = format!(" in {name}");
-    Ok(Some(Opened { place: Place::Root(root), path: path.clone(), user, ids, name }))
+    Ok(Some(Opened { place: Place::Root(root), path: path.clone(), user, ids }))
 }
 
 /// It has run, and only a user starts it again: no policy of its supervisor does.
@@ -223,7 +228,8 @@ mod tests {
         assert_eq!(side("shop/web:/etc"), inside("shop/web", "/etc"));
         assert_eq!(side("shop:etc/x:y"), inside("shop", "/etc/x:y"));
         assert_eq!(side("shop/web:"), inside("shop/web", "/"));
-        for host in ["x", "./a:b", "/a:b", "../a:b", "a/b"] {
+        assert_eq!(side("/web:/etc"), inside("/web", "/etc"));
+        for host in ["x", "./a:b", "/a/b:c", "//a:b", "/A:b", "../a:b", "a/b", "/web"] {
             assert_eq!(side(host), Ok(Side::Host(host.into())), "{host}");
         }
         assert!(side("").is_err());

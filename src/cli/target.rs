@@ -42,9 +42,17 @@ impl From<Target> for TargetArg {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TargetArg::from(self.clone()).fmt(f)
+    }
+}
+
+impl fmt::Display for TargetArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pod = self.pod.as_ref().map_or("", PodName::as_str);
         match &self.container {
-            Some(container) => write!(f, "{}/{container}", self.pod),
-            None => write!(f, "{}", self.pod),
+            Some(container) => write!(f, "{pod}/{container}"),
+            None if pod.is_empty() => f.write_str("/"),
+            None => f.write_str(pod),
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum CopyError {
     Special { path: PathBuf, kind: &'static str },
     #[error("{} has more than {} directories in each other", path.display(), walk::DEEPEST)]
     TooDeep { path: PathBuf },
+    #[error("{} cannot be copied into itself", path.display())]
+    IntoItself { path: PathBuf },
     #[error("the archive names {}, which leads out of the directory", path.display())]
     Climbs { path: PathBuf },
     #[error("cannot read the archive")]
@@ -106,6 +108,9 @@ fn kind_name(kind: FileType) -> &'static str {
 
 /// Copies a tree or a file.
 pub fn copy(source: &Source, target: &Target, owner: Owner<'_>) -> Result<Vec<Skipped>, CopyError> {
+    if source.is_directory() && target.is_within(source)? {
+        return Err(CopyError::IntoItself { path: source.path.clone() });
+    }
     let mut tree = tree::Tree::begin(target, owner)?;
     match (source.is_contents(), target.name()) {
         // Into a directory that is there.

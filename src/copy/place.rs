@@ -168,6 +168,26 @@ impl Target {
         Err(error(Errno::LOOP))
     }
 
+    /// Whether it lies in the source: the copy would find itself on its way.
+    pub(super) fn is_within(&self, source: &Source) -> Result<bool, CopyError> {
+        let error = |errno| CopyError::file("find", &self.path, errno);
+        let identity = |stat: &Stat| (stat.st_dev, stat.st_ino);
+        let mut at = rustix::io::dup(&self.directory).map_err(error)?;
+        let mut below = None;
+        loop {
+            let here = identity(&status(at.as_fd()).map_err(error)?);
+            if here == identity(&source.stat) {
+                return Ok(true);
+            }
+            // The root is its own parent.
+            if below == Some(here) {
+                return Ok(false);
+            }
+            below = Some(here);
+            at = rustix::fs::openat(&at, "..", DIRECTORY, Mode::empty()).map_err(error)?;
+        }
+    }
+
     pub(super) fn name(&self) -> Option<&OsStr> {
         self.name.as_deref()
     }

@@ -23,7 +23,14 @@ pub(crate) fn podspec(directory: &Path, args: &[&str]) -> (Option<i32>, String) 
 fn the_pod_is_that_of_the_file_here() {
     let here = directory("here");
     fs::write(here.join("pod.yaml"), "name: shop\ncontainers: {\n").unwrap();
-    for args in [["inspect", "/web"].as_slice(), &["inspect"], &["exec", "/web", "true"]] {
+    for args in [
+        ["inspect", "/web"].as_slice(),
+        &["inspect"],
+        &["exec", "/web", "true"],
+        &["ps", "/web"],
+        &["cp", "/web:/etc/hosts", "x"],
+        &["cp", "x", "/:x"],
+    ] {
         let (code, said) = podspec(&here, args);
         assert!(said.contains("there is no pod `shop`"), "{args:?}: {code:?} {said}");
     }

@@ -120,6 +120,13 @@ fn the_target_decides_as_in_cp() {
     assert_eq!(fs::read_to_string(out).unwrap(), "two\n");
     // From one container to another, or to itself.
     cp(&host, "shop:/v/page", "shop/c:/v/again").success();
+    for into in ["shop:/v/site", "shop:/v/site/new", "shop:/v/site/."] {
+        let said = cp(&host, "shop:/v/site", into).fails(1);
+        assert!(said.contains("/v/site cannot be copied into itself"), "{said}");
+    }
+    assert_eq!(inside(&host, "ls /v/site"), "page\n", "nothing of it is there");
+    cp(&host, "shop:/v/site", "shop:/v/site-2").success();
+    assert_eq!(inside(&host, "ls /v/site-2"), "page\n");
 
     for (from, to, why) in [
         (page, "shop:/v/no/such", "cannot find /v/no/such"),
@@ -133,6 +140,10 @@ fn the_target_decides_as_in_cp() {
     ] {
         let said = cp(&host, from, to).fails(1);
         assert!(said.contains(why), "{from} {to}: {said}");
+        assert!(
+            !said.contains("cannot copy") || said.contains(&format!("{from} to {to}")),
+            "{said}"
+        );
     }
     assert!(cp(&host, page, "y").fails(2).contains("neither side is in a container"));
     host.down("shop");
