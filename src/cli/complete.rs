@@ -109,8 +109,6 @@ fn candidates(command: &Command, words: &[String], names: &dyn Names) -> Vec<Can
     let Some((current, before)) = words.split_last() else { return Vec::new() };
     let mut line = Line { command, awaits: None, position: 0, plain: false, given: Vec::new() };
     before.iter().for_each(|word| line.take(word));
-    // Bash makes a word of `=`.
-    let current = if current == "=" && line.awaits.is_some() { "" } else { current };
     let mut found = line.next(current, names);
     found.retain(|candidate| candidate.value.starts_with(current));
     found
@@ -119,9 +117,7 @@ fn candidates(command: &Command, words: &[String], names: &dyn Names) -> Vec<Can
 impl<'c> Line<'c> {
     fn take(&mut self, word: &str) {
         if self.awaits.is_some() {
-            if word != "=" {
-                self.awaits = None;
-            }
+            self.awaits = None;
         } else if self.plain {
             self.position += 1;
         } else if word == "--" {
@@ -223,7 +219,6 @@ fn values(arg: &Arg, current: &str, names: &dyn Names) -> Vec<Candidate> {
     }
     let called = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name);
     match called {
-        "POD" => pods(names),
         "POD[/CONTAINER]" => targets(current, names),
         "POD/VOLUME" => names.volumes().into_iter().map(|name| candidate(name, "volume")).collect(),
         "IMAGE" => images(names),
@@ -232,9 +227,7 @@ fn values(arg: &Arg, current: &str, names: &dyn Names) -> Vec<Candidate> {
         "FILE" => files(current, is_pod_file),
         "PATH" => files(current, |_| true),
         "DIR" => files(current, |_| false),
-        "POD[/CONTAINER]:PATH" | "[POD/CONTAINER:]PATH" => {
-            targets(current, names).into_iter().chain(files(current, |_| true)).collect()
-        }
+        "SRC" | "DST" => places(current, names),
         "SIGNAL" => ["TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT"]
             .map(|signal| candidate(signal, "signal"))
             .into(),
@@ -264,6 +257,16 @@ fn targets(current: &str, names: &dyn Names) -> Vec<Candidate> {
     {
         found.extend(containers(&only.value.clone(), &pod, names));
     }
+    found
+}
+
+/// Files here, and containers; what is in these is not looked at. A pod leads on to its containers.
+fn places(current: &str, names: &dyn Names) -> Vec<Candidate> {
+    let mut found = targets(current, names);
+    for Candidate { value, .. } in &mut found {
+        value.push(if value.contains('/') { ':' } else { '/' });
+    }
+    found.extend(files(current, |_| true));
     found
 }
 

@@ -92,7 +92,7 @@ fn fish(line: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-const LINES: [(&str, &str); 8] = [
+const LINES: [(&str, &str); 11] = [
     ("insp", "inspect"),
     ("logs bl", "logs blog"),
     ("logs shop/d", "logs shop/db"),
@@ -101,6 +101,9 @@ const LINES: [(&str, &str); 8] = [
     ("ps --format j", "ps --format json"),
     ("up files/fr", "up files/front.yaml"),
     ("volume rm sh", "volume rm shop/uploads"),
+    ("cp shop/d", "cp shop/db:"),
+    ("cp shop/db:/etc/hosts files/no", "cp shop/db:/etc/hosts files/notes.txt"),
+    ("cp files/notes.txt /worke", "cp files/notes.txt /worker:"),
 ];
 
 #[test]
@@ -108,8 +111,10 @@ fn bash_completes_live_names() {
     for (line, expected) in LINES {
         assert_eq!(bash(line), expected, "{line}");
     }
-    // Bash makes words of `=`.
+    // Bash makes words of `=` and `:`.
     assert_eq!(bash("ps --format=j"), "ps --format=json");
+    assert_eq!(bash("cp --root=x -a shop/db: fil"), "cp --root=x -a shop/db: files/");
+    assert_eq!(bash("up 'files/fr"), "up files/front.yaml");
     assert_eq!(bash("logs nothing"), "logs nothing");
 }
 
