@@ -131,6 +131,16 @@ fn named_pods(store: &Store, word: &str) -> Result<Vec<PodName>, CliError> {
     {
         return Ok(vec![name.clone()]);
     }
+    if let Some((pod, _)) = word.split_once('/')
+        && let Ok(pod) = pod.parse::<PodName>()
+        && store.pod(&pod).exists()
+        && !Path::new(word).exists()
+    {
+        return Err(CliError::Usage {
+            message: format!("there is no file {word}, and a pod goes down as a whole"),
+            hint: Some(format!("write `podspec stop {word}`, or `podspec down {pod}`")),
+        });
+    }
     // Reads only names: a mistake elsewhere in the file must not keep a pod up.
     PodFile::read(Some(Path::new(word)))?.names()
 }

@@ -6,7 +6,7 @@ use super::logs::parse_since;
 use super::output::{self, sanitize};
 use super::target::{self, TargetArg};
 use super::{Format, running};
-use crate::names::PodName;
+use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
 use crate::state::store::Store;
 use crate::supervise::history::{Entry, FILE};
@@ -29,6 +29,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec events shop
+  podspec events shop/web                 of one container
   podspec events -f                       of all pods, also of those to come
   podspec events --since 10m --format json shop | jq -r 'select(.event == \"failed\").container'
 
@@ -40,9 +41,9 @@ pub(super) struct Events {
     /// Only since a time: 2026-11-23T18:00:00Z, or a duration before now such as 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Pods; all where none is named
-    #[arg(value_name = "POD")]
-    pods: Vec<TargetArg>,
+    /// Pods, or containers of them; all pods where none is named
+    #[arg(value_name = "POD[/CONTAINER]")]
+    targets: Vec<TargetArg>,
     /// How to report; JSON is one object a line
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
@@ -54,45 +55,60 @@ impl Events {
         // Records have six digits behind the point, and are compared as text.
         let since = since.map(|since| since.replace('Z', ""));
         let mut shown = Shown { since, format: self.format, tails: Vec::new() };
-        let names = self.names(store)?;
+        let is_all = self.targets.is_empty();
+        let pods = self.pods(store)?;
         // Watched before they are read, or what comes between would wait for what comes after it.
-        let watch = self.follow.then(|| Watch::new(store, self.pods.is_empty())).transpose()?;
-        for name in &names {
-            shown.tails.push(Tail::open(store, name));
+        let watch = self.follow.then(|| Watch::new(store, is_all)).transpose()?;
+        for (name, containers) in &pods {
+            shown.tails.push(Tail::open(store, name, containers.clone()));
             if let Some(watch) = &watch {
                 watch.add(store, name);
             }
         }
         shown.show()?;
         match watch {
-            Some(watch) if self.pods.is_empty() => follow_all(store, &watch, &mut shown)?,
-            Some(watch) => follow(store, &watch, &names, &mut shown)?,
+            Some(watch) if is_all => follow_all(store, &watch, &mut shown)?,
+            Some(watch) => {
+                let names: Vec<PodName> = pods.into_iter().map(|(name, _)| name).collect();
+                follow(store, &watch, &names, &mut shown)?;
+            }
             None => {}
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn names(&self, store: &Store) -> Result<Vec<PodName>, CliError> {
-        if self.pods.is_empty() {
-            return Ok(known(store));
+    /// The pods, each with its containers that are wanted; none: all that happens to it.
+    fn pods(&self, store: &Store) -> Result<Vec<(PodName, Vec<ContainerName>)>, CliError> {
+        if self.targets.is_empty() {
+            return Ok(known(store).into_iter().map(|pod| (pod, Vec::new())).collect());
         }
-        let mut names = Vec::new();
-        for target in target::many(&self.pods)? {
-            if target.container.is_some() {
-                return Err(CliError::usage("events are of whole pods: name the pod alone"));
-            }
-            let name = target.pod;
-            if !store.logs(&name).join(FILE).exists() && !store.pod(&name).exists() {
+        let pods = target::by_pod(target::many(&self.targets)?);
+        for (pod, containers) in &pods {
+            if !store.logs(pod).join(FILE).exists() && !store.pod(pod).exists() {
                 return Err(CliError::refused(
-                    format!("nothing is known of a pod `{name}`"),
+                    format!("nothing is known of a pod `{pod}`"),
                     "`podspec ps` lists the pods, `podspec events` what happened to all",
                 ));
             }
-            if !names.contains(&name) {
-                names.push(name);
+            for container in containers {
+                is_known(store, pod, container)?;
             }
         }
-        Ok(names)
+        Ok(pods)
+    }
+}
+
+/// A container that the pod has, or has had.
+fn is_known(store: &Store, pod: &PodName, name: &ContainerName) -> Result<(), CliError> {
+    if !Tail::open(store, pod, vec![name.clone()]).read().is_empty() {
+        return Ok(());
+    }
+    match target::read(store, pod)? {
+        Some(record) => target::container(&record, Some(name)).map(drop),
+        None => Err(CliError::refused(
+            format!("nothing is known of a container `{name}` in pod `{pod}`"),
+            format!("`podspec events {pod}` shows what happened to all of it"),
+        )),
     }
 }
 
@@ -157,13 +173,15 @@ struct Tail {
     path: PathBuf,
     file: Option<(BufReader<File>, u64)>,
     begun: Vec<u8>,
+    /// What happens to these alone is read; none: all of it.
+    containers: Vec<ContainerName>,
 }
 
 impl Tail {
-    fn open(store: &Store, pod: &PodName) -> Self {
+    fn open(store: &Store, pod: &PodName, containers: Vec<ContainerName>) -> Self {
         let path = store.logs(pod).join(FILE);
         let file = Self::file(&numbered(&path, 1)).or_else(|| Self::file(&path));
-        Self { path, file, begun: Vec::new() }
+        Self { path, file, begun: Vec::new(), containers }
     }
 
     fn file(path: &std::path::Path) -> Option<(BufReader<File>, u64)> {
@@ -173,7 +191,7 @@ impl Tail {
     }
 
     fn read(&mut self) -> Vec<Entry> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         loop {
             if let Some((file, _)) = &mut self.file {
                 while file.read_until(b'\n', &mut self.begun).is_ok_and(|read| read > 0) {
@@ -188,9 +206,14 @@ impl Tail {
             let read = self.file.as_ref().map(|(_, inode)| *inode);
             match Self::file(&self.path) {
                 Some((file, inode)) if Some(inode) != read => self.file = Some((file, inode)),
-                _ => return entries,
+                _ => break,
             }
         }
+        if !self.containers.is_empty() {
+            let is_of = |of: &ContainerName| self.containers.contains(of);
+            entries.retain(|entry| entry.container.as_ref().is_some_and(is_of));
+        }
+        entries
     }
 }
 
@@ -250,7 +273,7 @@ fn follow_all(store: &Store, watch: &Watch, shown: &mut Shown) -> Result<(), Cli
             let path = store.logs(&name).join(FILE);
             if !shown.tails.iter().any(|tail| tail.path == path) {
                 watch.add(store, &name);
-                shown.tails.push(Tail::open(store, &name));
+                shown.tails.push(Tail::open(store, &name, Vec::new()));
             }
         }
         shown.show()?;

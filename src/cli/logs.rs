@@ -5,7 +5,7 @@ use super::error::CliError;
 use super::output::{self, paint, prefix_style};
 use super::running;
 use super::table::cut_middle;
-use super::target::{self, Target, TargetArg};
+use super::target::{self, TargetArg};
 use crate::names::{ContainerName, PodName};
 use crate::state::record::PodStatus;
 use crate::state::store::Store;
@@ -66,7 +66,7 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let since = self.since.as_deref().map(parse_since).transpose()?;
-        let pods = by_pod(target::many(&self.targets)?);
+        let pods = target::by_pod(target::many(&self.targets)?);
         let mut followers = Vec::new();
         let mut shown = 0;
         for (pod, containers) in &pods {
@@ -88,20 +88,6 @@ impl Logs {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Each pod once; with all of its containers where one target is the whole pod.
-fn by_pod(targets: Vec<Target>) -> Vec<(PodName, Vec<ContainerName>)> {
-    let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
-    for target in targets {
-        let wanted: Vec<ContainerName> = target.container.into_iter().collect();
-        match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
-            Some((_, known)) if known.is_empty() || wanted.is_empty() => known.clear(),
-            Some((_, known)) => known.extend(wanted),
-            None => pods.push((target.pod, wanted)),
-        }
-    }
-    pods
 }
 
 /// Names in front of lines are as wide in each pod.

@@ -1,10 +1,11 @@
 //! `podspec ps`: the pods and their containers, from what their supervisors wrote down.
 
+use super::Format;
 use super::error::CliError;
 use super::output::{self, sanitize};
 use super::table::{Cell, Relief, table};
-use super::{Format, target};
-use crate::names::PodName;
+use super::target::{self, TargetArg};
+use crate::names::{ContainerName, PodName};
 use crate::plan::step::Role;
 use crate::spec::signal;
 use crate::state::record::{ContainerRecord, ContainerStatus, PodRecord, PodStatus, PortRecord};
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec ps
-  podspec ps shop blog
+  podspec ps shop blog/web
   podspec ps -q | xargs podspec down     every pod
   podspec ps --format json               a list of what `inspect` shows
 
@@ -25,9 +26,9 @@ follow. A status with `?` is the last known one: the supervisor of that pod is g
 ends what is left. A terminal that is too narrow is shown less; a pipe is shown all. With -q only the
 names of the pods are listed.")]
 pub(super) struct Ps {
-    /// These pods only
-    #[arg(value_name = "POD")]
-    pods: Vec<PodName>,
+    /// These pods, or containers of them, only
+    #[arg(value_name = "POD[/CONTAINER]")]
+    targets: Vec<TargetArg>,
     /// How to report
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Human)]
     format: Format,
@@ -42,23 +43,26 @@ enum Listed {
 
 impl Ps {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let mut names = self.pods.clone();
-        if names.is_empty() {
-            names = store.pods().map_err(|error| CliError::host("cannot list the pods", &error))?;
-        }
+        let listed = self.listed(store)?;
         if output::is_quiet() && self.format == Format::Human {
-            return self.show_names(store, &names);
+            return self.show_names(store, &listed);
         }
         let mut code = ExitCode::SUCCESS;
         let mut pods = Vec::new();
-        for name in &names {
+        for (name, wanted) in &listed {
             match target::read(store, name) {
-                Ok(Some(record)) => pods.push(Listed::Known(Box::new(record))),
+                Ok(Some(mut record)) => {
+                    for name in wanted {
+                        target::container(&record, Some(name))?;
+                    }
+                    record.containers.retain(|c| wanted.is_empty() || wanted.contains(&c.name));
+                    pods.push(Listed::Known(Box::new(record)));
+                }
                 Ok(None) if store.pod(name).exists() => {
                     pods.push(Listed::Unknown(name.clone(), unrecorded_status(store, name)));
                 }
                 // One that was listed is gone by now; one that was named should be there.
-                Ok(None) if self.pods.is_empty() => {}
+                Ok(None) if self.targets.is_empty() => {}
                 Ok(None) => return target::find(store, name).map(|_| code),
                 Err(error) => {
                     code = error.report();
@@ -85,9 +89,22 @@ impl Ps {
         Ok(code)
     }
 
-    fn show_names(&self, store: &Store, names: &[PodName]) -> Result<ExitCode, CliError> {
-        for name in names {
-            if !self.pods.is_empty() {
+    /// The pods, each with its containers that are wanted; none: all of them.
+    fn listed(&self, store: &Store) -> Result<Vec<(PodName, Vec<ContainerName>)>, CliError> {
+        if !self.targets.is_empty() {
+            return Ok(target::by_pod(target::many(&self.targets)?));
+        }
+        let pods = store.pods().map_err(|error| CliError::host("cannot list the pods", &error))?;
+        Ok(pods.into_iter().map(|pod| (pod, Vec::new())).collect())
+    }
+
+    fn show_names(
+        &self,
+        store: &Store,
+        listed: &[(PodName, Vec<ContainerName>)],
+    ) -> Result<ExitCode, CliError> {
+        for (name, _) in listed {
+            if !self.targets.is_empty() {
                 target::find(store, name)?;
             }
             output::line(name.as_str())?;

@@ -101,6 +101,20 @@ pub(super) fn many(given: &[TargetArg]) -> Result<Vec<Target>, CliError> {
     given.iter().map(|target| one(Some(target))).collect()
 }
 
+/// Each pod once; with all of its containers where one target is the whole pod.
+pub(super) fn by_pod(targets: Vec<Target>) -> Vec<(PodName, Vec<ContainerName>)> {
+    let mut pods: Vec<(PodName, Vec<ContainerName>)> = Vec::new();
+    for target in targets {
+        let wanted: Vec<ContainerName> = target.container.into_iter().collect();
+        match pods.iter_mut().find(|(pod, _)| *pod == target.pod) {
+            Some((_, known)) if known.is_empty() || wanted.is_empty() => known.clear(),
+            Some((_, known)) => known.extend(wanted),
+            None => pods.push((target.pod, wanted)),
+        }
+    }
+    pods
+}
+
 /// The pods of ./pod.yaml. Only its names are read: a mistake elsewhere in it is no matter here.
 fn pods_here() -> Result<Vec<PodName>, CliError> {
     const HERE: &str = "pod.yaml";

@@ -407,6 +407,25 @@ fn wait_tells_how_it_ended() {
 
 /// The words of `podspec events --format json` of one container, or (empty) of the pod.
 fn history(host: &Host, container: &str) -> Vec<String> {
+#[test]
+fn one_container_is_listed_and_none_is_taken_down_alone() {
+    let Some(host) = Host::new() else { return };
+    let rest = || sh("exec sleep infinity");
+    host.up(&pod(json!({ "containers": { "a": rest(), "b": rest() } })));
+    let listed = host.podspec(["ps", "p/b", "p/b"]).success();
+    let names: Vec<&str> =
+        listed.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(names, ["NAME", "p", "b"]);
+    let listed = host.podspec(["ps", "--format", "json", "p/a"]).success();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["containers"].as_array().unwrap().len(), 1);
+    assert!(host.podspec(["ps", "p/c"]).fails(1).contains("there is no container `c` in pod `p`"));
+    let said = host.podspec(["down", "p/a"]).fails(2);
+    assert!(said.contains("`podspec stop p/a`") && said.contains("`podspec down p`"), "{said}");
+    host.down("p");
+    host.assert_clean();
+}
+
     let text = host.podspec(["events", "--format", "json", "p"]).success();
     let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     entries
@@ -459,6 +478,14 @@ fn events_are_whole_after_down_and_end_with_it() {
     assert!(entries.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()));
     assert_eq!(host.podspec(["events", "--since", "2100-01-01T00:00:00Z", "p"]).success(), "");
     host.podspec(["down", "--volumes", "--logs", "p"]).success();
+    // Of one container alone, also of a pod that is down.
+    let of_web = |line: &&str| line.contains("  p/web  ");
+    let expected: Vec<&str> = text.lines().filter(of_web).collect();
+    let told = host.podspec(["events", "p/web"]).success();
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+    assert!(
+        host.podspec(["events", "p/x"]).fails(1).contains("nothing is known of a container `x`")
+    );
     host.podspec(["events", "p"]).fails(1);
     host.assert_clean();
 }
