@@ -2,8 +2,9 @@
 //! removes what they left on disk. What the kernel held is gone with the old boot.
 
 use super::error::CliError;
+use super::output::{self, sanitize};
 use super::unused::Sweep;
-use super::{output, target, up};
+use super::{target, up};
 use crate::exec::traces;
 use crate::names::PodName;
 use crate::plan::places::Places;
@@ -27,7 +28,8 @@ pub(super) fn sweep(store: &Store) {
     let restarted = marked.iter().flatten().any(|marked| *marked != boot);
     if let Err(error) = clean(store, &boot, restarted) {
         let why = error.causes().join(": ");
-        output::progress(&format!("note: cannot remove all that an earlier boot left: {why}"));
+        let note = format!("note: cannot remove all that an earlier boot left: {why}");
+        output::progress(&sanitize(&note));
     }
 }
 
@@ -78,7 +80,9 @@ fn forget_pods(store: &Store, boot: &str) -> Result<Vec<PodName>, CliError> {
             let left = traces::forget(&Places::new(&directories, &pod));
             if let Some(error) = left.first() {
                 let why = chain(error).join(": ");
-                output::progress(&format!("note: something of pod `{pod}` stays: {why}"));
+                output::progress(&sanitize(&format!(
+                    "note: something of pod `{pod}` stays: {why}"
+                )));
             }
             store.pod(&pod).remove().map_err(|error| failed(&error))?;
             forgotten.push(pod.clone());

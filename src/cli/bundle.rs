@@ -111,7 +111,7 @@ impl Bundle {
         let document = bundle.json().map_err(|error| failed(&error))?;
         std::fs::write(at.join("config.json"), document).map_err(|error| failed(&error))?;
         if self.format == Format::Human {
-            output::line(&at.display().to_string())?;
+            output::line(&sanitize(&at.display().to_string()))?;
             for note in &notes {
                 output::error_line(&sanitize(&format!("note: {}: {note}", launch.container)));
             }

@@ -44,7 +44,8 @@ pub(super) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Only the last N lines of each container
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = lines)]
+    #[arg(allow_negative_numbers = true)]
     tail: Option<usize>,
     /// Only since a time: 2026-11-23T18:00:00Z, or a duration before now such as 10m
     #[arg(long, value_name = "TIME")]
@@ -150,6 +151,10 @@ fn follow(mut followers: Vec<Follower>, store: &Store) -> Result<(), CliError> {
         }
         fds.last().map_or(Ok(()), output::reads)?;
     }
+}
+
+fn lines(word: &str) -> Result<usize, &'static str> {
+    word.parse().map_err(|_| "write a number of lines, such as 20")
 }
 
 /// A time in the form that records have, so that both compare as text.

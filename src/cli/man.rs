@@ -34,7 +34,8 @@ impl Man {
             let path = self.directory.join(name);
             std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
         }
-        output::done(&format!("{}: {} pages", self.directory.display(), pages.len()))?;
+        let directory = self.directory.display();
+        output::done(&output::sanitize(&format!("{directory}: {} pages", pages.len())))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -94,14 +95,21 @@ fn sections(text: &str, page: &mut impl Write) -> io::Result<()> {
         } else if let Some(codes) = paragraph.strip_prefix("Exit code: ") {
             exit = codes.replace('\n', " ");
         } else {
-            notes.push(paragraph.replace('\n', " "));
+            notes.push(paragraph);
         }
     }
     for note in &notes {
         if note == &notes[0] {
             heading("NOTES", page)?;
         }
-        paragraph(note, page)?;
+        let lines: Vec<&str> = note.lines().collect();
+        // What is indented is no prose: keys, a line of a file.
+        for part in lines.chunk_by(|one, next| one.starts_with(' ') == next.starts_with(' ')) {
+            match part[0].starts_with(' ') {
+                true => verbatim(&part.join("\n"), page)?,
+                false => paragraph(&part.join(" "), page)?,
+            }
+        }
     }
     heading("EXIT STATUS", page)?;
     paragraph(&exit, page)

@@ -23,6 +23,7 @@ Examples:
 pub(super) struct Stop {
     /// Seconds that each may take, instead of its stopTimeout
     #[arg(short, long, value_name = "SECONDS", value_parser = request::seconds)]
+    #[arg(allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Pods, or containers of them; the pod of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]

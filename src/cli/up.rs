@@ -76,6 +76,7 @@ pub(super) struct Up {
     wait: bool,
     /// With --wait: give up after this time, such as 30s; the pod stays, and exit code 1
     #[arg(long, value_name = "DURATION", value_parser = super::wait::duration, requires = "wait")]
+    #[arg(allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Take a running pod down first where the file has changed
     #[arg(long)]

@@ -45,6 +45,7 @@ Examples:
     /// Remove volumes; one that a pod uses stays
     #[command(after_help = "Example:\n  podspec volume rm shop/data blog/uploads")]
     Rm {
+        /// Volumes; `/VOLUME` is of the pod of ./pod.yaml
         #[arg(required = true, value_name = "POD/VOLUME")]
         volumes: Vec<TargetArg>,
         /// How to report
@@ -54,6 +55,7 @@ Examples:
     /// Show volumes with their size, as JSON
     #[command(after_help = "Example:\n  podspec volume inspect shop/data | jq '.[].bytes'")]
     Inspect {
+        /// Volumes; `/VOLUME` is of the pod of ./pod.yaml
         #[arg(required = true, value_name = "POD/VOLUME")]
         volumes: Vec<TargetArg>,
         /// How to report; JSON either way

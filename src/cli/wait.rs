@@ -37,6 +37,7 @@ pub(super) struct Wait {
     until: Until,
     /// Give up after this time, such as 30s
     #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Pods, or containers of them; the pod of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]
@@ -61,14 +62,14 @@ enum Until {
 }
 
 impl Until {
-    /// What somebody is to do who is waited for.
-    fn words(self) -> &'static str {
+    /// What is to be said of who is waited for in vain.
+    fn missed(self) -> &'static str {
         match self {
-            Self::Exited => "end",
-            Self::Stopped => "be stopped",
-            Self::Completed => "complete",
-            Self::Running => "run",
-            Self::Ready => "become ready",
+            Self::Exited => "did not end",
+            Self::Stopped => "was not stopped",
+            Self::Completed => "did not complete",
+            Self::Running => "did not run",
+            Self::Ready => "did not become ready",
         }
     }
 }
@@ -231,7 +232,7 @@ impl Watched<'_> {
             format!("it {} {words}", if has_ended { "has" } else { "is" })
         });
         CliError::Host {
-            message: format!("`{pod}/{name}` did not {}", until.words()),
+            message: format!("`{pod}/{name}` {}", until.missed()),
             causes: is.into_iter().collect(),
             hint: Some(format!("`podspec logs {pod}/{name}` shows what it said")),
             code: 1,
@@ -242,7 +243,7 @@ impl Watched<'_> {
     fn late(&self, open: &[&ContainerName], until: Until) -> CliError {
         let pod = &self.group.record.name;
         CliError::Host {
-            message: format!("`{pod}` did not {} in time", until.words()),
+            message: format!("`{pod}` {} in time", until.missed()),
             causes: how_are(self.store, pod, |one| open.contains(&&one.name)),
             hint: Some(format!("`podspec ps {pod}` shows how its containers are")),
             code: 1,

@@ -53,6 +53,30 @@ fn who_names_no_file_is_told_which_are_here() {
 }
 
 #[test]
+fn a_number_that_is_none_is_told_what_there_is_to_write() {
+    for (args, help) in [
+        (["logs", "--tail", "x"], "write a number of lines, such as 20"),
+        (["logs", "--tail", "-1"], "write a number of lines, such as 20"),
+        (["stop", "-t", "-1"], "write seconds, such as 5 or 0.5"),
+        (["restart", "-t", "-1"], "write seconds, such as 5 or 0.5"),
+        (["wait", "--timeout", "-1"], "write a duration such as 30s"),
+        (["up", "--timeout", "-1"], "write a duration such as 30s"),
+    ] {
+        let said = said(&[&args[..], &["p"]].concat(), false);
+        assert!(said.contains(help), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn no_directory_that_is_named_brings_an_escape_to_the_terminal() {
+    let run = "bad.yaml/\u{1b}[31m";
+    for args in [["--run", run, "ps"].as_slice(), &["man", "m\u{1b}[31m"]] {
+        let said = said(args, false);
+        assert!(said.contains('\u{fffd}') && !said.contains('\u{1b}'), "{said:?}");
+    }
+}
+
+#[test]
 fn quiet_and_verbose_exclude_each_other() {
     assert!(said(&["-q", "--verbose", "ps"], false).contains("cannot be used with"));
 }

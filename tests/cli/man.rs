@@ -30,6 +30,16 @@ fn every_page_is_good_groff_and_has_its_sections() {
             assert!(text.lines().any(|line| line == section), "{}: no {section}", page.display());
         }
     }
+    let keys = Command::new("groff")
+        .args(["-man", "-Tascii", "-P-cbou"])
+        .arg(here.join("podspec-top.1"))
+        .output()
+        .unwrap();
+    let keys = String::from_utf8(keys.stdout).unwrap();
+    assert!(
+        keys.lines().any(|line| line.trim_start().starts_with("q     ")),
+        "a line a key: {keys}"
+    );
     let text = |name: &str| fs::read_to_string(here.join(name)).unwrap();
     assert!(text("podspec.1").contains("/var/lib/podspec"));
     assert!(text("podspec-exec.1").contains("125"), "its own exit codes");

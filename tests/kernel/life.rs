@@ -396,6 +396,8 @@ fn wait_tells_how_it_ended() {
     // What has done its work keeps no pod from being ready; what has failed does.
     let error = host.podspec(["wait", "--for", "ready", "p"]).fails(1);
     assert!(error.contains("`p/bad` did not become ready"), "{error}");
+    let error = host.podspec(["wait", "--for", "stopped", "p/good"]).fails(1);
+    assert!(error.contains("`p/good` was not stopped"), "{error}");
     let stopped = host.start_podspec(["wait", "--for", "stopped", "p/stays"]);
     host.podspec(["stop", "p/stays"]).success();
     assert_eq!(host.finish(stopped).success(), "0\n");
@@ -405,8 +407,6 @@ fn wait_tells_how_it_ended() {
     host.assert_clean();
 }
 
-/// The words of `podspec events --format json` of one container, or (empty) of the pod.
-fn history(host: &Host, container: &str) -> Vec<String> {
 #[test]
 fn one_container_is_listed_and_none_is_taken_down_alone() {
     let Some(host) = Host::new() else { return };
@@ -426,6 +426,8 @@ fn one_container_is_listed_and_none_is_taken_down_alone() {
     host.assert_clean();
 }
 
+/// The words of `podspec events --format json` of one container, or (empty) of the pod.
+fn history(host: &Host, container: &str) -> Vec<String> {
     let text = host.podspec(["events", "--format", "json", "p"]).success();
     let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     entries
@@ -476,8 +478,6 @@ fn events_are_whole_after_down_and_end_with_it() {
         assert!(step.is_none_or(|step| line.ends_with(&format!("  [{step}]"))), "{line}");
     }
     assert!(entries.windows(2).all(|pair| pair[0]["time"].as_str() <= pair[1]["time"].as_str()));
-    assert_eq!(host.podspec(["events", "--since", "2100-01-01T00:00:00Z", "p"]).success(), "");
-    host.podspec(["down", "--volumes", "--logs", "p"]).success();
     // Of one container alone, also of a pod that is down.
     let of_web = |line: &&str| line.contains("  p/web  ");
     let expected: Vec<&str> = text.lines().filter(of_web).collect();
@@ -486,6 +486,8 @@ fn events_are_whole_after_down_and_end_with_it() {
     assert!(
         host.podspec(["events", "p/x"]).fails(1).contains("nothing is known of a container `x`")
     );
+    assert_eq!(host.podspec(["events", "--since", "2100-01-01T00:00:00Z", "p"]).success(), "");
+    host.podspec(["down", "--volumes", "--logs", "p"]).success();
     host.podspec(["events", "p"]).fails(1);
     host.assert_clean();
 }
