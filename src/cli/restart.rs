@@ -51,7 +51,7 @@ impl Restart {
 
 /// What is named and what that needs; of a whole pod all whose work is not done.
 pub(super) fn restartable(store: &Store, group: &Group) -> Result<Vec<ContainerName>, CliError> {
-    let starts = startable(store, group, &group.named)?;
+    let starts = startable(store, group, "restart")?;
     let mut containers = group.named.clone();
     if containers.is_empty() {
         let all = group.record.containers.iter();

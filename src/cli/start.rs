@@ -33,7 +33,7 @@ impl Start {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let groups = request::groups(store, &self.targets)?;
         request::each(&groups, self.format, |group| {
-            let containers = startable(store, group, &group.named)?;
+            let containers = startable(store, group, "start")?;
             if containers.is_empty() {
                 let pod = &group.record.name;
                 output::progress(&format!("{pod}: nothing to start"));
@@ -48,12 +48,12 @@ impl Start {
 pub(super) fn startable(
     store: &Store,
     group: &Group,
-    named: &[ContainerName],
+    verb: &str,
 ) -> Result<Vec<ContainerName>, CliError> {
     let Some(observed) = up::observe(store, &group.record.name)? else {
-        return Err(request::unsupervised(&group.record.name, "start"));
+        return Err(request::unsupervised(&group.record.name, verb));
     };
-    let plan = plan::start_again(&observed, named);
+    let plan = plan::start_again(&observed, &group.named);
     let starts = plan.steps.into_iter().filter_map(|planned| match planned.step {
         Step::StartContainer { container } => Some(container),
         _ => None,

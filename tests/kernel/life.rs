@@ -598,12 +598,12 @@ fn without_a_supervisor_each_command_says_so() {
     }
     let waited = host.finish(waiter);
     assert_eq!(waited.code, Some(1), "{waited}");
-    for command in ["stop", "start", "restart", "wait"] {
+    for (command, verb) in
+        [("stop", "stop"), ("start", "start"), ("restart", "restart"), ("wait", "wait for")]
+    {
         let error = host.podspec([command, "p"]).fails(1);
-        assert!(
-            error.contains("supervisor is gone") && error.contains("podspec down p"),
-            "{error}"
-        );
+        let said = format!("cannot {verb} `p`: its supervisor is gone");
+        assert!(error.contains(&said) && error.contains("podspec down p"), "{error}");
     }
     assert!(host.podspec(["events", "p"]).success().contains("p/web  running"));
     host.podspec(["kill", "-s", "HUP", "p/web"]).success();
