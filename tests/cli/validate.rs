@@ -309,7 +309,9 @@ fn huge_files_end_with_little_memory() {
 }
 
 fn end_with_an_error_and_little_memory(dir: &Dir, files: impl IntoIterator<Item = PathBuf>) {
-    const MOST: i64 = 64 << 10;
+    // Of 64 MiB: the released program takes 14 for itself, this one as much as its pages happen to be cached.
+    const MOST: i64 = 50 << 10;
+    let itself = measured(dir, &dir.write("small.yaml", "containers: {}\n")).1;
     for path in files {
         let (output, memory) = measured(dir, &path);
         let (name, text) = (path.display(), err(&output));
@@ -317,6 +319,6 @@ fn end_with_an_error_and_little_memory(dir: &Dir, files: impl IntoIterator<Item 
         assert_eq!(output.status.code(), Some(if is_good { 0 } else { 2 }), "{name}: {text}");
         assert!(is_good || !text.is_empty(), "{name}");
         assert!(text.len() < 1 << 20, "{name}: {} bytes of report", text.len());
-        assert!(memory < MOST, "{name}: {memory} KiB");
+        assert!(memory - itself < MOST, "{name}: {memory} KiB of which {itself} are the program's");
     }
 }
