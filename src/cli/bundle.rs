@@ -127,7 +127,7 @@ fn plan_of(store: &Store, file: &PodFile, pod: &Pod) -> Result<Plan, CliError> {
     if Wanted::of(&pod.spec, &images).iter().any(Wanted::is_absent) {
         return Err(CliError::refused(
             format!("not all images of `{name}` are here"),
-            "`podspec pull FILE` fetches them",
+            format!("`podspec pull {}` fetches them", file.argument()),
         ));
     }
     let observed = up::observe(store, name)?;

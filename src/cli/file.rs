@@ -29,6 +29,11 @@ pub(super) struct PodFile {
 }
 
 impl PodFile {
+    /// As a command takes it.
+    pub(super) fn argument(&self) -> &str {
+        if self.name == "<stdin>" { "-" } else { &self.name }
+    }
+
     /// The file alone counts: what it says of this machine is not asked.
     pub(super) fn alone(mut self) -> Self {
         self.looks = false;

@@ -304,7 +304,7 @@ impl<'a> Start<'a> {
             hint: Some(format!(
                 "`podspec up --recreate {}{}` takes it down and starts what the file says",
                 if pull { "--pull " } else { "" },
-                if file == "<stdin>" { "-" } else { file }
+                self.file.argument()
             )),
             code: 1,
         }
@@ -634,6 +634,9 @@ pub(super) fn plan_error(
                 "give `containers` more in /etc/subuid and /etc/subgid, or share `user` and take fewer: `userns: { size: 1024 }`",
             ),
         ),
+        PlanError::IdNotMapped { .. } => {
+            (error.to_string(), Some("take an id that is mapped, or widen `userns`"))
+        }
         PlanError::RunsAsRoot { .. } => {
             (error.to_string(), Some("write a `user` beside it, such as `user: \"1000\"`"))
         }

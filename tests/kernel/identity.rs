@@ -204,6 +204,10 @@ fn no_two_pods_have_an_id_in_common() {
     let said = host.podspec(["up", "-d", &file]).fails(2);
     assert!(said.contains("no 65536 ids in a row are free"), "{said}");
     assert!(said.contains("give `containers` more in /etc/subuid"), "{said}");
+    let mut named = pod("named", json!({ "size": 10 }));
+    named["containers"]["a"]["user"] = json!("www-data");
+    let said = host.podspec(["up", "-d", &host.pod(&named)]).fails(2);
+    assert!(said.contains("id 33 is not mapped") && said.contains("or widen `userns`"), "{said}");
     let map = json!({ "uids": ["0:5000000:10", "33:6000000:1"], "gids": ["0:5000000:10"] });
     host.up(&pod("maps", map));
     assert_eq!(

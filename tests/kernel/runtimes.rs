@@ -345,5 +345,8 @@ fn bundles_run_without_podspec() {
     let text = host.sh(&format!("grep -r hunter3 {} | wc -l", out.display())).success();
     assert_eq!(text.trim(), "0", "a secret was written");
     assert!(bundle().fails(2).contains("is there already"));
+    let httpd = host.example("httpd");
+    let missing = host.podspec(["bundle", &httpd, out.to_str().unwrap()]).fails(1);
+    assert!(missing.contains(&format!("`podspec pull {httpd}` fetches them")), "{missing}");
     host.assert_clean();
 }
