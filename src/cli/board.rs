@@ -110,6 +110,11 @@ impl Board {
         told.collect()
     }
 
+    /// Whether one of them has not ended for good.
+    pub(super) fn has_work(&self) -> bool {
+        self.rows.iter().any(|row| !row.status.is_some_and(ends))
+    }
+
     /// Columns that the longest name needs.
     pub(super) fn name_width(&self) -> usize {
         self.rows.iter().map(|row| row.name.as_str().len()).max().unwrap_or(0)

@@ -414,9 +414,11 @@ impl<'a> Live<'a> {
                     service::tell("STOPPING=1");
                 }
                 self.fold();
-                let kill = "what has not ended within its stopTimeout is killed";
-                let hurry = if self.interrupted { " (Ctrl-C again: at once)" } else { "" };
-                output::progress(&format!("{}: stopping; {kill}{hurry}", self.pod));
+                if self.board.has_work() {
+                    let kill = "what has not ended within its stopTimeout is killed";
+                    let hurry = if self.interrupted { " (Ctrl-C again: at once)" } else { "" };
+                    output::progress(&format!("{}: stopping; {kill}{hurry}", self.pod));
+                }
             }
             Event::Gone { errors } => return self.gone(errors).map(Heard::End),
             // Answers to `attach`.

@@ -122,6 +122,7 @@ fn without_colours_or_a_terminal_lines_are_plain() {
     let piped = host.podspec(["up", &file]);
     assert!(!piped.stderr.contains('\u{1b}'), "{piped}");
     assert!(piped.stderr.contains("shop/web  exited (0)"), "{piped}");
+    assert!(!piped.stderr.contains("stopping"), "nothing is left to stop: {piped}");
     host.assert_clean();
 }
 
