@@ -58,6 +58,7 @@ pub(super) fn declared(
     }
     if let Some(path) = &raw.host {
         let path = host_path(path, &place("host"), checks)?;
+        warn_of_the_machine(&path, &place("host"), checks);
         return Some(Volume::Host { path, create: raw.create.unwrap_or(false) });
     }
     // A kind that was wrong is no reason to make another.
@@ -124,6 +125,19 @@ pub(super) fn is_there(
     } else {
         problem.help(format!("create {}, or correct the path", path.display()))
     });
+}
+
+/// A container's own root, /proc and /sys keep from it what these have.
+fn warn_of_the_machine(path: &Path, place: &Range<usize>, checks: &mut Checks<'_>) {
+    let message = if path == Path::new("/") {
+        "all that this machine has is below this path"
+    } else if path.starts_with("/proc") || path.starts_with("/sys") {
+        "here nothing of the machine is hidden or read-only, as it is in the container's own"
+    } else {
+        return;
+    };
+    let problem = Problem::error("P0576", message, place.clone(), "loosens the sandbox").warning();
+    checks.report(problem.help("name the directory that the program needs, and no more of it"));
 }
 
 /// Without `.` and `..`, by the words alone.
@@ -357,6 +371,7 @@ fn source_of(
     if is_path {
         let path = host_path(word, place, checks)?;
         is_there(word, &path, false, place, checks);
+        warn_of_the_machine(&path, place, checks);
         if let Some((sub, place)) = sub_path {
             let message = "a `subPath` belongs to a volume, and the source is a path";
             let problem = Problem::error("P0451", message, place, "here");
