@@ -5,7 +5,7 @@ use super::running;
 use super::target::{self, TargetArg};
 use super::{Format, output};
 use crate::image::{Image, Store as ImageStore};
-use crate::state::record::ContainerRecord;
+use crate::state::record::{ContainerRecord, PodRecord};
 use crate::state::store::Store;
 use crate::sys::ids::Maps;
 use serde_json::{Value, json};
@@ -34,21 +34,30 @@ impl Inspect {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
         let target = target::one(self.target.as_ref())?;
         let record = target::find(store, &target.pod)?;
-        let images = ImageStore::open(&store.data).images().unwrap_or_default();
         if target.container.is_some() {
             let container = target::container(&record, target.container.as_ref())?;
-            output::json(&whole(container, &images))?;
-            return Ok(ExitCode::SUCCESS);
+            output::json(&whole(container, &images(store)))?;
+        } else {
+            output::json(&shown(store, &record))?;
         }
-        let mut shown = serde_json::to_value(&record).unwrap_or(Value::Null);
-        shown["containers"] =
-            record.containers.iter().map(|container| whole(container, &images)).collect();
-        if running::supervisor(&record).is_some() {
-            shown["supervisor"]["oomScoreAdj"] = json!(oom_score(record.supervisor.pid));
-        }
-        output::json(&shown)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn images(store: &Store) -> Vec<Image> {
+    ImageStore::open(&store.data).images().unwrap_or_default()
+}
+
+/// All that is known of a pod.
+pub(super) fn shown(store: &Store, record: &PodRecord) -> Value {
+    let images = images(store);
+    let mut shown = serde_json::to_value(record).unwrap_or(Value::Null);
+    shown["containers"] =
+        record.containers.iter().map(|container| whole(container, &images)).collect();
+    if running::supervisor(record).is_some() {
+        shown["supervisor"]["oomScoreAdj"] = json!(oom_score(record.supervisor.pid));
+    }
+    shown
 }
 
 /// How early the kernel ends the process when memory is out: negative where podspec could ask for that.

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::explain::explain;
 use super::file::PodFile;
 use super::front;
+use super::inspect;
 use super::live::{Ending, Live, Wants};
 use super::phases::Phases;
 use super::pulled::{self, PullChoice, Pulled, Puller};
@@ -112,7 +113,7 @@ impl Up {
         let mut supervisors = vec![supervisor];
         let _pulled = self.prepare_several(&puller, &loaded.pods, &mut supervisors)?;
         let mut code = ExitCode::SUCCESS;
-        let (mut records, mut held) = (Vec::new(), Vec::new());
+        let (mut shown, mut held) = (Vec::new(), Vec::new());
         for pod in &loaded.pods {
             let fresh = match supervisors.pop() {
                 Some(fresh) => fresh,
@@ -135,13 +136,13 @@ impl Up {
             }
             phases.anew();
             if self.format == Format::Json {
-                records.push(target::find(store, &pod.spec.name)?);
+                shown.push(inspect::shown(store, &target::find(store, &pod.spec.name)?));
             }
         }
         if !held.is_empty() {
             return front::show(held).map(ExitCode::from);
         }
-        match (self.format, records.as_slice()) {
+        match (self.format, shown.as_slice()) {
             (Format::Human, _) => {}
             (Format::Json, [one]) => output::json(one)?,
             (Format::Json, many) => output::json(&many)?,
