@@ -114,6 +114,7 @@ fn bash_completes_live_names() {
     // Bash makes words of `=` and `:`.
     assert_eq!(bash("ps --format=j"), "ps --format=json");
     assert_eq!(bash("cp --root=x -a shop/db: fil"), "cp --root=x -a shop/db: files/");
+    assert_eq!(bash("cp shop/web:"), "cp shop/web:");
     assert_eq!(bash("up 'files/fr"), "up files/front.yaml");
     assert_eq!(bash("logs nothing"), "logs nothing");
 }

@@ -17,7 +17,9 @@ _podspec() {
     COMPREPLY=()
     while IFS= read -r line; do
         value=${line%%$'\t'*}
-        printf -v value %q "${value#"$kept"}"
+        value=${value#"$kept"}
+        [[ -n $value ]] || continue
+        printf -v value %q "$value"
         COMPREPLY+=("$value")
     done < <(podspec __complete "${words[@]:1}" 2>/dev/null)
     # A directory, an option or a container's name that is to go on gets no space behind it.
