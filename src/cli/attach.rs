@@ -51,9 +51,9 @@ pub(super) struct Attach {
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sig_proxy: bool,
-    /// The container; a pod with one container needs only the pod
+    /// The container; a pod with one container needs only the pod, and that of ./pod.yaml nothing
     #[arg(value_name = "POD[/CONTAINER]")]
-    target: TargetArg,
+    target: Option<TargetArg>,
 }
 
 /// How it ended.
@@ -65,7 +65,7 @@ enum Ending {
 
 impl Attach {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let wanted = target::one(Some(&self.target))?;
+        let wanted = target::one(self.target.as_ref())?;
         let record = target::find(store, &wanted.pod)?;
         let container = target::container(&record, wanted.container.as_ref())?;
         let name = format!("{}/{}", record.name, container.name);

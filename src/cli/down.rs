@@ -5,7 +5,7 @@ use super::error::CliError;
 use super::file::PodFile;
 use super::ps::describe;
 use super::running;
-use super::target::is_supervised;
+use super::target::{self, is_supervised};
 use super::up;
 use super::{Format, output};
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
@@ -62,10 +62,8 @@ pub(super) struct Down {
 
 impl Down {
     pub(super) fn run(self, store: &Store) -> Result<ExitCode, CliError> {
-        let words =
-            if self.pods.is_empty() { vec!["pod.yaml".to_owned()] } else { self.pods.clone() };
-        let mut names = Vec::new();
-        for word in &words {
+        let mut names = if self.pods.is_empty() { target::pods_here()? } else { Vec::new() };
+        for word in &self.pods {
             names.extend(named_pods(store, word)?);
         }
         let mut code = ExitCode::SUCCESS;

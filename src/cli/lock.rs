@@ -73,7 +73,7 @@ impl Lock {
                 hint: Some("name a file".to_owned()),
             });
         }
-        let loaded = PodFile::read(Some(path))?.unlocked().load()?;
+        let loaded = PodFile::read(self.file.as_deref())?.unlocked().load()?;
         let tags: BTreeSet<&RegistryReference> =
             loaded.pods.iter().flat_map(|pod| lock::tags(&pod.spec)).collect();
         let beside = PodFile::lock(path);

@@ -116,7 +116,7 @@ pub(super) fn by_pod(targets: Vec<Target>) -> Vec<(PodName, Vec<ContainerName>)>
 }
 
 /// The pods of ./pod.yaml. Only its names are read: a mistake elsewhere in it is no matter here.
-fn pods_here() -> Result<Vec<PodName>, CliError> {
+pub(super) fn pods_here() -> Result<Vec<PodName>, CliError> {
     const HERE: &str = "pod.yaml";
     if !Path::new(HERE).exists() {
         return Err(CliError::Usage {

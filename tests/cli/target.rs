@@ -39,9 +39,14 @@ fn the_pod_is_that_of_the_file_here() {
 #[test]
 fn without_a_file_here_the_pod_must_be_named() {
     let empty = directory("empty");
-    for args in
-        [["inspect"].as_slice(), &["logs"], &["logs", "/web"], &["exec", "/web", "--", "true"]]
-    {
+    for args in [
+        ["inspect"].as_slice(),
+        &["logs"],
+        &["logs", "/web"],
+        &["exec", "/web", "--", "true"],
+        &["attach"],
+        &["down"],
+    ] {
         let (code, said) = podspec(&empty, args);
         assert_eq!(code, Some(2), "{args:?}: {said}");
         assert!(said.contains("no pod is named, and there is no ./pod.yaml here"), "{said}");
