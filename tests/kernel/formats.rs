@@ -60,6 +60,12 @@ fn printed(value: &Value, path: &str, known: &Fields, found: &mut Fields) {
     }
 }
 
+fn fields(value: &Value, known: &Fields) -> Vec<String> {
+    let mut found = Fields::new();
+    printed(value, "", known, &mut found);
+    found.into_keys().collect()
+}
+
 /// What of the fields is printed otherwise than described, or not at all.
 pub fn compare(section: &str, known: &Fields, samples: &[Value]) -> Vec<String> {
     let mut found = Fields::new();
@@ -244,13 +250,8 @@ fn every_field_that_is_printed_is_described_and_the_reverse() {
     wrong.extend(bundle(&get, &host, &file));
     wrong.extend(problems(&get, &host));
 
-    let up = get(&["up", "-d", "--format", "json", &file]);
-    let fields = |value: &Value| {
-        let mut found = Fields::new();
-        printed(value, "", &pod, &mut found);
-        found.into_keys().collect::<Vec<_>>()
-    };
-    assert_eq!(fields(&up), fields(&get(&["inspect", "shop"])), "`up` is described as `inspect`");
+    let up = fields(&get(&["up", "-d", "--format", "json", &file]), &pod);
+    assert_eq!(up, fields(&get(&["inspect", "shop"]), &pod), "`up` is described as `inspect`");
     let down = get(&["down", "--format", "json", "broken", "shop", "absent", "--logs"]);
     wrong.extend(compare("down", &described("down"), &[down]));
     wrong.extend(removals(&get, &image));
