@@ -53,7 +53,7 @@ pub enum OciError {
     NotRunning { id: String, status: Status },
     #[error("{}: {message}", path.display())]
     Document { path: PathBuf, message: String },
-    #[error("{}: not what the OCI runtime spec has", path.display())]
+    #[error("{}: cannot be understood", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("cannot {operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },

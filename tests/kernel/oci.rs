@@ -381,6 +381,24 @@ fn exec_runs_beside_the_program() {
     bundle.assert_clean();
 }
 
+/// Where the document says nothing of them.
+#[test]
+fn a_capability_for_exec_brings_no_others() {
+    let Some(host) = Host::new() else { return };
+    let bundle = Bundle::new(&host, "exec sleep 1000", |config| {
+        config["process"].as_object_mut().unwrap().remove("capabilities");
+    });
+    bundle.create(&["c"], &host.dir.join("output")).success();
+    bundle.oci(&["start", "c"]).success();
+    let status = bundle.oci(&["exec", "--cap", "CAP_CHOWN", "c", "cat", "/proc/self/status"]);
+    let status = status.success();
+    for (set, has) in [("Inh", 0), ("Prm", 1), ("Eff", 1), ("Bnd", 1), ("Amb", 0)] {
+        assert!(status.contains(&format!("Cap{set}:\t{has:016x}")), "{status}");
+    }
+    bundle.oci(&["delete", "--force", "c"]).success();
+    bundle.assert_clean();
+}
+
 /// The master that a runtime hands over.
 fn receive(listener: &UnixListener) -> fs::File {
     let (connection, _) = listener.accept().unwrap();

@@ -197,7 +197,7 @@ impl Exec {
                 Err(_) => log.warn(&[format!("capability {word} is unknown, and left out")]),
             }
         }
-        let mut sets = process.capabilities().clone().unwrap_or_default();
+        let mut sets = process.capabilities().clone().unwrap_or_else(no_capabilities);
         let with = |set: &Option<Capabilities>| {
             Some(set.iter().flatten().chain(&added).copied().collect::<Capabilities>())
         };
@@ -209,4 +209,12 @@ impl Exec {
         process.set_capabilities(Some(sets));
         Ok(())
     }
+}
+
+/// Of a process whose document says nothing of them; the default of the types has three, also as ambient ones.
+fn no_capabilities() -> LinuxCapabilities {
+    let mut sets = LinuxCapabilities::default();
+    sets.set_bounding(None).set_effective(None).set_permitted(None);
+    sets.set_inheritable(None).set_ambient(None);
+    sets
 }
