@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show where the time of a pod's start went, and what waited for what
+/// Show where a pod's start took its time, and what waited for what
 ///
 /// The critical path is the chain of steps and waits that decided when the pod was ready: whatever is not on
 /// it could have been slower for nothing. Of a pod that is not ready yet, what it waits for now.
@@ -21,9 +21,9 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec analyze shop
-  podspec analyze shop --format svg > shop.svg      a timeline, light or dark as the reader's desk is
-  podspec analyze shop --format html -o shop.html   the same to zoom into, with tables; needs no network
-  podspec analyze shop --format json | jq '.criticalPath[] | {what, us: (.to - .from)}'
+  podspec analyze shop --format svg > shop.svg     a timeline, as an image
+  podspec analyze shop --format html -o shop.html  the same, with tables
+  podspec analyze shop --format json | jq '.criticalPath[].what'
 
 Times are of the first start of each container, since `podspec up` was typed; `>` is before what goes on.
 Later restarts are told by `podspec events`. JSON has times in microseconds.")]

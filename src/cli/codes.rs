@@ -5,7 +5,7 @@ use super::{Format, output};
 use crate::spec::{pages, problem};
 use std::process::ExitCode;
 
-/// Explain a problem's code, with an example; without one, list them all
+/// Explain a problem's code, with an example, or list all codes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

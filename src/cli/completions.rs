@@ -9,7 +9,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  . <(podspec completions bash)                                     for this shell
+  . <(podspec completions bash)          for this shell
   podspec completions bash > /etc/bash_completion.d/podspec
   podspec completions zsh > /usr/local/share/zsh/site-functions/_podspec
   podspec completions fish > ~/.config/fish/completions/podspec.fish

@@ -23,7 +23,7 @@ use std::str::FromStr;
 #[command(after_help = "\
 Examples:
   podspec cp shop/web:/etc/nginx/nginx.conf .
-  podspec cp ./site/. shop/web:/srv            what is in ./site, not ./site itself
+  podspec cp ./site/. shop/web:/srv        what is in ./site, not itself
   podspec cp shop/db:/var/lib/db - | gzip > db.tar.gz
   tar c data | podspec cp - shop/db:/restore
 

@@ -29,9 +29,9 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec events shop
-  podspec events shop/web                 of one container
-  podspec events -f                       of all pods, also of those to come
-  podspec events --since 10m --format json shop | jq -r 'select(.event == \"failed\").container'
+  podspec events shop/web         of one container
+  podspec events -f               of all pods, also of those to come
+  podspec events --since 10m --format json shop | jq -r .cause
 
 With -f of named pods it ends when these are down, or their supervisor is gone.")]
 pub(super) struct Events {

@@ -14,9 +14,9 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec graph shop.yaml > shop.svg            a drawing, light or dark as the reader's desk is
+  podspec graph shop.yaml > shop.svg          a drawing, light or dark
   podspec graph -o shop.svg shop.yaml
-  podspec graph --format mermaid shop.yaml      for a README on GitHub
+  podspec graph --format mermaid shop.yaml    for a README on GitHub
   podspec graph --format dot | dot -Tpdf > shop.pdf
 
 The critical path is the chain of containers that decides how long a start takes. Nothing has been timed:

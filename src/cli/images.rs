@@ -21,8 +21,8 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   podspec images
-  podspec images -q                                   the names alone
-  podspec images --digests                            to write as NAME@DIGEST in a pod file
+  podspec images -q            the names alone
+  podspec images --digests     to write as NAME@DIGEST in a pod file
   podspec images --format json | jq '.[].reference'")]
 pub(super) struct Images {
     /// Also each digest

@@ -20,7 +20,7 @@ Examples:
   podspec inspect shop/web
   podspec inspect              the pod of ./pod.yaml
   podspec inspect shop | jq -r .network.ipv4
-  podspec inspect shop/web | jq .namespaces    inode numbers, as in /proc/PID/ns")]
+  podspec inspect shop/web | jq .namespaces    inodes, as in /proc/PID/ns")]
 pub(super) struct Inspect {
     /// The pod, or one container of it; the pod of ./pod.yaml where none is named
     #[arg(value_name = "POD[/CONTAINER]")]

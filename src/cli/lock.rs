@@ -22,9 +22,9 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec lock                       ./pod.yaml: writes ./pod.lock
-  podspec lock shop.yaml             tags that are new are looked up, those that are gone are taken out
-  podspec lock --update shop.yaml    what the tags stand for today; `git diff shop.lock` shows it
+  podspec lock                     ./pod.yaml: writes ./pod.lock
+  podspec lock shop.yaml           adds new tags, and takes old ones out
+  podspec lock --update shop.yaml  what the tags stand for today
   podspec lock --platform linux/arm64 shop.yaml
 
 Images that the file names by digest, and those of this machine (oci:, oci-archive:, docker-archive:), need none.

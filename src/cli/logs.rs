@@ -27,12 +27,12 @@ const NAME_LEAST: usize = 8;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec logs shop                      all containers, by time
-  podspec logs -f --tail 20 shop/web     the last lines, and what comes
+  podspec logs shop                   all containers, by time
+  podspec logs -f --tail 20 shop/web  the last lines, and what comes
   podspec logs -t --since 10m shop/web shop/db
-  podspec logs -f                        the pod of ./pod.yaml; `/web` is its container
-  podspec logs -f shop billing           several pods, each line with its own
-  podspec logs --format json shop | jq -r 'select(.stream == \"stderr\").text'
+  podspec logs -f                     ./pod.yaml's; `/web` is its container
+  podspec logs -f shop billing        several pods, each line with its own
+  podspec logs --format json shop | jq -r .text
 
 Lines are in the order of their times. On a terminal whatever it would obey (escapes, controls, text
 turned round) is shown as \u{fffd}; `--raw` passes it on, and so does every other output: a pipe gets

@@ -123,12 +123,12 @@ fn paragraph(text: &str, page: &mut impl Write) -> io::Result<()> {
     Roff::new().control("PP", []).text([roman(text)]).to_writer(page)
 }
 
-/// Lines as they are.
+/// Lines as they are, but for what indents them in the help: a page is indented itself.
 fn verbatim(lines: &str, page: &mut impl Write) -> io::Result<()> {
     let mut roff = Roff::new();
     roff.control("nf", []);
     for line in lines.lines() {
-        roff.text([roman(line)]);
+        roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
     }
     roff.control("fi", []).to_writer(page)
 }

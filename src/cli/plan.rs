@@ -24,10 +24,10 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec plan examples/hello.yaml                the containers, by levels
-  podspec plan --steps examples/hello.yaml        and every step, with its reason
-  podspec plan --format json --oci shop.yaml      each container's OCI runtime spec too
-  podspec plan --steps --format svg > steps.svg   the steps as a drawing
+  podspec plan shop.yaml                         containers, by levels
+  podspec plan --steps shop.yaml                 each step, with its reason
+  podspec plan --format json --oci shop.yaml     OCI runtime specs, too
+  podspec plan --steps --format svg > steps.svg  the steps as a drawing
 
 A step waits for those alone that it needs, also where it stands in a later level. The critical path is
 the chain that decides how long a start takes. Nothing has been timed: a wait for a program to complete

@@ -19,10 +19,10 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec prune --dry-run              what it would remove, and how much that is
+  podspec prune --dry-run          what it would remove, how much that is
   podspec prune
-  podspec prune --all                  also the images that no pod uses
-  podspec prune --volumes --force      also the data of every pod that is down")]
+  podspec prune --all              also the images that no pod uses
+  podspec prune --volumes --force  also the data of every pod that is down")]
 pub(super) struct Prune {
     /// Also named volumes
     #[arg(long)]

@@ -28,8 +28,8 @@ const AT_ONCE: usize = 4;
 #[command(after_help = "\
 Examples:
   podspec pull httpd:2.4 ghcr.io/x/y:1
-  podspec pull shop.yaml                          every image of the file
-  podspec pull oci-archive:image.tar              from a file on this machine
+  podspec pull shop.yaml                      every image of the file
+  podspec pull oci-archive:image.tar          from a file here
   podspec pull --insecure-registry reg.lan:5000 reg.lan:5000/a:b
   podspec pull --format json httpd | jq -r '.[].digest'
 

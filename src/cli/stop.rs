@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec stop shop             the pod's containers; `podspec down` would remove it
+  podspec stop shop             all of the pod; `down` would remove it
   podspec stop shop/web
   podspec stop -t 2 shop        at most two seconds each; 0 kills at once")]
 pub(super) struct Stop {

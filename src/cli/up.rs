@@ -56,9 +56,9 @@ const ATTEMPTS: usize = 10;
 Examples:
   podspec up                          ./pod.yaml, in front
   podspec up -d examples/hello.yaml   return when the pod is up
-  podspec up --wait --timeout 1m      return when it is ready, or say why it is not
+  podspec up --wait --timeout 1m      when it is ready, or say why not
   podspec up -d --recreate shop.yaml  the file has changed
-  podspec up -d --pull shop.yaml      images whose tags have moved are fetched
+  podspec up -d --pull shop.yaml      fetch images whose tags have moved
   generate | podspec up -d -          a file on standard input
 
 Exit code: 0; 1 the machine refused; 2 the file is wrong, and nothing was touched; in front, that of the

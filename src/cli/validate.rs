@@ -10,15 +10,15 @@ use crate::spec::{mend, pages};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check pod files and show every problem at its place; touches nothing
+/// Check pod files, show problems at their place; touches nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec validate                        ./pod.yaml
-  podspec validate pods/ a.yaml           each pod.yaml and *.pod.yaml below pods, and a.yaml
-  podspec validate --fix                  mend what can be mended surely, and show the changes
-  podspec validate --format json -        a list of problems of standard input, for an editor
-  podspec validate --format sarif .       for code scanning; `github` annotates a pull request
+  podspec validate                   ./pod.yaml
+  podspec validate pods/ a.yaml      also what is below pods/
+  podspec validate --fix             mend what is sure, show the changes
+  podspec validate --format json -   of standard input, for an editor
+  podspec validate --format sarif .  for code scanning
 
 Exit code: 0 where all files are well (warnings or not), 2 where one is not.
 `podspec explain CODE` tells more of a problem.")]

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Wait until containers end, run or are ready, and print their exit codes
+/// Wait until containers end, run or are ready; print exit codes
 ///
 /// A line each, in the order of the arguments; for a whole pod that of the first container that failed, else
 /// 0, once all of `containers` are there (init containers and sidecars do not count). A container that a
@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec wait shop/migrate                    prints its exit code
-  podspec wait shop/migrate --for completed    fails where it does not end with 0
+  podspec wait shop/migrate                  prints its exit code
+  podspec wait shop/migrate --for completed  fails where it ends otherwise
   podspec wait shop --for ready --timeout 30s
 
 Exit code: 0; 1 where it was not reached: the time is over, or it cannot come any more.")]

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 Examples:
   podspec oci exec demo1 ls -l /
   podspec oci exec -t demo1 sh
-  podspec oci exec --user 1000:1000 --cwd /srv --env MODE=test demo1 ./check
+  podspec oci exec --user 1000:1000 --cwd /srv --env A=b demo1 ./check
   podspec oci exec --detach --process process.json --pid-file pid demo1
 
 Exit code: the command's; 128 + N where signal N ended it; 255 it could not be run.")]

@@ -108,7 +108,7 @@ impl Making {
 #[command(after_help = "\
 Examples:
   podspec oci create --bundle demo demo1
-  podspec oci create --bundle demo --console-socket tty.sock --pid-file pid demo1")]
+  podspec oci create --bundle demo --console-socket s --pid-file pid demo1")]
 pub(super) struct Create {
     #[command(flatten)]
     making: Making,

@@ -34,21 +34,21 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  podspec top                                 all pods, on the whole screen
-  podspec top shop/web                        one pod, its container `web` selected
-  podspec top --once shop                     its processes, as a table
+  podspec top                      all pods, on the whole screen
+  podspec top shop/web             one pod, its container `web` selected
+  podspec top --once shop          its processes, as a table
   podspec top --once shop/web
   podspec top shop --format json | jq '.[].pid'
 
 On a terminal it shows every container with its state, what it waits for and what it uses, as it changes.
 Keys, which `?` shows too:
-  up, down, j, k    select; PgUp, PgDn, Home, End and Tab (the next pod) go further
-  Enter             the log of what is selected; Esc leads back
-  r, s              restart, stop; asked first
-  e, x              a shell in the container; its end leads back
-  t                 containers below what they wait for, or in the order of the file
-  /                 only what has this in its name
-  q                 quit
+  up, down, j, k  select; PgUp, PgDn, Home, End; Tab: the next pod
+  Enter           the log of what is selected; Esc leads back
+  r, s            restart, stop; asked first
+  e, x            a shell in the container; its end leads back
+  t               containers below what they wait for, or in file order
+  /               only what has this in its name
+  q               quit
 
 With --once, with --format, or where input or output is no terminal, it lists the processes of one pod that
 the host sees: PID and USER are the host's, INSIDE is the pid that the container knows, and the line without a
