@@ -40,7 +40,8 @@ pub fn run_hook(kind: &str, hook: &Hook, site: Site<'_>, state: &[u8]) -> Result
             let mut said = String::new();
             let told =
                 output.rewind().and_then(|()| output.take(TOLD_MAX).read_to_string(&mut said));
-            let said = if told.is_ok() { said.trim() } else { "" };
+            // An error is one line.
+            let said = if told.is_ok() { said.trim().replace('\n', "; ") } else { String::new() };
             let colon = if said.is_empty() { "" } else { ": " };
             Err(failed(format!("failed ({status}){colon}{said}")))
         }
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn how_it_failed_is_told() {
         let error = run("echo no; echo way >&2; exit 3", 9).unwrap_err();
-        assert_eq!(error, "the prestart hook /bin/sh failed (exit status: 3): no\nway");
+        assert_eq!(error, "the prestart hook /bin/sh failed (exit status: 3): no; way");
     }
 
     #[test]
