@@ -9,7 +9,7 @@ use rustix::event::{PollFd, Timespec};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -71,25 +71,25 @@ impl Legacy<'_> {
 
 /// Mostly all above it is there.
 fn make(path: &Path) -> Result<OwnedFd, Errno> {
-    let open = |path: &Path| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty());
-    let is_new = match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
+    match rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(Errno::NOENT) => {
             make(path.parent().ok_or(Errno::NOENT)?)?;
             return make(path);
         }
         Err(errno) => return Err(errno),
-    };
-    let directory = open(path)?;
-    if is_new && let Some(parent) = path.parent() {
-        inherit(parent, &directory)?;
     }
+    let directory = open(path)?;
+    inherit(path, directory.as_fd())?;
     Ok(directory)
 }
 
+fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())
+}
+
 fn remove(path: &Path) -> Result<(), Errno> {
-    match rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()) {
+    match open(path) {
         Ok(directory) => super::remove_below(directory.as_fd())?,
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
@@ -106,14 +106,15 @@ fn pause() {
     let _ = rustix::event::poll(&mut [] as &mut [PollFd<'_>], Some(&step));
 }
 
-/// A new cpuset is empty, and nobody can join one that is.
-fn inherit(parent: &Path, child: &OwnedFd) -> Result<(), Errno> {
+/// A new cpuset is empty, and nobody can join one that is; whoever made those above may have left them so, too.
+fn inherit(path: &Path, directory: BorrowedFd<'_>) -> Result<(), Errno> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let Some(own) = text(child.as_fd(), file) else { return Ok(()) };
-        if own.trim().is_empty()
-            && let Ok(given) = std::fs::read_to_string(parent.join(file))
-        {
-            write(child.as_fd(), file, given.trim())?;
+        let Some(own) = text(directory, file) else { return Ok(()) };
+        let Some(parent) = path.parent().filter(|_| own.trim().is_empty()) else { continue };
+        let above = open(parent)?;
+        inherit(parent, above.as_fd())?;
+        if let Some(given) = text(above.as_fd(), file) {
+            write(directory, file, given.trim())?;
         }
     }
     Ok(())
@@ -123,7 +124,7 @@ fn inherit(parent: &Path, child: &OwnedFd) -> Result<(), Errno> {
 pub fn join(cgroup: Legacy<'_>, pids: &[i32]) -> Result<(), CgroupError> {
     let path = cgroup.mount.join(cgroup.path);
     let fail = |errno: Errno| CgroupError::Open { path: path.clone(), source: errno.into() };
-    let directory = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty()).map_err(fail)?;
+    let directory = open(&path).map_err(fail)?;
     for pid in pids {
         match write(directory.as_fd(), "cgroup.procs", &pid.to_string()) {
             Ok(()) | Err(Errno::SRCH) => {}
@@ -191,7 +192,7 @@ pub fn thaw(pid: i32) -> io::Result<()> {
     let Some((_, mount)) = mounts()?.into_iter().find(|(name, _)| name == "freezer") else {
         return Ok(());
     };
-    let cgroup = rustix::fs::openat(CWD, mount.join(path), DIRECTORY, Mode::empty())?;
+    let cgroup = open(&mount.join(path))?;
     Ok(write(cgroup.as_fd(), "freezer.state", "THAWED")?)
 }
 
@@ -223,6 +224,9 @@ mod tests {
     fn a_child_joins_every_hierarchy_by_itself() {
         let path = PathBuf::from(format!("podspec/test-{}-legacy", std::process::id()));
         for (controller, mount) in mounts().unwrap() {
+            // Somebody else has made the one above, and nothing more.
+            make(&mount.join("podspec")).unwrap();
+            std::fs::create_dir(mount.join(&path)).unwrap();
             let cgroup = Legacy { mount: &mount, path: &path.join("a") };
             let tasks = cgroup.make(&[]).unwrap();
             let Cloned::Parent { pid, pidfd } = clone3(0, None).unwrap() else {
