@@ -120,6 +120,7 @@ impl Exec {
         };
         lend_size(&mut process);
         let entered = oci::enter(&container, &process, &further)?;
+        log.debug(&format!("it runs in the container as process {}", entered.child.pid));
         if self.detach {
             return Ok(ExitCode::SUCCESS);
         }
