@@ -355,7 +355,7 @@ fn exec_runs_beside_the_program() {
         "--user", "5:6", "-g", "7", "--cwd", "/tmp", "-e", "WORD=x", "c", "sh", "-c", script,
     ]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(9), "5\n6 7\n/tmp\nx\n"), "{ended}");
-    let told = bundle.oci(&["--debug", "exec", "c", "true"]).stderr;
+    let told = bundle.oci(&["--debug", "exec", "c", "id"]).stderr;
     assert!(told.contains("level=debug msg=\"it runs in the container as process "), "{told}");
     let caps = run(&["--cap", "CAP_CHOWN", "c", "cat", "/proc/self/status"]).success();
     assert!(caps.contains("CapEff:\t0000000020000421"), "{caps}");
