@@ -2,12 +2,13 @@
 //! put together for this process alone. The caller sees to it that the container is not started meanwhile.
 
 use super::Overlay;
-use super::error::SandboxError;
+use super::error::{At, SandboxError, Stage};
 use super::mounts::{self, Place};
 use super::namespaces::{self, Namespaces};
 use super::root;
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -32,7 +33,11 @@ pub fn remains(of: &Remains<'_>) -> Result<OwnedFd, SandboxError> {
     let beneath = of.beneath;
     let sources = mounts::Sources { beneath, user: None, mapped: &[], is_bundles: false };
     let sources = mounts::open_sources(listed, sources)?;
+    // Layers are mounted from elsewhere, and what the caller reads and writes next may be named from here.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = rustix::fs::open(".", flags, Mode::empty()).at(Stage::WorkingDirectory, ".")?;
     let root = root::assemble(of.overlays, None, root::attach_over_root)?;
+    rustix::process::fchdir(&here).at(Stage::WorkingDirectory, ".")?;
     let place = Place { root: &root, namespaces: &namespaces, user: None, legacy: &[] };
     let dev = mounts::mount_all(place, &oci, sources)?;
     let masked = oci.linux().as_ref().and_then(|linux| linux.masked_paths().as_deref());

@@ -243,6 +243,9 @@ fn what_a_container_has_left_can_be_copied_out_and_nothing_in() {
     };
     assert_eq!((out("/etc/mine").as_str(), out("/v/kept").as_str()), ("mine\n", "kept\n"));
     assert!(out("/etc/hosts").contains("sleeps"), "the pod's");
+    let mut from_here = host.command(["cp", "shop/c:/etc/mine", "./relative"]);
+    host.finish(host.start(from_here.current_dir(&host.dir))).success();
+    assert_eq!(fs::read_to_string(host.dir.join("relative")).unwrap(), "mine\n");
     // Hidden from it, as in every container.
     let hidden = cp(&host, "shop/c:/etc/shadow", "x").fails(1);
     assert!(hidden.contains("/etc/shadow is a character device"), "{hidden}");
