@@ -190,8 +190,9 @@ impl Runtime<'_> {
         words.push(self.id);
         let cgroup = (!is_unified()).then_some(birth.home);
         self.run(&words, &Given { directory: Some(directory), streams, cgroup, stage })?;
-        let text = std::fs::read_to_string(directory.join(PID)).at(Stage::Bundle, directory)?;
-        let pid = text.trim().parse().map_err(|_| Errno::INVAL).at(Stage::Bundle, directory)?;
+        let text = std::fs::read_to_string(directory.join(PID)).unwrap_or_default();
+        let pid = text.trim().parse();
+        let pid = pid.map_err(|_| self.refused(verb, "it has made no process"))?;
         // Its parent has gone, and whoever is its parent now waits for nobody meanwhile: its number is nobody else's.
         let pidfd = process::pidfd_open(pid).at(Stage::Clone, "of the runtime")?;
         let terminal = console.map(|console| master(&console)).transpose()?;

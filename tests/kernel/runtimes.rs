@@ -268,7 +268,7 @@ fn a_runtime_that_cannot_is_told_and_leaves_nothing() {
     let liar = host.file("liar", "#!/bin/sh\nexit 0\n");
     host.sh(&format!("chmod +x {}", liar.display())).success();
     let told = up(liar.to_str().unwrap(), &["true"]).fails(1);
-    assert!(told.contains("web: cannot make the bundle"), "{told}");
+    assert!(told.contains("liar create`: it has made no process"), "{told}");
 }
 
 /// kill -9 of the supervisor at any moment: `down` leaves nothing, of the runtime's neither.
