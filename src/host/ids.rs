@@ -95,13 +95,25 @@ fn joined(pod: &PodSpec) -> BTreeMap<PathBuf, IdMaps> {
     paths.filter_map(|path| Some((path.clone(), maps_of(path)?))).collect()
 }
 
+/// Directories of /proc.
+fn processes_in(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let inode = std::fs::metadata(path).map(|found| found.ino()).ok();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.map(|entry| entry.path()).filter(move |process| {
+        let found = std::fs::metadata(process.join("ns/user"));
+        found.is_ok_and(|found| Some(found.ino()) == inode)
+    })
+}
+
+/// As it is for good where somebody without rights has mapped the ids (user_namespaces(7)).
+pub(super) fn denies_groups(path: &Path) -> bool {
+    let mut words = processes_in(path)
+        .filter_map(|process| std::fs::read_to_string(process.join("setgroups")).ok());
+    words.next().is_some_and(|word| word.trim() == "deny")
+}
+
 pub(super) fn maps_of(path: &Path) -> Option<IdMaps> {
-    let inode = std::fs::metadata(path).ok()?.ino();
-    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
-    let mut inside = processes.filter(|process| {
-        std::fs::metadata(process.join("ns/user")).is_ok_and(|found| found.ino() == inode)
-    });
-    inside.find_map(|process| {
+    processes_in(path).find_map(|process| {
         let read = |kind: &str, file: &str| {
             let text = std::fs::read_to_string(process.join(file)).ok()?;
             let words = |line: &str| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");

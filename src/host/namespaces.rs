@@ -49,6 +49,9 @@ fn problem(kind: Shared, path: &Path) -> Option<String> {
     if kind == Shared::User && super::ids::maps_of(path).is_none_or(|maps| maps.uids.is_empty()) {
         return Some(format!("no process is in {shown} that its ids could be learnt from"));
     }
+    if kind == Shared::User && super::ids::denies_groups(path) {
+        return Some(format!("in {shown} nobody can set groups: its `setgroups` is `deny`"));
+    }
     None
 }
 

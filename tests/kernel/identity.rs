@@ -5,6 +5,7 @@ use crate::host::{Host, wait_for, wait_some};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 
 /// The inode of the user namespace that owns the namespace at this path (ioctl_ns(2)).
 fn owner(host: &Host, path: &str) -> String {
@@ -348,6 +349,13 @@ fn what_is_no_such_namespace_is_refused_before_anything_is_touched() {
         let said = attempt(kind, path);
         assert!(said.contains(why) && said.contains(&format!("ns:{path}")), "{said}");
     }
+    let mut holder = host.start(Command::new("unshare").args(["-U", "-r", "sleep", "1000"]));
+    // It maps ids first.
+    wait_for("its program", || !host.pids_of("sleep 1000").is_empty());
+    let said = attempt("user", &format!("/proc/{}/ns/user", host.pid_of("sleep 1000")));
+    assert!(said.contains("its `setgroups` is `deny`"), "{said}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
     let pod = json!({ "name": "no", "network": "ns:/etc/passwd", "containers": { "a": sleeper(&json!({})) } });
     let said = host.podspec(["up", "-d", &host.pod(&pod)]).fails(2);
     assert!(said.contains("is no namespace"), "{said}");
