@@ -318,7 +318,7 @@ impl<'a> Live<'a> {
         self.follower.as_mut().map_or(Ok(false), Follower::show_some)
     }
 
-    /// Nobody would see it: no board is drawn.
+    /// Whether nobody would see why: no board is drawn.
     fn may_hang(&self) -> bool {
         self.screen.is_none() && !self.is_ready && !self.is_stopping
     }

@@ -98,13 +98,16 @@ impl Remains {
         }
     }
 
-    /// No port leads to the pod any more, then its processes end, then what they held goes; while the
-    /// kernel takes the dead namespaces apart, the files go. A lease is given back last: until the link
-    /// is gone, somebody may still answer on the address.
+    /// Pins go first: the kernel takes a network namespace apart once nobody holds it, and nothing here takes as
+    /// long. Meanwhile no port leads to the pod any more, its processes end, then the files go. A lease is given back
+    /// last: until the link is gone, somebody may still answer on the address.
     pub fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
         let mut errors = Vec::new();
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
         let watch = if self.links.is_empty() { None } else { link::LinkWatch::open().ok() };
+        for pin in &self.netns {
+            attempt(netns::unpin(pin).map_err(ExecError::from));
+        }
         attempt(self.unpublish());
         for runtime in &self.runtimes {
             attempt(known(runtime).delete().map_err(ExecError::from));
@@ -116,9 +119,6 @@ impl Remains {
                 let legacy = Legacy { mount, path: cgroup };
                 attempt(legacy.remove().map_err(ExecError::from));
             }
-        }
-        for pin in &self.netns {
-            attempt(netns::unpin(pin).map_err(ExecError::from));
         }
         for at in outermost(&self.mounts) {
             attempt(unmount(at));
