@@ -396,7 +396,7 @@ impl<'a> Live<'a> {
             Event::Container(state) => self.hear_state(&state)?,
             Event::Up { never } => {
                 let lost =
-                    never.iter().map(|(name, why)| format!("{name} will never start: {why}"));
+                    never.iter().map(|(name, why)| (name, format!("will never start: {why}")));
                 return self.up(&lost.collect::<Vec<_>>());
             }
             Event::Done { containers, problems } => return self.started(&containers, &problems),
@@ -459,11 +459,13 @@ impl<'a> Live<'a> {
         CliError::Start { pod: self.pod.to_string(), failure: Box::new(failure), hint: None }
     }
 
-    /// `lost`: why not all of it is.
-    fn up(&mut self, lost: &[String]) -> Result<Heard, CliError> {
+    /// `lost`: what is not, and why. Those that wait for one thing are told together.
+    fn up(&mut self, lost: &[(&ContainerName, String)]) -> Result<Heard, CliError> {
         self.leave_board();
-        for text in lost {
-            let text = format!("{}/{}", self.pod, sanitize(text));
+        for alike in lost.chunk_by(|(_, one), (_, next)| one == next) {
+            let names: Vec<String> =
+                alike.iter().map(|(name, _)| format!("{}/{name}", self.pod)).collect();
+            let text = format!("{} {}", names.join(", "), sanitize(&alike[0].1));
             output::error_line(&format!("{} {text}", output::paint_error("error:")));
         }
         let took = time(self.begun.elapsed());
@@ -537,7 +539,7 @@ impl<'a> Live<'a> {
         let failed = containers.iter().filter(|one| one.status == ContainerStatus::Failed);
         let failed = failed.map(|one| {
             let words = describe(one.status, one.exit_code, one.reason.as_deref());
-            format!("{} was started again: {words}", one.name)
+            (&one.name, format!("was started again: {words}"))
         });
         let lost: Vec<_> = failed.collect();
         match (self.up(&lost)?, problems.is_empty()) {

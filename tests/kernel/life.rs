@@ -89,13 +89,16 @@ fn an_init_container_that_fails_for_good_fails_the_pod() {
     let Some(host) = Host::new() else { return };
     let p = pod(json!({
         "initContainers": { "i": with(sh("echo no; exit 7"), &json!({ "restart": "on-failure:1" })) },
-        "containers": { "web": noting("web") } }));
+        "containers": { "web": noting("web"), "worker": noting("worker") } }));
     let file = host.pod(&p);
     let front = host.podspec(["up", &file]);
     assert_eq!(front.code, Some(7), "{front}");
     assert_eq!(notes(&host), "", "web has begun");
     host.assert_clean();
-    assert_eq!(host.podspec(["up", "-d", &file]).code, Some(1));
+    let left = host.podspec(["up", "-d", &file]);
+    assert_eq!(left.code, Some(1));
+    let why = "error: p/web, p/worker will never start: `i` did not complete: exit code 7\n";
+    assert!(left.stderr.contains(why), "once, of both: {left}");
     let inspected = wait_pod(&host, "failed");
     assert_eq!(inspected["exitCode"], 7, "{inspected}");
     let web = host.container("p", "web");
