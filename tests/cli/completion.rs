@@ -30,6 +30,7 @@ fn machine() -> PathBuf {
     fs::create_dir_all(here.join("files/pods dir")).unwrap();
     fs::write(here.join("files/front.yaml"), "name: front\n").unwrap();
     fs::write(here.join("files/notes.txt"), "").unwrap();
+    fs::write(here.join("files/two words.yaml"), "").unwrap();
     fs::write(here.join("pod.yaml"), "name: shop\nbroken: [\n").unwrap();
     here
 }
@@ -115,6 +116,9 @@ fn bash_completes_live_names() {
     assert_eq!(bash("ps --format=j"), "ps --format=json");
     assert_eq!(bash("cp --root=x -a shop/db: fil"), "cp --root=x -a shop/db: files/");
     assert_eq!(bash("cp shop/web:"), "cp shop/web:");
+    for begun in ["files/tw", "'files/tw", "\"files/tw"] {
+        assert_eq!(bash(&format!("up {begun}")), "up files/two words.yaml", "{begun}");
+    }
     assert_eq!(bash("up 'files/fr"), "up files/front.yaml");
     assert_eq!(bash("logs nothing"), "logs nothing");
 }

@@ -19,7 +19,11 @@ _podspec() {
         value=${line%%$'\t'*}
         value=${value#"$kept"}
         [[ -n $value ]] || continue
-        printf -v value %q "$value"
+        case ${COMP_WORDS[COMP_CWORD]} in
+            # Behind a quote a name stands as it is, or cannot stand.
+            [\'\"]*) [[ $value != *[\'\"\\\$\`!]* ]] || continue ;;
+            *) printf -v value %q "$value" ;;
+        esac
         COMPREPLY+=("$value")
     done < <(podspec __complete "${words[@]:1}" 2>/dev/null)
     # A directory, an option or a container's name that is to go on gets no space behind it.
