@@ -90,6 +90,12 @@ impl<'a> Profile<'a> {
         Ok(profile)
     }
 
+    /// Whether what it does not name is allowed: then it refuses, and does not allow.
+    pub fn allows_the_rest(&self) -> bool {
+        let allows = [LinuxSeccompAction::ScmpActAllow, LinuxSeccompAction::ScmpActLog];
+        allows.contains(&self.default_action)
+    }
+
     /// What of it holds for this container on this machine.
     pub fn resolve(&self, container: Container<'_>) -> Result<LinuxSeccomp, SeccompError> {
         let mut syscalls = Vec::new();

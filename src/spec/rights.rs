@@ -67,6 +67,18 @@ const MIGHTY: [&str; 8] = [
     "SYS_BOOT",
 ];
 
+/// Those that act on the whole machine, whatever namespaces the container has.
+const OUTSIDE_OF_NAMESPACES: [&str; 8] = [
+    "SYS_TIME",
+    "SYS_RESOURCE",
+    "SYS_PACCT",
+    "SYSLOG",
+    "PERFMON",
+    "AUDIT_CONTROL",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+];
+
 /// `security` of a container, its defaults where there is none.
 pub(super) fn security(
     word: &str,
@@ -149,8 +161,17 @@ fn capability(written: &str, added: bool, item: &Node, checks: &mut Checks<'_>) 
         checks.report(checks.with_known(problem, name, CAPABILITIES));
         return None;
     }
-    if added && MIGHTY.contains(&name) {
-        let message = format!("with `{name}` a program can become root of the machine");
+    let loosens = match name {
+        _ if !added => None,
+        name if MIGHTY.contains(&name) => {
+            Some(format!("with `{name}` a program can become root of the machine"))
+        }
+        name if OUTSIDE_OF_NAMESPACES.contains(&name) => {
+            Some(format!("`{name}` acts on the whole machine: no namespace confines it"))
+        }
+        _ => None,
+    };
+    if let Some(message) = loosens {
         let problem = Problem::error("P0572", message, place, "loosens the sandbox").warning();
         checks.report(
             problem.help(format!("remove `{written}`, unless the program cannot run without it")),
@@ -207,7 +228,16 @@ fn seccomp(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Seccomp> 
         })
     });
     match profile {
-        Ok(text) => Some(Seccomp::Profile { path, text }),
+        Ok(text) => {
+            if Profile::parse(&text).is_ok_and(|profile| profile.allows_the_rest()) {
+                let message = format!("`{word}` allows every system call that it does not name");
+                let problem = Problem::error("P0571", message, place, "loosens the sandbox");
+                checks.report(problem.warning().help(
+                    "write the calls that the program needs, and `\"defaultAction\": \"SCMP_ACT_ERRNO\"`",
+                ));
+            }
+            Some(Seccomp::Profile { path, text })
+        }
         Err((message, help)) => {
             checks.report(Problem::error("P0531", message, place, "this profile").help(help));
             None

@@ -102,6 +102,13 @@ fn map(
             is_good = false;
             continue;
         }
+        if range.host == 0 {
+            let message = format!("`{word}` maps an id onto the machine's root");
+            let problem = Problem::error("P0577", message, place.clone(), "loosens the sandbox");
+            checks.report(
+                problem.warning().help("begin the range of the machine's ids above 0, as 100000"),
+            );
+        }
         ranges.push((range, place));
     }
     let ranges: Vec<IdRange> = ranges.into_iter().map(|(range, _)| range).collect();
