@@ -99,8 +99,8 @@ impl Remains {
     }
 
     /// Pins go first: the kernel takes a network namespace apart once nobody holds it, and nothing here takes as
-    /// long. Meanwhile no port leads to the pod any more, its processes end, then the files go. A lease is given back
-    /// last: until the link is gone, somebody may still answer on the address.
+    /// long. Meanwhile no port leads to the pod any more, mounts are let go while the last processes die, then the files
+    /// go. A lease is given back last: until the link is gone, somebody may still answer on the address.
     pub fn clear(&self, hierarchy: &Hierarchy, holder: &str) -> Vec<ExecError> {
         let mut errors = Vec::new();
         let mut attempt = |result: Result<(), ExecError>| errors.extend(result.err());
@@ -112,6 +112,9 @@ impl Remains {
         for runtime in &self.runtimes {
             attempt(known(runtime).delete().map_err(ExecError::from));
         }
+        for at in outermost(&self.mounts) {
+            attempt(unmount(at));
+        }
         let legacy = self.legacy();
         for cgroup in &self.cgroups {
             attempt(hierarchy.remove(cgroup).map_err(ExecError::from));
@@ -119,9 +122,6 @@ impl Remains {
                 let legacy = Legacy { mount, path: cgroup };
                 attempt(legacy.remove().map_err(ExecError::from));
             }
-        }
-        for at in outermost(&self.mounts) {
-            attempt(unmount(at));
         }
         for directory in &self.directories {
             attempt(remove_layer(directory).map_err(ExecError::from));
