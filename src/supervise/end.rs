@@ -226,6 +226,12 @@ impl Pod<'_> {
     }
 
     fn undo(&mut self) -> Vec<String> {
+        // Each by itself, for somebody may have moved one out of its cgroup; and first, so that they die while nobody
+        // waits for them yet.
+        let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
+        for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
+            let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        }
         // The record goes with the pod.
         self.tell_news();
         // Whoever is told that the pod is gone may bind its ports.
@@ -233,12 +239,6 @@ impl Pod<'_> {
         let begun = self.journal.begun().iter().copied();
         let ours: Vec<_> = begun.filter(|id| Some(*id) != self.not_ours).collect();
         let (remains, unknown) = self.script.remains(&ours, &self.journal);
-        // Each by itself, for somebody may have moved one out of its cgroup; and now, so that they die while nobody waits
-        // for them yet.
-        let created = self.units.iter().filter_map(|unit| Some(&unit.created.as_ref()?.child));
-        for child in created.chain(self.infra.as_ref().map(|infra| &infra.child)) {
-            let _ = process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-        }
         let left = remains.clear(&self.machine.hierarchy, self.script.plan.id.as_str());
         let left: Vec<_> = unknown.into_iter().map(ExecError::from).chain(left).collect();
         for unit in &mut self.units {
