@@ -9,7 +9,7 @@ use super::foreign::{self, Meaning};
 use super::place::{Place, Thing};
 use super::problem::{Edit, Problem, Problems, did_you_mean, nearest, surely};
 use super::tree::{Entry, Kind, Node, Style};
-use super::{schema, yaml};
+use super::{namespaces, schema, yaml};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -265,6 +265,9 @@ impl<'a> Judge<'a> {
             }
             Some(Meaning::Said(meant, help)) => return (help.to_owned(), accounted(meant)),
             None => {}
+        }
+        if path.thing() == Thing::PodNamespaces && key == "net" {
+            return (namespaces::net_of_pod(entry.value.text(), present), Meant::Perhaps(None));
         }
         if let Some(help) = self.elsewhere(key, &entry.value, path) {
             return (help, accounted("containers"));

@@ -404,7 +404,9 @@ impl One<'_> {
         if !own && let Some(entry) = self.node.entry("hostname") {
             let of = if scope.is_some() { "the machine's" } else { "the pod's" };
             let message = format!("`{}` has a `hostname`, but its host name is {of}", self.word);
-            let help = if scope.is_some() {
+            let help = if checks.apart.get(&Shared::Uts).is_some_and(|pod| Some(pod) == scope) {
+                "remove it, or give this container `namespaces: { uts: private }`"
+            } else if scope.is_some() {
                 "remove it, or leave the machine's `uts`"
             } else {
                 "set the pod's `hostname`, or give this container `namespaces: { uts: private }`"

@@ -59,8 +59,8 @@ const POD: Words = &[
     ("restartPolicy", Named("restart", KUBERNETES)),
     ("hostNetwork", Said("network", "write `network: host`")),
     ("network_mode", Named("network", COMPOSE)),
-    ("hostPID", Said("", "write `namespaces: { pid: host }` in each container that needs it")),
-    ("hostIPC", Said("", "write `namespaces: { ipc: host }` in each container that needs it")),
+    ("hostPID", Said("namespaces", "write `namespaces: { pid: host }`")),
+    ("hostIPC", Said("namespaces", "write `namespaces: { ipc: host }`")),
     ("hostUsers", Said("", "write `share: [+user]` for `hostUsers: false`")),
     ("shareProcessNamespace", Said("share", "write `share: [+pid]`")),
     ("terminationGracePeriodSeconds", Said("", "write `stopTimeout: 10s` in each container")),
@@ -390,7 +390,7 @@ pub(super) fn key(word: &str, thing: Thing) -> Option<Meaning> {
         Thing::Security => SECURITY,
         Thing::Dns => DNS,
         Thing::Network => NETWORK,
-        Thing::Other => return None,
+        Thing::PodNamespaces | Thing::Other => return None,
     };
     words.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
 }
@@ -496,7 +496,7 @@ mod tests {
             Thing::Security => "/definitions/Security/properties",
             Thing::Dns => "/definitions/Dns/properties",
             Thing::Network => "/definitions/Network/properties",
-            Thing::Other => return Vec::new(),
+            Thing::PodNamespaces | Thing::Other => return Vec::new(),
         };
         let keys = rules.pointer(place).and_then(Value::as_object).unwrap().keys();
         keys.cloned().collect()

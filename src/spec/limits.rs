@@ -1,6 +1,6 @@
 //! What the kernel bounds for a process or a namespace: ulimits, sysctls, the shared /dev/shm.
 
-use super::model::{NetworkMode, Rlimit, Shared, Ulimit};
+use super::model::{NetworkMode, Rlimit, Scope, Shared, Ulimit};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{self, Either, RawPod};
 use super::tree::Node;
@@ -79,10 +79,13 @@ pub(super) fn shm_size(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> u6
     if !checks.share.contains(&Shared::Ipc) {
         let message = "the pod has a `shmSize`, but its containers do not share `ipc`";
         let problem = Problem::error("P0514", message, entry.key.clone(), "has no effect");
-        checks.report(problem.help(format!(
-            "write `{}`, or remove this: each container then has its own /dev/shm of 64Mi",
-            share::with(Shared::Ipc, node)
-        )));
+        let shm = match checks.apart.get(&Shared::Ipc) {
+            Some(Scope::Host) => "/dev/shm is the machine's",
+            _ => "each container then has its own /dev/shm of 64Mi",
+        };
+        let with = share::with(Shared::Ipc, node);
+        let problem = share::also(problem, Shared::Ipc, node);
+        checks.report(problem.help(format!("{with}, or remove this: {shm}")));
     }
     let size = checks.quantity("P0411", quantity::size(&size.0), entry.value.span.clone());
     size.unwrap_or(SHM_SIZE)
@@ -194,13 +197,9 @@ fn owned(word: &str, node: &Node, place: Range<usize>, checks: &mut Checks<'_>) 
     if !checks.share.contains(&kind) {
         let message = format!("the sysctl `{word}` is of `{name}`, which is not shared");
         let problem = Problem::error("P0515", message, place, "not in a namespace of the pod");
-        let share = node.get("share").map(|share| share.span.clone());
-        let problem = match share {
-            Some(share) => problem.also(share, format!("without `{name}`")),
-            None => problem,
-        };
-        let share = share::with(kind, node);
-        checks.report(problem.help(format!("write `{share}`, or remove this sysctl")));
+        let problem = share::also(problem, kind, node);
+        let with = share::with(kind, node);
+        checks.report(problem.help(format!("{with}, or remove this sysctl")));
         return false;
     }
     true

@@ -98,6 +98,7 @@ pub struct Places(Node);
 impl Places {
     /// The place of `containers.web.rootfs` or `ports.1`; of the nearest parent where it has none.
     pub fn find(&self, path: &str) -> Option<Range<usize>> {
+        let path = self.of_pod(path).unwrap_or(path);
         let (mut at, mut place) = (&self.0, None);
         // The model has one list of containers, the file has two.
         let name =
@@ -123,6 +124,19 @@ impl Places {
             (at, place) = (next, Some(label));
         }
         place.or_else(|| Some(self.0.head()))
+    }
+
+    /// The pod's `namespaces.KIND` where a container has that from there.
+    fn of_pod<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let (name, field) = path.strip_prefix("containers.")?.split_once('.')?;
+        let kind = field.strip_prefix("namespaces.")?;
+        self.0.get("namespaces")?.get(kind)?;
+        let mut lists = ["containers", "initContainers"].into_iter();
+        let has_own = lists.any(|list| {
+            let container = self.0.get(list).and_then(|list| list.get(name));
+            container.and_then(|of| of.get("namespaces")?.get(kind)).is_some()
+        });
+        (!has_own).then_some(field)
     }
 }
 

@@ -1,40 +1,93 @@
-//! Namespaces of one container that are not what `share` says.
+//! Namespaces that are not what `share` says: of all containers of a pod, and of one.
 
 use super::model::{NetworkMode, Scope, Shared};
 use super::problem::{Problem, did_you_mean};
-use super::raw::{self, Either};
-use super::tree::Node;
+use super::raw::{self, Either, RawPod};
+use super::tree::{Entry, Node};
 use super::validate::Checks;
 use super::{rights, share};
 use indexmap::IndexMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// `namespaces` of the container called `word`, whose place is `container`.
+/// The pod's own `namespaces`: what its containers are in that say nothing else, and do not share.
+pub(super) fn of_pod(raw: &RawPod, pod: &Node, checks: &mut Checks<'_>) {
+    let (Some(raw), Some(node)) = (&raw.namespaces, pod.get("namespaces")) else { return };
+    for (kind, value) in [
+        (Shared::Uts, &raw.uts),
+        (Shared::Ipc, &raw.ipc),
+        (Shared::Pid, &raw.pid),
+        (Shared::User, &raw.user),
+        (Shared::Cgroup, &raw.cgroup),
+        (Shared::Time, &raw.time),
+    ] {
+        let (Some(value), Some(entry)) = (value, node.entry(kind.word())) else { continue };
+        let Some(scope) = scope(kind, value, (&entry.value, None), checks) else { continue };
+        if let Some(item) = share::listed(kind, pod) {
+            // What follows is judged as if it were shared.
+            checks.report(both(kind, entry, item));
+            continue;
+        }
+        rights::of_scope(kind, &scope, (&entry.value, None), checks);
+        checks.share.shift_remove(&kind);
+        checks.apart.insert(kind, scope);
+    }
+}
+
+fn both(kind: Shared, entry: &Entry, item: &Node) -> Problem {
+    let word = kind.word();
+    let message = format!("`{word}` is in `share`, and in the pod's `namespaces`");
+    Problem::error("P0544", message, entry.key.clone(), "not shared")
+        .also(item.span.clone(), "shared")
+        .help(format!("remove `{word}` from one of the two"))
+}
+
+/// What to write for `net` in the pod's `namespaces`, beside these keys.
+pub(super) fn net_of_pod(value: Option<&str>, beside: &[&str]) -> String {
+    match value {
+        Some("private") => {
+            let rest = ["uts", "ipc"].into_iter().filter(|kind| !beside.contains(kind));
+            let share = match rest.collect::<Vec<_>>()[..] {
+                [] => "none".to_owned(),
+                ref rest => format!("[{}]", rest.join(", ")),
+            };
+            format!(
+                "write a `share` without `net`, such as `share: {share}`: each container then has its own"
+            )
+        }
+        Some(at) if at.starts_with("ns:/") => format!("write `network: {at}` at the top"),
+        _ => "write `network: host` at the top".to_owned(),
+    }
+}
+
+/// `namespaces` of the container called `word`, whose place is `container`, over those of the pod.
 pub(super) fn of(
     word: &str,
     raw: Option<&raw::Namespaces>,
     container: &Node,
     checks: &mut Checks<'_>,
 ) -> IndexMap<Shared, Scope> {
-    let mut result = IndexMap::new();
+    let mut result = checks.apart.clone();
     let (Some(raw), Some(node)) = (raw, container.get("namespaces")) else { return result };
     let words = [&raw.net, &raw.uts, &raw.ipc, &raw.pid, &raw.user, &raw.cgroup, &raw.time];
     for (kind, value) in Shared::ALL.into_iter().zip(words) {
         let (Some(value), Some(place)) = (value, node.get(kind.word())) else { continue };
-        let Some(scope) = scope(kind, value, place, checks) else { continue };
-        if scope == Scope::Host {
-            rights::of_the_machine(kind, word, place, checks);
-        }
-        if let Scope::At(_) = scope {
-            rights::of_somebody(kind, word, place, checks);
-        }
+        let of = (place, Some(word));
+        let Some(scope) = scope(kind, value, of, checks) else { continue };
+        rights::of_scope(kind, &scope, of, checks);
         result.insert(kind, scope);
     }
+    result.sort_keys();
     result
 }
 
-fn scope(kind: Shared, word: &str, place: &Node, checks: &mut Checks<'_>) -> Option<Scope> {
+/// Where a namespace is, of this container or of all of the pod.
+fn scope(
+    kind: Shared,
+    word: &str,
+    (place, container): (&Node, Option<&str>),
+    checks: &mut Checks<'_>,
+) -> Option<Scope> {
     match word {
         "private" => Some(Scope::Private),
         "host" => Some(Scope::Host),
@@ -42,8 +95,9 @@ fn scope(kind: Shared, word: &str, place: &Node, checks: &mut Checks<'_>) -> Opt
         _ => {
             let message = format!("`{word}` is no value of `namespaces.{}`", kind.word());
             let label = "one of: private, host, ns:/path";
-            let help = did_you_mean(word, ["private", "host"]).unwrap_or_else(|| {
-                "remove it to be in the pod's own namespace, or write `private`".to_owned()
+            let help = did_you_mean(word, ["private", "host"]).unwrap_or_else(|| match container {
+                Some(_) => "remove it to be in the pod's own namespace, or write `private`".into(),
+                None => "write `private`, or remove it: then it is as `share` has it".to_owned(),
             });
             let problem = Problem::error("P0436", message, place.span.clone(), label);
             checks.report(problem.help(help));
@@ -83,7 +137,11 @@ pub(super) fn idmaps(
         {
             let message = format!("`{word}` has no user namespace that ids could be mapped to");
             let problem = Problem::error("P0542", message, entry.key.clone(), "to what?");
-            checks.report(problem.help("remove `idmap`, or add `user` to the pod's `share`"));
+            let help = match checks.apart.contains_key(&Shared::User) {
+                true => "remove `idmap`, or give this container `namespaces: { user: private }`",
+                false => "remove `idmap`, or add `user` to the pod's `share`",
+            };
+            checks.report(problem.help(help));
         }
     }
 }
@@ -97,13 +155,9 @@ pub(super) fn network(node: &Node, checks: &mut Checks<'_>) {
         let message = "the pod is in the network of a path, but its containers do not share `net`";
         let problem =
             Problem::error("P0543", message, network.key.clone(), "no container is in it");
-        let share = node.get("share").map(|share| share.span.clone());
-        let problem = match share {
-            Some(share) => problem.also(share, "without `net`"),
-            None => problem,
-        };
+        let problem = share::also(problem, Shared::Net, node);
         checks.report(problem.help(format!(
-            "write `{}`, or give one container `namespaces: {{ net: ns:{} }}`",
+            "{}, or give one container `namespaces: {{ net: ns:{} }}`",
             share::with(Shared::Net, node),
             path.display()
         )));

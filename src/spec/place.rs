@@ -27,6 +27,7 @@ pub(super) enum Thing {
     Security,
     Dns,
     Network,
+    PodNamespaces,
     Other,
 }
 
@@ -81,6 +82,7 @@ impl<'a> Place<'a> {
                 _ => Thing::Other,
             },
             Self::Key(Self::Key(_, "dependsOn"), _) => Thing::Dependency,
+            Self::Key(Self::Root, "namespaces") => Thing::PodNamespaces,
             Self::Key(_, key) => match *key {
                 "startupProbe" | "readinessProbe" | "livenessProbe" => Thing::Probe,
                 "http" => Thing::Request,

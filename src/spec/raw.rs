@@ -123,6 +123,10 @@ pub struct RawPod {
     #[schemars(with = "Option<Either<words::NoShare, Vec<words::Kind>>>")]
     #[schemars(extend("default" = ["net", "uts", "ipc"], "examples" = [["net", "uts", "ipc", "pid"], ["+pid"], "none"]))]
     pub share: Option<Either<String, Vec<String>>>,
+    /// Namespaces that the containers are in instead of a shared one: kind to where it is. What a container's own
+    /// `namespaces` say comes first. The network is `network`.
+    #[schemars(extend("examples" = [{"pid": "host"}, {"uts": "private", "ipc": "ns:/proc/4711/ns/ipc"}]))]
+    pub namespaces: Option<PodNamespaces>,
     /// The pod's network: one word, or a map with more.
     #[schemars(with = "Option<Either<words::Network, Network>>")]
     #[schemars(extend("default" = "bridge", "examples" = ["host", {"mode": "bridge", "mtu": 1400}]))]
@@ -851,6 +855,37 @@ pub struct Namespaces {
     #[schemars(extend("examples" = ["private", "host"]))]
     pub cgroup: Option<String>,
     /// Its clocks. Default: the pod's.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub time: Option<String>,
+}
+
+/// Namespaces of the pod's containers that none of them shares by itself: `private` (each has its own), `host` or
+/// `ns:/path`. A kind that is here is not in the default `share`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PodNamespaces {
+    /// Their host names. Default: as `share` has it.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub uts: Option<String>,
+    /// Their System V IPC, message queues and /dev/shm. Default: as `share` has it.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub ipc: Option<String>,
+    /// Their processes. Default: as `share` has it.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub pid: Option<String>,
+    /// Their users. Default: as `share` has it.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub user: Option<String>,
+    /// Their cgroup roots. Default: as `share` has it.
+    #[schemars(with = "Option<words::Scope>")]
+    #[schemars(extend("examples" = ["private", "host"]))]
+    pub cgroup: Option<String>,
+    /// Their clocks. Default: as `share` has it.
     #[schemars(with = "Option<words::Scope>")]
     #[schemars(extend("examples" = ["private", "host"]))]
     pub time: Option<String>,

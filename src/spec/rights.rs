@@ -1,7 +1,7 @@
 //! What a file asks for beyond the defaults: rights that exist, their combinations, and a warning where
 //! they take a wall away.
 
-use super::model::{self, Seccomp, Shared};
+use super::model::{self, Scope, Seccomp, Shared};
 use super::problem::{Problem, did_you_mean};
 use super::raw::{RawContainer, Security};
 use super::tree::{Kind, Node};
@@ -317,50 +317,67 @@ fn loosened(security: &Security, node: &Node, checks: &mut Checks<'_>) {
     }
 }
 
-/// A namespace of the machine itself.
-pub(super) fn of_the_machine(kind: Shared, word: &str, node: &Node, checks: &mut Checks<'_>) {
-    let what = match kind {
+/// Warns of a namespace that is the machine's or somebody else's, of this container or of all of the pod.
+pub(super) fn of_scope(
+    kind: Shared,
+    scope: &Scope,
+    (node, container): (&Node, Option<&str>),
+    checks: &mut Checks<'_>,
+) {
+    let what = match scope {
+        Scope::Private => None,
+        Scope::Host => of_the_machine(kind, checks),
+        Scope::At(_) => of_somebody(kind),
+    };
+    let Some(what) = what else { return };
+    let message = match container {
+        Some(word) => format!("`{word}` {what}"),
+        None => format!("a container of this pod {what}"),
+    };
+    let problem = Problem::error("P0553", message, node.span.clone(), "loosens the sandbox");
+    let help = within_the_pod(kind, container.is_some(), checks);
+    checks.report(problem.warning().help(help));
+}
+
+/// What a namespace of the machine itself means.
+fn of_the_machine(kind: Shared, checks: &Checks<'_>) -> Option<&'static str> {
+    let pod_has_ids = checks.share.contains(&Shared::User)
+        || matches!(checks.apart.get(&Shared::User), Some(Scope::Private | Scope::At(_)));
+    Some(match kind {
         Shared::Pid => "sees and can signal every process of the machine",
         Shared::Ipc => "can read the shared memory of the machine's programs",
-        Shared::User if checks.share.contains(&Shared::User) => {
+        Shared::User if pod_has_ids => {
             "has the machine's ids, while the rest of the pod does not: its root is root outside"
         }
         Shared::Cgroup => "sees the cgroups of the whole machine",
-        Shared::Net | Shared::Uts | Shared::User | Shared::Time => return,
-    };
-    let problem = Problem::error(
-        "P0553",
-        format!("`{word}` {what}"),
-        node.span.clone(),
-        "loosens the sandbox",
-    );
-    checks.report(problem.warning().help(within_the_pod(kind, checks)));
+        Shared::Net | Shared::Uts | Shared::User | Shared::Time => return None,
+    })
 }
 
-/// What a container needs, mostly, that asks for a namespace outside of its pod.
-fn within_the_pod(kind: Shared, checks: &Checks<'_>) -> String {
-    let word = kind.word();
-    if checks.share.contains(&kind) {
-        return format!("remove `{word}` here: it then shares the pod's own");
-    }
-    format!("remove `{word}` here; in the pod's `share` it is shared among its containers alone")
-}
-
-/// A namespace that somebody else has made.
-pub(super) fn of_somebody(kind: Shared, word: &str, node: &Node, checks: &mut Checks<'_>) {
-    let what = match kind {
+/// What a namespace means that somebody else has made.
+fn of_somebody(kind: Shared) -> Option<&'static str> {
+    Some(match kind {
         Shared::Pid => "sees and can signal every process in there",
         Shared::Ipc => "can read the shared memory of the programs in there",
         Shared::User => "is as good as whoever has these ids",
-        Shared::Net | Shared::Uts | Shared::Cgroup | Shared::Time => return,
-    };
-    let problem = Problem::error(
-        "P0553",
-        format!("`{word}` {what}"),
-        node.span.clone(),
-        "loosens the sandbox",
-    );
-    checks.report(problem.warning().help(within_the_pod(kind, checks)));
+        Shared::Net | Shared::Uts | Shared::Cgroup | Shared::Time => return None,
+    })
+}
+
+/// What is needed, mostly, where a namespace outside of the pod is asked for.
+fn within_the_pod(kind: Shared, of_container: bool, checks: &Checks<'_>) -> String {
+    let word = kind.word();
+    let is_shared = checks.share.contains(&kind);
+    match (of_container, is_shared) {
+        (true, _) if checks.apart.contains_key(&kind) => {
+            format!("remove `{word}` here: what the pod's `namespaces` say then holds")
+        }
+        (true, true) => format!("remove `{word}` here: it then shares the pod's own"),
+        (false, true) => format!("remove `{word}` here: the containers then share the pod's own"),
+        (_, false) => format!(
+            "remove `{word}` here; in the pod's `share` it is shared among its containers alone"
+        ),
+    }
 }
 
 #[cfg(test)]

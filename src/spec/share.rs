@@ -3,7 +3,7 @@
 use super::model::Shared;
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::raw::{Either, RawPod};
-use super::tree::{Kind, Node};
+use super::tree::{Entry, Kind, Node};
 use indexmap::{IndexMap, IndexSet};
 use std::ops::Range;
 
@@ -77,8 +77,52 @@ pub(super) fn share(
     kinds
 }
 
-/// What to write at the top, so that this kind is shared, too.
+/// The item of the list that is this kind.
+pub(super) fn listed(kind: Shared, node: &Node) -> Option<&Node> {
+    let Kind::List(items) = &node.get("share")?.kind else { return None };
+    let is_it = |text: &str| text.strip_prefix('+').unwrap_or(text) == kind.word();
+    items.iter().find(|item| item.text().is_some_and(is_it))
+}
+
+/// Where the pod's `namespaces` have this kind.
+fn apart(kind: Shared, node: &Node) -> Option<&Entry> {
+    node.get("namespaces")?.entry(kind.word())
+}
+
+/// The problem with the place that says that this kind is not shared, where one does.
+pub(super) fn also(problem: Problem, kind: Shared, node: &Node) -> Problem {
+    match (apart(kind, node), node.get("share")) {
+        (Some(entry), _) => problem.also(entry.key.clone(), "not shared"),
+        (None, Some(share)) => {
+            problem.also(share.span.clone(), format!("without `{}`", kind.word()))
+        }
+        (None, None) => problem,
+    }
+}
+
+/// What to do, so that this kind is shared, too.
 pub(super) fn with(kind: Shared, node: &Node) -> String {
+    if apart(kind, node).is_none() {
+        return format!("write `{}`", with_item(kind, node));
+    }
+    let word = kind.word();
+    // Without a list of its own the pod then has the default.
+    let adds = |item: &Node| item.text().is_some_and(|text| text.starts_with('+'));
+    let has_default = match node.get("share").map(|share| &share.kind) {
+        None => true,
+        Some(Kind::List(items)) => items.iter().any(adds),
+        Some(_) => false,
+    };
+    match has_default && DEFAULT_SHARE.contains(&kind) {
+        true => format!("remove `{word}` from the pod's `namespaces`"),
+        false => {
+            format!("write `{}` and no `{word}` in the pod's `namespaces`", with_item(kind, node))
+        }
+    }
+}
+
+/// The whole line of `share` with this kind.
+fn with_item(kind: Shared, node: &Node) -> String {
     let kind = kind.word();
     let words: Vec<&str> = match node.get("share").map(|share| &share.kind) {
         Some(Kind::List(items)) => items.iter().filter_map(Node::text).collect(),

@@ -248,13 +248,9 @@ fn of_nothing(code: &'static str, field: &str, kind: Shared, node: &Node, checks
     let word = kind.word();
     let message = format!("the pod has `{field}`, but its containers do not share `{word}`");
     let problem = Problem::error(code, message, entry.key.clone(), "has no effect");
-    let share = node.get("share").map(|share| share.span.clone());
-    let problem = match share {
-        Some(share) => problem.also(share, format!("without `{word}`")),
-        None => problem,
-    };
-    let share = share::with(kind, node);
-    checks.report(problem.help(format!("write `{share}`, or remove `{field}`")));
+    let problem = share::also(problem, kind, node);
+    let with = share::with(kind, node);
+    checks.report(problem.help(format!("{with}, or remove `{field}`")));
 }
 
 #[cfg(test)]

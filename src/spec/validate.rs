@@ -1,7 +1,7 @@
 //! Raw to model: every value typed, every default filled in, every reference resolved, and every mistake
 //! of meaning reported at its place. What the schema said already is not asked again here.
 
-use super::model::{Dns, NetworkMode, PodSpec, Port, Shared, Volume};
+use super::model::{Dns, NetworkMode, PodSpec, Port, Scope, Shared, Volume};
 use super::problem::{Edit, Problem, Problems, did_you_mean, surely};
 use super::publish::{self, Ports};
 use super::quantity::Mistake;
@@ -24,6 +24,8 @@ pub(super) struct Checks<'a> {
     pub context: &'a Context<'a>,
     pub problems: &'a mut Problems,
     pub share: IndexSet<Shared>,
+    /// What containers are in that do not say where they are, and do not share.
+    pub apart: IndexMap<Shared, Scope>,
     pub network: NetworkMode,
     pub volumes: IndexSet<&'a str>,
     /// Volumes that a container mounts, and whether some mount was not understood.
@@ -38,7 +40,34 @@ pub(super) struct Checks<'a> {
     pub ports: Ports,
 }
 
-impl Checks<'_> {
+impl<'a> Checks<'a> {
+    /// Of a pod that nothing is known of but which namespaces its containers begin with.
+    fn of(
+        raw: &'a RawPod,
+        node: &'a Node,
+        (text, context): (&'a str, &'a Context<'a>),
+        problems: &'a mut Problems,
+    ) -> Self {
+        let share = share::share(raw, node, text, problems);
+        let mut checks = Self {
+            text,
+            context,
+            problems,
+            share,
+            apart: IndexMap::new(),
+            network: NetworkMode::Bridge,
+            volumes: declared(raw.volumes.as_ref(), "volumes", node),
+            used: HashSet::new(),
+            lost_mounts: false,
+            secrets: declared(raw.secrets.as_ref(), "secrets", node),
+            used_secrets: HashSet::new(),
+            listeners: Vec::new(),
+            ports: Vec::new(),
+        };
+        namespaces::of_pod(raw, node, &mut checks);
+        checks
+    }
+
     pub(super) fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -155,21 +184,7 @@ pub(super) fn pod(
     problems: &mut Problems,
 ) -> (Option<PodSpec>, Ports) {
     let name = name(raw.name.as_deref(), node, default, problems);
-    let share = share::share(raw, node, text, problems);
-    let mut checks = Checks {
-        text,
-        context,
-        problems,
-        share: share.clone(),
-        network: NetworkMode::Bridge,
-        volumes: declared(raw.volumes.as_ref(), "volumes", node),
-        used: HashSet::new(),
-        lost_mounts: false,
-        secrets: declared(raw.secrets.as_ref(), "secrets", node),
-        used_secrets: HashSet::new(),
-        listeners: Vec::new(),
-        ports: Vec::new(),
-    };
+    let mut checks = Checks::of(raw, node, (text, context), problems);
     checks.network = network(raw, node, &mut checks);
     namespaces::network(node, &mut checks);
     let userns = userns::userns(raw, node, &mut checks);
@@ -189,7 +204,7 @@ pub(super) fn pod(
     publish::of_all(raw, &containers, node, &mut checks);
     let resources = resources::resources(raw.resources.as_ref(), node, &mut checks);
     unused(raw, node, &mut checks);
-    let (network, published) = (checks.network, checks.ports);
+    let (share, network, published) = (checks.share, checks.network, checks.ports);
     let spec = name.map(|name| PodSpec {
         hostname: hostname.unwrap_or_else(|| name.to_string()),
         name,
@@ -344,18 +359,14 @@ fn pod_hostname(raw: &RawPod, node: &Node, checks: &mut Checks<'_>) -> Option<St
     let (name, place) = (raw.hostname.as_ref()?, node.entry("hostname")?);
     if !checks.share.contains(&Shared::Uts) {
         let message = "the pod has a `hostname`, but its containers do not share `uts`";
+        let or = match checks.apart.get(&Shared::Uts) {
+            Some(Scope::Host | Scope::At(_)) => "remove this",
+            Some(Scope::Private) | None => "give each container its own `hostname`",
+        };
         let problem =
-            Problem::error("P0510", message, place.key.clone(), "no container would have it").help(
-                format!(
-                    "write `{}`, or give each container its own `hostname`",
-                    share::with(Shared::Uts, node)
-                ),
-            );
-        let share = node.get("share").map(|share| share.span.clone());
-        checks.report(match share {
-            Some(share) => problem.also(share, "without `uts`"),
-            None => problem,
-        });
+            Problem::error("P0510", message, place.key.clone(), "no container would have it");
+        let help = format!("{}, or {or}", share::with(Shared::Uts, node));
+        checks.report(share::also(problem, Shared::Uts, node).help(help));
     }
     checks.host_name(name, &place.value.span).then(|| name.clone())
 }

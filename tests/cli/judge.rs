@@ -96,6 +96,7 @@ const MEANING: &[(&str, &str)] = &[
     ("P0541", "`time` where time is not shared"),
     ("P0542", "`idmap` without a user namespace"),
     ("P0543", "a network by path where net is not shared"),
+    ("P0544", "a namespace shared and not shared"),
     ("P0560", "a regular expression"),
     ("P0561", "a time of a probe that is none"),
     ("P0562", "a file of a probe without its whole path"),

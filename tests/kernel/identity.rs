@@ -333,6 +333,58 @@ fn namespaces_of_others_are_joined_and_left_alone() {
 }
 
 #[test]
+fn containers_begin_with_the_pods_namespaces() {
+    let Some(host) = Host::new() else { return };
+    let mut other = host.start(Command::new("unshare").args(["--time", "--fork", "sleep", "1000"]));
+    let theirs = wait_some("their process", || {
+        let all = host.processes();
+        all.into_iter().find(|(_, known)| known.trim() == "sleep 1000").map(|(pid, _)| json!(pid))
+    });
+    host.up(&json!({
+        "name": "apart",
+        "namespaces": { "ipc": "host", "pid": "host", "uts": "private", "cgroup": "host",
+            "time": format!("ns:/proc/{theirs}/ns/time") },
+        "initContainers": { "first": sleeper(&json!({ "restart": "always" })) },
+        "containers": {
+            "plain": sleeper(&json!({ "hostname": "named" })),
+            "own": sleeper(&json!({ "namespaces": { "ipc": "private", "uts": "host" } })),
+        },
+    }));
+    let machine = json!(1);
+    let infra = &host.inspect("apart")["infra"]["pid"];
+    let pid = |name: &str| host.container("apart", name)["pid"].clone();
+    let all = ["first", "plain", "own"].map(pid);
+    let [first, plain, own] = &all;
+    for of in &all {
+        for kind in ["pid", "cgroup", "user"] {
+            assert_eq!(link(of, kind), link(&machine, kind), "{kind} is the machine's");
+        }
+        assert_eq!(link(of, "time"), link(&theirs, "time"));
+        assert_eq!(link(of, "net"), link(infra, "net"), "shared, as ever");
+    }
+    assert_ne!(link(&theirs, "time"), link(&machine, "time"));
+    let of = |kind: &str| [&machine, infra, first, plain, own].map(|pid| link(pid, kind));
+    let [machines, infras, firsts, plains, owns] = of("ipc");
+    assert_eq!([&infras, &firsts, &plains], [&machines; 3]);
+    assert_ne!(owns, machines, "a container's own word comes first");
+    let [machines, infras, firsts, plains, owns] = of("uts");
+    assert_eq!([&infras, &owns], [&machines; 2]);
+    assert!(firsts != machines && plains != machines && firsts != plains, "each has its own");
+    // Infra makes what is shared, and that is its network.
+    for kind in ["pid", "cgroup", "time"] {
+        assert_eq!(link(infra, kind), link(&machine, kind), "{kind} of infra");
+    }
+    assert_eq!(exec(&host, "apart/plain", "hostname"), "named\n");
+    assert_eq!(exec(&host, "apart/first", "hostname"), "first\n");
+    host.podspec(["restart", "apart/plain"]).success();
+    assert_eq!(link(&pid("plain"), "ipc"), link(&machine, "ipc"));
+    host.down("apart");
+    host.kill(&theirs, "KILL");
+    let _ = other.wait();
+    host.assert_clean();
+}
+
+#[test]
 fn what_is_no_such_namespace_is_refused_before_anything_is_touched() {
     let Some(host) = Host::new() else { return };
     let attempt = |kind: &str, path: &str| {
@@ -356,6 +408,12 @@ fn what_is_no_such_namespace_is_refused_before_anything_is_touched() {
     assert!(said.contains("its `setgroups` is `deny`"), "{said}");
     holder.kill().unwrap();
     holder.wait().unwrap();
+    let pod = json!({ "name": "no", "namespaces": { "time": "ns:/proc/1/ns/time" }, "containers": {
+        "a": sleeper(&json!({ "namespaces": { "uts": "private" } })) } });
+    let said = host.podspec(["up", "-d", &host.pod(&pod)]).fails(2);
+    assert!(said.contains("is the machine's own: write `host`"), "{said}");
+    let at = said.lines().find(|line| line.contains("ns:/proc/1/ns/time")).unwrap();
+    assert!(at.contains("\"time\": "), "the pod's own line is shown: {said}");
     let pod = json!({ "name": "no", "network": "ns:/etc/passwd", "containers": { "a": sleeper(&json!({})) } });
     let said = host.podspec(["up", "-d", &host.pod(&pod)]).fails(2);
     assert!(said.contains("is no namespace"), "{said}");
