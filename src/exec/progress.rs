@@ -231,15 +231,16 @@ impl Progress {
 }
 
 /// Steps that another process carries out, and what these wait for: begun first, they use the other cores meanwhile. Not
-/// containers that wait for others: the network of those that do not is more urgent, and they have time.
+/// containers that wait for what others' programs do: the network of those that do not is more urgent, and they have time.
 fn urgent(plan: &Plan) -> Vec<bool> {
     let is_create = |planned: &Planned| matches!(planned.step, Step::CreateContainer(_));
     let is_start = |planned: &Planned| matches!(planned.step, Step::StartContainer { .. });
     let runs_beside =
         |planned: &Planned| is_create(planned) || matches!(planned.step, Step::StartInfra(_));
     let mut urgent: Vec<bool> = plan.steps.iter().map(runs_beside).collect();
+    let waits = |edge: &Edge| edge.until != Until::Done && is_start(&plan.steps[edge.step]);
     for start in plan.steps.iter().filter(|planned| is_start(planned)) {
-        if start.after.iter().any(|edge| is_start(&plan.steps[edge.step])) {
+        if start.after.iter().any(waits) {
             let creates = start.after.iter().filter(|edge| is_create(&plan.steps[edge.step]));
             creates.for_each(|edge| urgent[edge.step] = false);
         }

@@ -599,12 +599,13 @@ fn every_row_of_the_tables_is_reached() {
 
 /// With many of them, the first ones would wait for all to be created.
 #[test]
-fn what_waits_for_others_is_created_after_the_network_is_made() {
+fn what_waits_for_a_program_is_created_after_the_network_is_made() {
     let world = World::new(
         "containers:\n\
          \x20 db: { rootfs: host, command: [x] }\n\
          \x20 web: { rootfs: host, command: [x], dependsOn: { db: ready } }\n\
-         \x20 job: { rootfs: host, command: [x] }\n",
+         \x20 job: { rootfs: host, command: [x] }\n\
+         \x20 next: { rootfs: host, command: [x], dependsOn: [db] }\n",
     );
     let mut progress = Progress::new(&world.plan);
     let mut order = Vec::new();
@@ -616,7 +617,7 @@ fn what_waits_for_others_is_created_after_the_network_is_made() {
         }
         progress.done(id);
     }
-    assert_eq!(order, ["db", "job", "network", "web"]);
+    assert_eq!(order, ["db", "job", "next", "network", "web"]);
 }
 
 #[test]
