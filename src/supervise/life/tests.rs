@@ -602,7 +602,7 @@ fn every_row_of_the_tables_is_reached() {
 fn what_waits_for_a_program_is_created_after_the_network_is_made() {
     let world = World::new(
         "containers:\n\
-         \x20 db: { rootfs: host, command: [x] }\n\
+         \x20 db: { rootfs: host, command: [x], readinessProbe: { tcp: 1 } }\n\
          \x20 web: { rootfs: host, command: [x], dependsOn: { db: ready } }\n\
          \x20 job: { rootfs: host, command: [x] }\n\
          \x20 next: { rootfs: host, command: [x], dependsOn: [db] }\n",
