@@ -4,8 +4,9 @@
 use super::ExecError;
 use super::undo::{Remains, give_back};
 use crate::cgroup::{self, Cgroup, Hierarchy};
-use crate::names::IfName;
+use crate::names::{ContainerName, IfName};
 use crate::net::firewall;
+use crate::plan::network;
 use crate::plan::places::Places;
 use crate::plan::step::Namespace;
 use crate::state::StateError;
@@ -27,7 +28,7 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
         cgroups: vec![places.cgroup()],
         // A machine that shows no mounts has none of ours.
         legacy: cgroup::legacy_hierarchies().unwrap_or_default(),
-        links: IfName::try_from(format!("ps{}", places.id)).into_iter().collect(),
+        links: links(places),
         forwards: ours.map(|(_, forward)| forward).collect(),
         netns: pins(places),
         mounts: vec![places.mnt()],
@@ -84,6 +85,17 @@ fn pins(places: &Places<'_>) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
         .map(|entry| entry.path());
     of_containers.chain([own.clone()]).collect()
+}
+
+/// The host's ends of the pod's veth pairs: one for each pin.
+fn links(places: &Places<'_>) -> Vec<IfName> {
+    let prefix = format!("{}.", places.pod);
+    let containers = pins(places).into_iter().filter_map(|pin| {
+        let name = pin.file_name()?.to_str()?.strip_prefix(&prefix)?;
+        ContainerName::try_from(name).ok()
+    });
+    let of_containers = containers.map(|name| network::link(places, Some(&name)));
+    of_containers.chain([network::link(places, None)]).collect()
 }
 
 /// Links to the pod's id, each named by an address.

@@ -15,7 +15,7 @@ mod declared;
 mod files;
 mod ids;
 mod image;
-mod network;
+pub mod network;
 pub mod oci;
 mod order;
 mod ports;

@@ -151,7 +151,7 @@ fn key(places: &Places<'_>, container: Option<&ContainerName>) -> [u8; 32] {
 }
 
 /// The host's side of a veth pair: found again from the pod's name, and for a container from both names.
-fn link(places: &Places<'_>, container: Option<&ContainerName>) -> IfName {
+pub fn link(places: &Places<'_>, container: Option<&ContainerName>) -> IfName {
     let hex = match container {
         None => places.id.to_string(),
         Some(_) => key(places, container)[..5].iter().map(|byte| format!("{byte:02x}")).collect(),
