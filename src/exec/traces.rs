@@ -22,15 +22,16 @@ pub fn undo(hierarchy: &Hierarchy, places: &Places<'_>) -> Vec<ExecError> {
         Err(error) => return vec![error.into()],
     };
     let ours = forwards.into_iter().filter(|(tag, _)| tag == places.id.as_str());
+    let netns = pins(places);
     let remains = Remains {
         // What they know of it lies on the pod's tmpfs.
         runtimes: Vec::new(),
         cgroups: vec![places.cgroup()],
         // A machine that shows no mounts has none of ours.
         legacy: cgroup::legacy_hierarchies().unwrap_or_default(),
-        links: links(places),
+        links: links(places, &netns),
         forwards: ours.map(|(_, forward)| forward).collect(),
-        netns: pins(places),
+        netns,
         mounts: vec![places.mnt()],
         leases: leases(places),
         directories: vec![places.layers()],
@@ -88,9 +89,9 @@ fn pins(places: &Places<'_>) -> Vec<PathBuf> {
 }
 
 /// The host's ends of the pod's veth pairs: one for each pin.
-fn links(places: &Places<'_>) -> Vec<IfName> {
+fn links(places: &Places<'_>, pins: &[PathBuf]) -> Vec<IfName> {
     let prefix = format!("{}.", places.pod);
-    let containers = pins(places).into_iter().filter_map(|pin| {
+    let containers = pins.iter().filter_map(|pin| {
         let name = pin.file_name()?.to_str()?.strip_prefix(&prefix)?;
         ContainerName::try_from(name).ok()
     });

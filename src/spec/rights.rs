@@ -218,18 +218,19 @@ fn seccomp(word: &str, node: &Node, checks: &mut Checks<'_>) -> Option<Seccomp> 
     });
     let profile = read.and_then(|text| {
         let container = seccomp::Container { capabilities: &[], kernel: (u32::MAX, 0) };
-        let filter = Profile::parse(&text)
-            .and_then(|profile| profile.resolve(container))
-            .and_then(seccomp::Filter::of);
-        filter.map(|_| text).map_err(|error| {
+        let judged = Profile::parse(&text).and_then(|profile| {
+            profile.resolve(container).and_then(seccomp::Filter::of)?;
+            Ok(profile.allows_the_rest())
+        });
+        judged.map(|allows_the_rest| (text, allows_the_rest)).map_err(|error| {
             let help = "a profile is JSON as docker and podman take it; podspec's own is \
                         docs/seccomp-default.json";
             (format!("`{word}` cannot be used: {error}"), help.to_owned())
         })
     });
     match profile {
-        Ok(text) => {
-            if Profile::parse(&text).is_ok_and(|profile| profile.allows_the_rest()) {
+        Ok((text, allows_the_rest)) => {
+            if allows_the_rest {
                 let message = format!("`{word}` allows every system call that it does not name");
                 let problem = Problem::error("P0571", message, place, "loosens the sandbox");
                 checks.report(problem.warning().help(
