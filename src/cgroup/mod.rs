@@ -1,23 +1,27 @@
 //! Cgroups of the v2 hierarchy: make, find, list, kill, remove. Where no usable mount of it is in sight it is
 //! reached by a detached one, so that hybrid and v1 machines have it too. Nothing is ever moved between
-//! v2 cgroups here: processes are born in them (CLONE_INTO_CGROUP). `limits.rs` bounds one, `legacy.rs` has the
-//! hierarchies of v1, `devices.rs` says which devices it may use, `process.rs` reads who lives in one, `usage.rs`
+//! v2 cgroups here: processes are born in them (CLONE_INTO_CGROUP). `home.rs` has the one that all of podspec's are
+//! below, `systemd.rs` asks for it where systemd owns them, `limits.rs` bounds one, `legacy.rs` has the hierarchies of v1, `devices.rs` says which devices it may use, `process.rs` reads who lives in one, `usage.rs`
 //! what it uses, `oom.rs` whether it had too little memory.
 
 mod devices;
+mod home;
 mod legacy;
 mod limits;
 mod oom;
 mod process;
+mod systemd;
 mod usage;
 
 pub use devices::{DevicePrograms, DeviceRule};
+pub use home::{home, move_in};
 pub use legacy::{
     Legacy, hierarchies as legacy_hierarchies, join as legacy_processes, mounts as legacy_mounts,
     thaw,
 };
 pub use oom::OutOfMemory;
 pub use process::Process;
+pub use systemd::{BusError, Placeholder, Scope, is_booted as is_systemds};
 pub use usage::{Accounts, Amount, BlockIo, Pressure, Source, Usage};
 
 use rustix::event::{PollFd, PollFlags};
@@ -36,6 +40,8 @@ pub enum CgroupError {
     Mount { source: io::Error },
     #[error("{} is no path of a cgroup", path.display())]
     Path { path: PathBuf },
+    #[error("cannot get {scope} from systemd, whose cgroups these are")]
+    Systemd { scope: String, source: BusError },
     #[error("cannot make cgroup {}", path.display())]
     Make { path: PathBuf, source: io::Error },
     #[error("cannot open cgroup {}", path.display())]

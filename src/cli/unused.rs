@@ -2,12 +2,11 @@
 //! command of another boot. Nothing is judged without a lock that keeps it from coming into use meanwhile.
 
 use super::error::CliError;
-use super::{down, running, target};
+use super::{down, running, target, up};
 use crate::cgroup::Hierarchy;
 use crate::exec::network;
 use crate::host;
 use crate::names::{ContainerName, PodId, PodName, VolumeName};
-use crate::plan::places;
 use crate::plan::step::{Launch, Plan, Step, VolumeContent};
 use crate::state::StateError;
 use crate::state::lock::{Locks, Range};
@@ -275,7 +274,8 @@ impl<'a> Sweep<'a> {
 
     /// Whether a pod with this id has a cgroup: its first step makes it, the last undoing removes it.
     fn is_anothers(&self, id: &str) -> Result<bool, CliError> {
-        let cgroup = self.hierarchy.find(&places::cgroup(id)).map_err(|error| failed(&error))?;
+        let path = up::directories(self.store).cgroup(id);
+        let cgroup = self.hierarchy.find(&path).map_err(|error| failed(&error))?;
         Ok(cgroup.is_some())
     }
 }

@@ -15,6 +15,7 @@ use super::registry::RegistryOptions;
 use super::secrets;
 use super::target::{self, is_supervised, read};
 use super::{Format, output};
+use crate::cgroup;
 use crate::host::{self, Images};
 use crate::names::{ContainerName, PodId, PodName};
 use crate::plan::facts::{Directories, ForeignChain, HostFacts};
@@ -598,6 +599,7 @@ pub(super) fn directories(store: &Store) -> Directories {
         run: store.run.clone(),
         data: store.data.clone(),
         netns: Path::new("/run/netns").to_owned(),
+        cgroups: cgroup::home(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::OciError;
 use super::resources::limits;
-use crate::cgroup::{self, Cgroup, Hierarchy, Legacy};
+use crate::cgroup::{self, Cgroup, Hierarchy, Legacy, Placeholder, Scope};
 use crate::plan::step::{LegacyLimits, Limits};
 use crate::sandbox::Shown;
 use oci_spec::runtime::Spec;
@@ -14,6 +14,17 @@ use std::path::{Component, Path, PathBuf};
 
 /// Of containers whose documents name no cgroup.
 const OWN: &str = "podspec-oci";
+/// Below a scope, whose own files are systemd's to write.
+const IN_SCOPE: &str = "container";
+
+/// Who makes the cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// This runtime, in the file system.
+    Cgroupfs,
+    /// systemd, which makes a scope for each container.
+    Systemd,
+}
 
 /// Who names a cgroup looks for it in every hierarchy of v1, whatever is limited there.
 fn everywhere(limits: &mut Limits) {
@@ -45,6 +56,8 @@ pub(super) struct Home {
     pub(super) join: Vec<OwnedFd>,
     /// What a mount of v1 shows.
     pub(super) shown: Vec<Shown>,
+    /// Keeps systemd's scope until the first process is born.
+    _placeholder: Option<Placeholder>,
 }
 
 /// A cgroup below the container's, as `exec --cgroup` names it.
@@ -76,10 +89,10 @@ impl Place {
         let Some(asked) = asked.filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(Path::new(OWN).join(id));
         };
-        if !asked.is_absolute() && asked.to_string_lossy().split(':').count() == 3 {
+        if is_of_systemd(asked) {
             let message = format!(
-                "cgroupsPath `{}` is one of systemd's, which this runtime does not talk to: \
-                 use the cgroup manager `cgroupfs`",
+                "cgroupsPath `{}` is one of systemd's, but the cgroup manager is `cgroupfs`: \
+                 use `--systemd-cgroup`, or name a path",
                 asked.display()
             );
             return Err(OciError::Usage { message });
@@ -87,16 +100,21 @@ impl Place {
         Ok(asked.strip_prefix("/").unwrap_or(asked).to_owned())
     }
 
-    /// Makes it, with its limits. Nobody may live there yet.
-    pub(super) fn make(oci: &Spec, id: &str) -> Result<(Self, Home), OciError> {
-        let path = Self::path(oci, id)?;
+    /// Makes it, with its limits. Nobody may live there yet, nor may the caller have a second thread.
+    pub(super) fn make(oci: &Spec, id: &str, manager: Manager) -> Result<(Self, Home), OciError> {
         let hierarchy = Hierarchy::open()?;
+        let (path, placeholder) = match manager {
+            Manager::Cgroupfs => (Self::path(oci, id)?, None),
+            Manager::Systemd => in_scope(oci, id, &hierarchy)?,
+        };
         let linux = oci.linux().as_ref();
         let mut limits = limits(linux.and_then(|linux| linux.resources().as_ref()), &hierarchy)?;
         if linux.is_some_and(|linux| linux.cgroups_path().is_some()) {
             everywhere(&mut limits);
         }
-        if let Some(found) = hierarchy.find(&path)? {
+        if placeholder.is_none()
+            && let Some(found) = hierarchy.find(&path)?
+        {
             if !found.processes()?.is_empty() {
                 return Err(OciError::CgroupInUse { path });
             }
@@ -111,7 +129,7 @@ impl Place {
             return Err(OciError::CgroupFrozen { path });
         }
         let place = Self { path, legacy };
-        let made = place.furnish(hierarchy, &limits);
+        let made = place.furnish(hierarchy, &limits, placeholder);
         match made {
             Ok(home) => Ok((place, home)),
             Err(error) => {
@@ -122,7 +140,12 @@ impl Place {
         }
     }
 
-    fn furnish(&self, hierarchy: Hierarchy, limits: &Limits) -> Result<Home, OciError> {
+    fn furnish(
+        &self,
+        hierarchy: Hierarchy,
+        limits: &Limits,
+        placeholder: Option<Placeholder>,
+    ) -> Result<Home, OciError> {
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             hierarchy.make(parent)?;
             hierarchy.enable(parent, &limits.controllers)?;
@@ -135,7 +158,7 @@ impl Place {
         let of = limits.legacy.iter();
         let join = of.map(|of| Legacy { mount: &of.mount, path: &self.path }.make(&of.files));
         let join = join.collect::<Result<_, _>>()?;
-        Ok(Home { cgroup, join, shown: self.shown() })
+        Ok(Home { cgroup, join, shown: self.shown(), _placeholder: placeholder })
     }
 
     fn shown(&self) -> Vec<Shown> {
@@ -179,7 +202,7 @@ impl Place {
         }
         let join = paths.iter().map(|(mount, path)| Legacy { mount, path }.find());
         let join = join.collect::<Result<_, _>>()?;
-        Ok(Home { cgroup, join, shown: Vec::new() })
+        Ok(Home { cgroup, join, shown: Vec::new(), _placeholder: None })
     }
 
     pub(super) fn is_frozen(&self) -> bool {
@@ -200,6 +223,49 @@ impl Place {
         }
         Ok(first?)
     }
+}
+
+/// `slice:prefix:name`
+fn is_of_systemd(asked: &Path) -> bool {
+    !asked.is_absolute() && asked.to_string_lossy().split(':').count() == 3
+}
+
+/// Gets the container's scope, and makes its cgroup there. No process may be in the scope's own: controllers are
+/// enabled there, for those below.
+fn in_scope(
+    oci: &Spec,
+    id: &str,
+    hierarchy: &Hierarchy,
+) -> Result<(PathBuf, Option<Placeholder>), OciError> {
+    let usage = |message: String| OciError::Usage { message };
+    if !cgroup::is_systemds() {
+        let message = "systemd is not the first process here: use the cgroup manager `cgroupfs`";
+        return Err(usage(message.to_owned()));
+    }
+    let linux = oci.linux().as_ref();
+    let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    let asked = asked.map(|path| path.to_string_lossy()).unwrap_or_default();
+    let (slice, name) = match asked.splitn(3, ':').collect::<Vec<_>>()[..] {
+        [""] => ("", format!("podspec-{id}.scope")),
+        [slice, "", name] => (slice, format!("{name}.scope")),
+        [slice, prefix, name] => (slice, format!("{prefix}-{name}.scope")),
+        _ => {
+            return Err(usage(format!(
+                "cgroupsPath `{asked}` is none of systemd's: it has the form `slice:prefix:name`"
+            )));
+        }
+    };
+    let slice = if slice.is_empty() { "system.slice" } else { slice };
+    let description = format!("Container {id}");
+    let scope = Scope { name: &name, slice, description: &description };
+    let path = scope.path();
+    let Some(first) = scope.start(hierarchy)? else { return Err(OciError::CgroupInUse { path }) };
+    let path = path.join(IN_SCOPE);
+    let cgroup = hierarchy.make(&path)?;
+    let placeholder = Placeholder::start(Some(cgroup.fd()))
+        .map_err(|error| OciError::file("start a process in", &path, error))?;
+    drop(first);
+    Ok((path, Some(placeholder)))
 }
 
 /// Every process, first and further ones.

@@ -1,7 +1,7 @@
 //! `create`: from a bundle to a container that waits for its start.
 
 use super::bundle::Document;
-use super::cgroups::{Home, Place};
+use super::cgroups::{Home, Manager, Place};
 use super::hooks::{self, Moment};
 use super::store::{self, Record, Status, Store};
 use super::{OciError, devices};
@@ -30,6 +30,7 @@ pub struct Ask<'a> {
     pub console_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
     pub preserved: &'a [i32],
+    pub cgroups: Manager,
     pub no_pivot: bool,
     pub keep_keyring: bool,
     /// stdin, stdout and stderr, unless the document asks for a terminal.
@@ -99,7 +100,7 @@ pub fn create(store: &Store, document: &Document, ask: &Ask<'_>) -> Result<Fresh
     let spec = &document.spec;
     judge_terminal(spec, ask)?;
     let directory = store.claim(ask.id)?;
-    let made = Place::make(spec, ask.id).and_then(|(place, home)| {
+    let made = Place::make(spec, ask.id, ask.cgroups).and_then(|(place, home)| {
         let record = record(document, ask.id, place)?;
         let set_up = set_up(document, ask, &directory, &home, record.clone());
         if set_up.is_err() {

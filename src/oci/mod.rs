@@ -20,6 +20,7 @@ mod update;
 
 pub use crate::sandbox::MOUNT_OPTIONS;
 pub use bundle::{Document, capabilities, load, process};
+pub use cgroups::Manager;
 pub use create::{Ask, Fresh, create};
 pub use default::default_document;
 pub use devices::{of_document as all_device_rules, rules as device_rules};

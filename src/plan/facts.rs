@@ -37,7 +37,7 @@ pub struct HostFacts {
     pub containers: BTreeMap<ContainerName, ContainerFacts>,
 }
 
-/// The two directories that everything of podspec's lies under, and where named netns are pinned.
+/// Where everything of podspec's lies, and where named netns are pinned.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directories {
     /// Gone after a boot; /run/podspec.
@@ -46,6 +46,15 @@ pub struct Directories {
     pub data: PathBuf,
     /// Where `ip netns` looks: /run/netns.
     pub netns: PathBuf,
+    /// podspec's own cgroup, below the mount of the v2 hierarchy: `podspec`, or a scope of systemd's.
+    pub cgroups: PathBuf,
+}
+
+impl Directories {
+    /// The cgroup of the pod with this id, below the mount of the v2 hierarchy.
+    pub fn cgroup(&self, id: &str) -> PathBuf {
+        self.cgroups.join(id)
+    }
 }
 
 /// The kernel, as far as containers' rights depend on it.

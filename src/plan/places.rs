@@ -135,7 +135,7 @@ impl<'a> Places<'a> {
 
     /// The pod's cgroup, below the mount of the v2 hierarchy.
     pub fn cgroup(&self) -> PathBuf {
-        cgroup(self.id.as_str())
+        self.directories.cgroup(self.id.as_str())
     }
 
     /// Infra's cgroup; no container's name has an underscore.
@@ -146,9 +146,4 @@ impl<'a> Places<'a> {
     pub(super) fn container_cgroup(&self, container: &ContainerName) -> PathBuf {
         self.cgroup().join(container.as_str())
     }
-}
-
-/// The cgroup of the pod with this id, below the mount of the v2 hierarchy.
-pub fn cgroup(id: &str) -> PathBuf {
-    PathBuf::from(format!("podspec/{id}"))
 }

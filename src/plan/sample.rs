@@ -113,6 +113,7 @@ pub(super) fn facts() -> HostFacts {
             run: "/run/podspec".into(),
             data: "/var/lib/podspec".into(),
             netns: "/run/netns".into(),
+            cgroups: "podspec".into(),
         },
         caller: CallerFacts::default(),
         cgroups: CgroupFacts::default(),

@@ -3,16 +3,17 @@
 //! the kernel 8 to 20 ms), in a session of its own, from a read-only copy of the program that nobody can
 //! write through /proc/PID/exe.
 
-use crate::cgroup::{CgroupError, Hierarchy};
+use crate::cgroup::{self, CgroupError, Hierarchy};
 use crate::sys::{clone, cpus, descriptors, program};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
-/// All supervisors' cgroup.
-const CGROUP: &str = "podspec/supervisors";
+/// All supervisors' cgroup, in podspec's own.
+const CGROUP: &str = "supervisors";
+/// It cannot go as often as that.
+const TRIES: u32 = 3;
 /// What the program is called with to be a supervisor.
 pub const ARGUMENT: &str = "__supervise";
 /// Where the supervisor finds its channel.
@@ -47,15 +48,27 @@ pub struct Supervisor {
 pub fn spawn() -> Result<Supervisor, SpawnError> {
     let start = |source| SpawnError::Start { source };
     let hierarchy = Hierarchy::open()?;
-    let cgroup = hierarchy.make(Path::new(CGROUP))?;
     let (ours, theirs) = UnixStream::pair().map_err(|source| SpawnError::Channel { source })?;
     let binary = program::sealed_copy().map_err(start)?;
-    match clone::clone3(0, Some(cgroup.fd())).map_err(start)? {
+    match born(&hierarchy)? {
         clone::Cloned::Parent { pid, pidfd } => {
             cpus::spread(pid);
             Ok(Supervisor { channel: ours, pid, pidfd })
         }
         clone::Cloned::Child => become_supervisor(&binary, &theirs.into()),
+    }
+}
+
+/// In the cgroup of all supervisors. Under systemd that goes with the last of them, maybe at this very moment.
+fn born(hierarchy: &Hierarchy) -> Result<clone::Cloned, SpawnError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (cgroup, _placeholder) = cgroup::move_in(hierarchy, CGROUP)?;
+        match clone::clone3(0, Some(cgroup.fd())) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) && tries < TRIES => {}
+            born => return born.map_err(|source| SpawnError::Start { source }),
+        }
     }
 }
 

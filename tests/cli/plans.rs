@@ -22,6 +22,7 @@ fn facts(pod: &Pod) -> HostFacts {
             run: "/run/podspec".into(),
             data: "/var/lib/podspec".into(),
             netns: "/run/netns".into(),
+            cgroups: "podspec".into(),
         },
         caller: CallerFacts::default(),
         cgroups: CgroupFacts {

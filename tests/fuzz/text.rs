@@ -147,6 +147,7 @@ fn facts(spec: &spec::model::PodSpec) -> HostFacts {
             run: "/run/podspec".into(),
             data: "/var/lib/podspec".into(),
             netns: "/run/netns".into(),
+            cgroups: "podspec".into(),
         },
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         containers: spec

@@ -242,8 +242,9 @@ fn what_cannot_be_carried_out_is_refused_and_nothing_is_left() {
         },
         "listener",
     );
-    let systemd = bundle.oci(&["--systemd-cgroup", "list"]).fails(1);
-    assert!(systemd.contains("--cgroup-manager=cgroupfs"), "{systemd}");
+    let path = bundle.path.to_str().unwrap();
+    let systemd = bundle.oci(&["--systemd-cgroup", "run", "--bundle", path, "c"]).fails(1);
+    assert!(systemd.contains("systemd is not the first process here"), "{systemd}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod spec;
 mod update;
 
 use crate::cli::output;
-use crate::oci::{OciError, Store};
+use crate::oci::{Manager, OciError, Store};
 use crate::sys::program;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::{CString, OsString};
@@ -46,17 +46,23 @@ pub(super) struct Oci {
     /// Also tell what is being done
     #[arg(long)]
     debug: bool,
-    /// Refused: cgroups are made in the file system, not by systemd
+    /// The same as `--cgroup-manager systemd`
     #[arg(long)]
     systemd_cgroup: bool,
-    /// Who makes cgroups; `cgroupfs` is what there is
-    #[arg(long, value_name = "NAME", default_value = "cgroupfs")]
-    cgroup_manager: String,
+    /// Who makes cgroups: podspec in the file system, or systemd, a scope each
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = CgroupManager::Cgroupfs)]
+    cgroup_manager: CgroupManager,
     /// Accepted for the sake of callers: whoever runs this is root
     #[arg(long, value_name = "BOOL", hide = true)]
     rootless: Option<String>,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum CgroupManager {
+    Cgroupfs,
+    Systemd,
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,21 +166,15 @@ impl Oci {
         if enters && let Err(error) = seal() {
             return refused(format!("cannot start from a read-only copy of podspec: {error}"));
         }
-        if self.systemd_cgroup || self.cgroup_manager == "systemd" {
-            return refused(
-                "cgroups by systemd are not supported: use the cgroup manager `cgroupfs` \
-                 (podman: `--cgroup-manager=cgroupfs`)"
-                    .to_owned(),
-            );
-        }
-        if self.cgroup_manager != "cgroupfs" {
-            return refused(format!("there is no cgroup manager `{}`", self.cgroup_manager));
-        }
         let root = match std::path::absolute(&self.root) {
             Ok(root) => root,
             Err(error) => return refused(format!("{}: {error}", self.root.display())),
         };
-        let result = self.command.run(&Store::new(root), &log);
+        let cgroups = match self.cgroup_manager {
+            CgroupManager::Cgroupfs if !self.systemd_cgroup => Manager::Cgroupfs,
+            _ => Manager::Systemd,
+        };
+        let result = self.command.run(&Store::new(root), cgroups, &log);
         result.unwrap_or_else(|error| {
             log.error(&error);
             ExitCode::from(failure)
@@ -183,14 +183,14 @@ impl Oci {
 }
 
 impl Command {
-    fn run(self, store: &Store, log: &log::Log) -> Result<ExitCode, OciError> {
+    fn run(self, store: &Store, cgroups: Manager, log: &log::Log) -> Result<ExitCode, OciError> {
         match self {
-            Self::Create(command) => command.run(store, log),
+            Self::Create(command) => command.run(store, cgroups, log),
             Self::Start(command) => command.run(store, log),
             Self::State(command) => command.run(store),
             Self::Kill(command) => command.run(store),
             Self::Delete(command) => command.run(store, log),
-            Self::Run(command) => command.run(store, log),
+            Self::Run(command) => command.run(store, cgroups, log),
             Self::Exec(command) => command.run(store, log),
             Self::List(command) => command.run(store),
             Self::Ps(command) => command.run(store),

@@ -4,7 +4,7 @@ use super::log::Log;
 use crate::cli::exec::exit_code;
 use crate::cli::streams::Streams;
 use crate::cli::terminal::lend_size;
-use crate::oci::{self, Ask, Document, Fresh, OciError, Store};
+use crate::oci::{self, Ask, Document, Fresh, Manager, OciError, Store};
 use crate::sys::descriptors::inherited_among;
 use nix::sys::signal::Signal;
 use std::io;
@@ -77,8 +77,8 @@ impl Making {
         &self,
         store: &Store,
         document: &Document,
+        way: Way,
         streams: &Streams,
-        waits: bool,
     ) -> Result<Fresh, OciError> {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let own = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
@@ -94,13 +94,21 @@ impl Making {
             console_socket: self.console_socket.as_deref(),
             pid_file: self.pid_file.as_deref(),
             preserved: &preserved,
+            cgroups: way.cgroups,
             no_pivot: self.no_pivot,
             keep_keyring: self.no_new_keyring,
             streams: theirs,
-            waits,
+            waits: way.waits,
         };
         oci::create(store, document, &ask)
     }
+}
+
+/// Who makes its cgroup, and whether another process starts it.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    cgroups: Manager,
+    waits: bool,
 }
 
 /// Make a container, which waits for `start`
@@ -115,9 +123,15 @@ pub(super) struct Create {
 }
 
 impl Create {
-    pub(super) fn run(mut self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
+    pub(super) fn run(
+        mut self,
+        store: &Store,
+        cgroups: Manager,
+        log: &Log,
+    ) -> Result<ExitCode, OciError> {
         let document = self.making.load(log)?;
-        let fresh = self.making.make(store, &document, &Streams::default(), true)?;
+        let way = Way { cgroups, waits: true };
+        let fresh = self.making.make(store, &document, way, &Streams::default())?;
         log.debug(&format!("the container is made, and its first process is {}", fresh.child.pid));
         fresh.leave()?;
         Ok(ExitCode::SUCCESS)
@@ -177,7 +191,12 @@ const PASSED_ON: [Signal; 10] = [
 ];
 
 impl Run {
-    pub(super) fn run(mut self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
+    pub(super) fn run(
+        mut self,
+        store: &Store,
+        cgroups: Manager,
+        log: &Log,
+    ) -> Result<ExitCode, OciError> {
         let mut document = self.making.load(log)?;
         document.spec.process_mut().iter_mut().for_each(lend_size);
         let process = document.spec.process().as_ref();
@@ -199,7 +218,8 @@ impl Run {
             let own = if terminal { &PASSED_ON[..9] } else { &PASSED_ON[..] };
             streams.pass_on(own).map_err(failed)?;
         }
-        let fresh = self.making.make(store, &document, &streams, false)?;
+        let way = Way { cgroups, waits: false };
+        let fresh = self.making.make(store, &document, way, &streams)?;
         log.debug(&format!("the container is made, and its first process is {}", fresh.child.pid));
         let started = fresh.start();
         let warnings = match started {

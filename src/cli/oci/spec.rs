@@ -53,7 +53,7 @@ impl Features {
                 "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
                 "capabilities": oci::capabilities(),
                 "cgroup": {
-                    "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true
+                    "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true
                 },
                 "seccomp": {
                     "enabled": true,

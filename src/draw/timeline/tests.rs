@@ -16,7 +16,12 @@ fn planned(text: &str) -> Plan {
     };
     let spec = load(text, &context).unwrap().pods.remove(0).spec;
     let facts = HostFacts {
-        directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
+        directories: Directories {
+            run: "/r".into(),
+            data: "/d".into(),
+            netns: "/n".into(),
+            cgroups: "podspec".into(),
+        },
         network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
         ..HostFacts::default()
     };

@@ -86,7 +86,12 @@ impl World {
         };
         let loaded = spec::load(text, &context).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
         let facts = HostFacts {
-            directories: Directories { run: "/r".into(), data: "/d".into(), netns: "/n".into() },
+            directories: Directories {
+                run: "/r".into(),
+                data: "/d".into(),
+                netns: "/n".into(),
+                cgroups: "podspec".into(),
+            },
             network: NetworkFacts { mtu: 1500, ..NetworkFacts::default() },
             ..HostFacts::default()
         };
