@@ -2,13 +2,15 @@
 //! that no line is put together from two processes that had a pid one after the other. Their names and
 //! arguments are whatever they want others to see.
 
-use super::{Cgroup, CgroupError};
+use super::limits::text;
+use super::{Cgroup, CgroupError, Hierarchy};
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// A process may say of itself as much as it likes; of that we read this much.
@@ -34,6 +36,24 @@ pub struct Process {
     pub name: String,
     /// Empty for a zombie. Lossy, and cut.
     pub arguments: Vec<String>,
+}
+
+impl Hierarchy {
+    /// Where a further process of a container can be born, whose cgroup and first process these are. A container that
+    /// has cgroups of its own (a systemd, a docker) and has enabled controllers for them has no processes in its own
+    /// one (cgroups(7), "no internal processes"); then it is where the first process has gone.
+    pub fn home_of_further(&self, own: Cgroup, first: i32) -> Result<Cgroup, CgroupError> {
+        let enabled = text(own.fd(), "cgroup.subtree_control").unwrap_or_default();
+        if enabled.trim().is_empty() {
+            return Ok(own);
+        }
+        let cgroups = std::fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
+        let firsts = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).map(Path::new);
+        match firsts.filter(|path| path.starts_with(&own.path)) {
+            Some(path) => Ok(self.find(path)?.unwrap_or(own)),
+            None => Ok(own),
+        }
+    }
 }
 
 impl Cgroup {

@@ -80,7 +80,10 @@ impl Exec {
         let target = running::first_process(container)
             .ok_or_else(|| running::not_running(&name, &record.name))?;
         let hierarchy = Hierarchy::open().map_err(|error| failed(&error))?;
-        let cgroup = hierarchy.make(&launch.cgroup).map_err(|error| failed(&error))?;
+        let cgroup = hierarchy
+            .make(&launch.cgroup)
+            .and_then(|own| hierarchy.home_of_further(own, container.pid.unwrap_or_default()))
+            .map_err(|error| failed(&error))?;
         let process = self.process(launch, &name)?;
         let streams = Streams::open(self.interactive, self.tty).map_err(|error| failed(&error))?;
         let [stdin, stdout, stderr] =

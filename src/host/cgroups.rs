@@ -14,7 +14,8 @@ pub(super) fn facts(pod: &PodSpec) -> CgroupFacts {
     let Ok(hierarchy) = Hierarchy::open() else { return CgroupFacts::default() };
     let own = pod.containers.values().map(|container| &container.resources);
     let all: Vec<&Resources> = own.chain([&pod.resources]).collect();
-    let wanted = wanted(&all);
+    let is_privileged = pod.containers.values().any(|container| container.security.privileged);
+    let wanted = if is_privileged { Controller::ALL.to_vec() } else { wanted(&all) };
     let mut facts = of(&hierarchy, &wanted);
     if wanted.contains(&Controller::Io) {
         let ios = all.iter().filter_map(|resources| resources.io.as_ref());

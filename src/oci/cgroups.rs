@@ -109,7 +109,8 @@ impl Place {
         };
         let linux = oci.linux().as_ref();
         let mut limits = limits(linux.and_then(|linux| linux.resources().as_ref()), &hierarchy)?;
-        if linux.is_some_and(|linux| linux.cgroups_path().is_some()) {
+        let is_named = linux.is_some_and(|linux| linux.cgroups_path().is_some());
+        if is_named {
             everywhere(&mut limits);
         }
         if placeholder.is_none()
@@ -129,7 +130,7 @@ impl Place {
             return Err(OciError::CgroupFrozen { path });
         }
         let place = Self { path, legacy };
-        let made = place.furnish(hierarchy, &limits, placeholder);
+        let made = place.furnish(hierarchy, &limits, is_named, placeholder);
         match made {
             Ok(home) => Ok((place, home)),
             Err(error) => {
@@ -140,15 +141,22 @@ impl Place {
         }
     }
 
+    /// Who names a cgroup finds every controller in it, as with other runtimes: what is counted, and what the
+    /// container may give to cgroups of its own.
     fn furnish(
         &self,
         hierarchy: Hierarchy,
         limits: &Limits,
+        is_named: bool,
         placeholder: Option<Placeholder>,
     ) -> Result<Home, OciError> {
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             hierarchy.make(parent)?;
             hierarchy.enable(parent, &limits.controllers)?;
+            for controller in hierarchy.controllers().into_iter().filter(|_| is_named) {
+                // Where it cannot be had, no limit asks for it.
+                let _ = hierarchy.enable(parent, &[controller].into());
+            }
         } else {
             hierarchy.enable_at_root(&limits.controllers)?;
         }
@@ -169,8 +177,9 @@ impl Place {
         self.legacy.iter().filter_map(shown).collect()
     }
 
-    /// What a further process is born in: the container's own, or those below it that are asked for.
-    pub(super) fn find(&self, below: &[String]) -> Result<Home, OciError> {
+    /// What a further process is born in: the container's own, whose first process this is, or those below it that are
+    /// asked for.
+    pub(super) fn find(&self, below: &[String], first: i32) -> Result<Home, OciError> {
         let below = below.iter().map(|word| Below::of(word)).collect::<Result<Vec<_>, _>>()?;
         let own = || self.path.clone();
         let hierarchy = Hierarchy::open()?;
@@ -181,7 +190,7 @@ impl Place {
             why: "there is no such cgroup",
         };
         let cgroup = match everywhere {
-            None => hierarchy.make(&path)?,
+            None => hierarchy.home_of_further(hierarchy.make(&path)?, first)?,
             Some(_) => hierarchy.find(&path)?.ok_or_else(missing)?,
         };
         let mut paths: BTreeMap<&Path, PathBuf> =

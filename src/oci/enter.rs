@@ -64,7 +64,7 @@ pub fn enter(
     drop(root);
     // What its caller is bound to is no business of the container's; a sandbox may forbid the change.
     let _ = crate::sys::cpus::run_anywhere();
-    let home = container.record.place.find(further.below)?;
+    let home = container.record.place.find(further.below, pid)?;
     let document = container.document()?;
     let filter = super::create::filter(&document)?;
     let [stdin, stdout, stderr] = further.streams;

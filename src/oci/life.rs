@@ -157,8 +157,8 @@ pub fn resume(store: &Store, id: &str) -> Result<(), OciError> {
 fn freeze(store: &Store, id: &str, operation: &'static str, is: Status) -> Result<(), OciError> {
     let container = store.find(id)?;
     expect(&container, operation, &[is])?;
-    let home = container.record.place.find(&[])?;
-    Ok(home.cgroup.freeze(is == Status::Running)?)
+    let cgroup = Hierarchy::open()?.make(&container.record.place.path)?;
+    Ok(cgroup.freeze(is == Status::Running)?)
 }
 
 /// The pids of a container's processes.

@@ -56,6 +56,10 @@ pub(super) fn bounds(spec: &PodSpec, facts: &CgroupFacts) -> Result<Bounds, Plan
         pod.join(&own);
         containers.insert(name.clone(), (oci, own));
     }
+    // A privileged container may have cgroups of its own, and a systemd or a docker in it needs controllers there.
+    if spec.containers.values().any(|container| container.security.privileged) {
+        pod.controllers.extend(facts.unified.iter().map(|controller| controller.name().to_owned()));
+    }
     // Every container is counted wherever the pod or a sibling is.
     for (_, own) in containers.values_mut() {
         own.join(&Limits { files: Vec::new(), ..pod.clone() });

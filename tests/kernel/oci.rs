@@ -264,6 +264,43 @@ fn a_seccomp_filter_of_the_document_holds_for_exec_too() {
     bundle.assert_clean();
 }
 
+/// As a systemd in a container does, and a docker: then no process may be in the container's own cgroup.
+#[test]
+fn a_container_has_every_controller_for_cgroups_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let script = "cd /sys/fs/cgroup; ctrl=$(cat cgroup.controllers); set -- $ctrl; mkdir init; \
+                  echo 1 > init/cgroup.procs; for c in hugetlb memory; do \
+                  case \" $ctrl \" in *\" $c \"*) echo +$c > cgroup.subtree_control;; esac; done; \
+                  echo \"$ctrl: $(cat cgroup.subtree_control)\"; exec sleep 1000";
+    let bundle = Bundle::new(&host, script, |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+        mounts.push(json!({
+            "destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup2",
+            "options": ["rw", "nosuid", "noexec", "nodev"]
+        }));
+    });
+    let output = host.dir.join("output");
+    bundle.create(&["c"], &output).success();
+    bundle.oci(&["start", "c"]).success();
+    let said = || fs::read_to_string(&output).unwrap();
+    wait_for("its own cgroups", || said().contains('\n'));
+    let root = crate::host::cgroup2_root().unwrap();
+    let machines = fs::read_to_string(root.join("cgroup.controllers")).unwrap();
+    let (controllers, enabled) =
+        said().trim().split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_eq!(controllers, machines.trim(), "all that the machine has");
+    assert!(enabled.contains("hugetlb"), "{enabled}");
+    let cgroup = bundle.oci(&["exec", "c", "/bin/cat", "/proc/self/cgroup"]).success();
+    assert!(cgroup.lines().any(|line| line == "0::/init"), "{cgroup}");
+    // What is frozen and killed is all of it.
+    bundle.oci(&["pause", "c"]).success();
+    assert_eq!(bundle.state()["status"], "paused");
+    bundle.oci(&["resume", "c"]).success();
+    bundle.oci(&["delete", "-f", "c"]).success();
+    bundle.assert_clean();
+}
+
 /// A hook that appends a line to a file.
 fn hook(host: &Host, line: &str) -> Value {
     let file = host.dir.join("hooks");

@@ -87,6 +87,32 @@ fn sleep(resources: &Value) -> Value {
 /// More memory than any test gives.
 const EAT: &str = "my @x; push @x, 'x' x (1 << 20) for 1..512; print \"survived\\n\"; sleep";
 
+/// As a systemd in a container does, and a docker: it goes into a cgroup below its own, and enables controllers.
+#[test]
+fn a_privileged_container_can_have_cgroups_of_its_own() {
+    let Some(host) = Host::new() else { return };
+    let script = "cd /sys/fs/cgroup; echo controllers: $(cat cgroup.controllers); mkdir init; \
+                  echo 1 > init/cgroup.procs; echo +memory > cgroup.subtree_control; \
+                  echo enabled: $(cat cgroup.subtree_control); exec sleep infinity";
+    host.up(&json!({ "name": "web", "containers": { "init": {
+        "rootfs": "host", "command": ["sh", "-c", script], "security": { "privileged": true },
+    }}}));
+    let logs = host.wait_log("web", "enabled:");
+    if is_v2(MEMORY) {
+        for controller in ["cpu", "cpuset", "io", "memory", "pids"] {
+            let line = logs.lines().find(|line| line.contains("controllers:")).unwrap();
+            assert!(line.split_whitespace().any(|word| word == controller), "{controller}: {logs}");
+        }
+        assert!(logs.contains("enabled: memory"), "{logs}");
+    }
+    // Whoever enters is where the first process is: in the container's own cgroup nobody can be.
+    let cgroup = host.podspec(["exec", "web", "--", "cat", "/proc/self/cgroup"]).success();
+    let line = cgroup.lines().find(|line| line.starts_with("0::")).unwrap();
+    assert_eq!(line, if is_v2(MEMORY) { "0::/init" } else { "0::/" });
+    host.down("web");
+    host.assert_clean();
+}
+
 #[test]
 fn every_limit_is_what_the_kernel_holds() {
     let Some(host) = Host::new() else { return };
