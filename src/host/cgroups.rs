@@ -87,18 +87,20 @@ fn processors(facts: &CgroupFacts) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// BFQ's and io.cost's files are there only below the root; what shows them at the root is theirs, too.
+/// The file of a weight that some disk obeys: one that io.cost is enabled for (cgroup-v2.rst, "IO"), or that BFQ
+/// schedules. The files themselves are there without.
 fn io_weight(facts: &CgroupFacts) -> Option<String> {
-    let found = |path: &str| Path::new(path).exists();
-    match facts.legacy.get(&Controller::Io) {
-        Some(mount) => {
-            let bfq = mount.join("blkio.bfq.io_service_bytes").exists();
-            bfq.then(|| "blkio.bfq.weight".to_owned())
-        }
-        None if found("/sys/fs/cgroup/io.cost.qos") => Some("io.weight".to_owned()),
-        None if found("/sys/module/bfq") => Some("io.bfq.weight".to_owned()),
-        None => None,
+    let is_v1 = facts.legacy.contains_key(&Controller::Io);
+    let costs = std::fs::read_to_string("/sys/fs/cgroup/io.cost.qos").unwrap_or_default();
+    if !is_v1 && costs.lines().any(|disk| disk.contains(" enable=1 ")) {
+        return Some("io.weight".to_owned());
     }
+    let mut disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let has_bfq = disks.any(|disk| {
+        let scheduler = std::fs::read_to_string(disk.path().join("queue/scheduler"));
+        scheduler.is_ok_and(|all| all.contains("[bfq]"))
+    });
+    has_bfq.then(|| if is_v1 { "blkio.bfq.weight" } else { "io.bfq.weight" }.to_owned())
 }
 
 fn disks(io: &Io) -> impl Iterator<Item = (PathBuf, Disk)> + '_ {

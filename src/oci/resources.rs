@@ -152,7 +152,10 @@ impl<F: Fn(Controller) -> bool> More<'_, F> {
         for device in devices {
             let Some(share) = device.weight() else { continue };
             let file = weight.ok_or_else(|| {
-                refused("shares of disk time", "load the module `bfq`, or leave `weightDevice` out")
+                refused(
+                    "shares of disk time",
+                    "give the disk the scheduler `bfq`, or leave `weightDevice` out",
+                )
             })?;
             let value = format!("{}:{} {share}", device.major(), device.minor());
             match (self.is_v2)(Controller::Io) {

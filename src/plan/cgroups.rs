@@ -316,8 +316,11 @@ fn missing(field: &'static str, controller: &str) -> Refusal {
 fn no_io_weight() -> Refusal {
     Refusal {
         field: "io",
-        what: "the kernel has no shares of disk time".to_owned(),
-        remedy: "load the module `bfq`, or leave `weight` out".to_owned(),
+        what: "no disk here is shared by weight".to_owned(),
+        remedy:
+            "give it the scheduler that does so, `echo bfq > /sys/block/DISK/queue/scheduler`, \
+                 or leave `weight` out"
+                .to_owned(),
     }
 }
 

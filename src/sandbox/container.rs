@@ -4,7 +4,7 @@
 use super::bundle::{self, Propagation};
 use super::channel::{await_start, await_starter, last_word, say_mounted, say_ready};
 use super::error::{At, SandboxError, Stage};
-use super::identity::{become_user, guard, make_files_as, score};
+use super::identity::{Home, become_user, guard, make_files_as, score};
 use super::mounts::Dev;
 use super::namespaces::Namespaces;
 use super::owned::Made;
@@ -156,8 +156,9 @@ fn set_up(order: &Order<'_>, way: &Way<'_>, ends: Ends<'_>) -> Result<Infallible
         join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     }
     schedule::take(order.oci, process)?;
-    let namespace = way.user.map(|user| user.namespace);
-    become_user(process, namespace, order.filter.is_some(), death)?;
+    let own_mounts = namespaces.has(CloneFlags::CLONE_NEWNS);
+    let home = way.user.map(|user| Home { namespace: user.namespace, own_mounts });
+    become_user(process, home, order.filter.is_some(), death)?;
     let umask = process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     let mut program = Program::find(process)?;

@@ -3,7 +3,7 @@
 
 use super::channel::{last_word, pair, receive_terminal};
 use super::error::{At, SandboxError, Stage};
-use super::identity::{become_user, guard, make_files_as, score};
+use super::identity::{Home, become_user, guard, make_files_as, score};
 use super::namespaces::{ChildrenIn, NEWTIME};
 use super::schedule::{self, When};
 use super::terminal::take_terminal;
@@ -111,12 +111,12 @@ fn join(
         fill_with_null(entry, &root)?;
     }
     root::change_directory(&root, entry.process.cwd(), false)?;
-    let namespace = maps.map(|_| target);
+    let home = maps.map(|_| Home { namespace: target, own_mounts: false });
     schedule::take(entry.oci, entry.process)?;
     if !entry.extras.keep_keyring {
         join_new_session_keyring().at(Stage::Identity, "session keyring")?;
     }
-    become_user(entry.process, namespace, entry.filter.is_some(), Some(Signal::KILL))?;
+    become_user(entry.process, home, entry.filter.is_some(), Some(Signal::KILL))?;
     let umask = entry.process.user().umask().unwrap_or(super::UMASK);
     rustix::process::umask(Mode::from_raw_mode(umask));
     let mut program = program::Program::find(entry.process)?;

@@ -59,6 +59,8 @@ stages! {
     FindTarget = "find in the rootfs the mount target",
     MakeTarget = "make in the rootfs the mount target",
     Mount = "mount",
+    MountDirectory = "mount a directory onto the file",
+    MountFile = "mount a file onto the directory",
     CopyUp = "copy the files of the root into the tmpfs at",
     Device = "make device",
     Pivot = "change the root to",

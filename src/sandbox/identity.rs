@@ -2,6 +2,7 @@
 //! CAP_SETPCAP, ids need CAP_SETUID, so the capabilities of the calling process go last.
 
 use super::error::{At, SandboxError, Stage};
+use super::namespaces::unshare;
 use super::sysctl;
 use crate::sys::identity::{set_effective_uid, set_gid, set_groups, set_uid};
 use nix::sched::CloneFlags;
@@ -14,24 +15,37 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
+/// A user namespace to be entered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Home<'a> {
+    pub(super) namespace: BorrowedFd<'a>,
+    /// Whether nobody else is in this process's mount namespace yet.
+    pub(super) own_mounts: bool,
+}
+
 /// From here on this process is the document's user, in that user namespace where it has one. `death` is the signal
 /// for the parent's death, which the kernel forgets on a change of ids.
 /// Where no_new_privs does not stand for it, CAP_SYS_ADMIN is kept for the filter that is `filtered` to come:
 /// exec drops it, for a program's capabilities come of the bounding, inheritable and ambient sets.
 pub(super) fn become_user(
     process: &Process,
-    namespace: Option<BorrowedFd<'_>>,
+    home: Option<Home<'_>>,
     filtered: bool,
     death: Option<Signal>,
 ) -> Result<(), SandboxError> {
     limits(process)?;
     label(process)?;
     let user = process.user();
-    if let Some(namespace) = namespace {
-        // With every capability in there, and none outside any more.
-        nix::sched::setns(namespace, CloneFlags::CLONE_NEWUSER).at(Stage::Join, "user")?;
-    }
     let sets = Sets::of(process);
+    if let Some(home) = home {
+        // With every capability in there, and none outside any more.
+        nix::sched::setns(home.namespace, CloneFlags::CLONE_NEWUSER).at(Stage::Join, "user")?;
+        // Only who may mount needs mounts that are of there. None that was made outside can be taken off by itself, or
+        // loses a flag (mount_namespaces(7), "Restrictions on mount namespaces").
+        if home.own_mounts && sets.bounding.contains(ADMIN) {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+        }
+    }
     sets.bound().at(Stage::Capabilities, "bounding")?;
     let no_new_privs = process.no_new_privileges().unwrap_or(false);
     let for_filter = if filtered && !no_new_privs { ADMIN } else { CapabilitySet::empty() };

@@ -412,7 +412,11 @@ fn attach_bind(root: &Root, at: &Path, source: BorrowedFd<'_>) -> Result<(), San
     }
     let kind = kind_of(source).at(Stage::OpenSource, at)?;
     let target = covered(root, at, kind)?;
-    attach(source, target.as_fd()).at(Stage::Mount, at)
+    match (kind, kind_of(target.as_fd()).at(Stage::FindTarget, at)?) {
+        (Kind::Directory, Kind::File) => Err(Errno::NOTDIR).at(Stage::MountDirectory, at),
+        (Kind::File, Kind::Directory) => Err(Errno::ISDIR).at(Stage::MountFile, at),
+        _ => attach(source, target.as_fd()).at(Stage::Mount, at),
+    }
 }
 
 /// The place of a mount of files. Below /sys no link leads there.

@@ -80,6 +80,11 @@ pub(super) fn mended(
             _ => as_list(list, text, path),
         };
     }
+    // As ulimit(1) and systemd call it.
+    let in_ulimits = matches!(path, Place::Key(Place::Key(_, "ulimits"), _));
+    if in_ulimits && matches!(text, "unlimited" | "infinity") {
+        return Some(("-1".to_owned(), true));
+    }
     let quoted = matches!(node.kind, Kind::Scalar { style: Style::Quoted, .. });
     let number = has_type(first, "integer") || has_type(first, "number");
     (quoted && number && text.parse::<f64>().is_ok()).then(|| (text.to_owned(), true))

@@ -202,6 +202,32 @@ fn privileged_is_what_it_says() {
     }
 }
 
+/// Its mounts belong to the pod's user namespace: it makes some, and takes none off that hides something.
+#[test]
+fn who_may_mount_in_a_user_namespace_mounts_there_and_uncovers_nothing() {
+    let Some(host) = Host::new() else { return };
+    let script = "mount -t tmpfs x /mnt && echo mounted; touch /mnt/x && echo used; \
+                  for hidden in /proc/sys /proc/kcore /proc /dev /sys/firmware; do \
+                  umount $hidden && echo uncovered $hidden; done; \
+                  mount -o remount,bind,rw /proc/sys && echo loosened; \
+                  mount -o remount,bind,suid,dev /sys && echo loosened; true";
+    let able = json!({ "security": { "capabilities": { "add": ["SYS_ADMIN"] } } });
+    let mut pod = pod(script, &able);
+    pod["share"] = json!(["net", "uts", "ipc", "user"]);
+    let said = run_pod(&host, &pod);
+    assert!(said.contains("mounted\n") && said.contains("used\n"), "{said}");
+    assert!(!said.contains("uncovered") && !said.contains("loosened"), "{said}");
+    pod["containers"]["c"]["security"] = json!({ "privileged": true });
+    pod["containers"]["c"]["command"] =
+        json!(["/bin/sh", "-c", "mount -t tmpfs x /mnt && echo mounted"]);
+    let said = run_pod(&host, &pod);
+    assert!(said.contains("mounted\n"), "{said}");
+    // And not without that right.
+    pod["containers"]["c"]["security"] = json!({});
+    let said = run_pod(&host, &pod);
+    assert!(!said.contains("mounted\n"), "{said}");
+}
+
 #[test]
 fn capabilities_are_what_the_file_adds_and_drops() {
     let Some(host) = Host::new() else { return };

@@ -34,6 +34,20 @@ fn a_part_that_is_missing_is_made_and_one_of_files_is_not() {
 }
 
 #[test]
+fn what_cannot_cover_its_target_is_told_so() {
+    let Some(host) = Host::new() else { return };
+    for (mount, wanted) in [
+        ("/etc:/etc/hosts", "cannot mount a directory onto the file /etc/hosts"),
+        ("/etc/hostname:/etc", "cannot mount a file onto the directory /etc"),
+    ] {
+        let file = host.pod(&pod(&json!({}), &json!(mount)));
+        let error = host.podspec(["up", "-d", &file]).fails(1);
+        assert!(error.contains(wanted), "{error}");
+    }
+    host.assert_clean();
+}
+
+#[test]
 fn mounts_spread_as_far_as_the_file_says() {
     let Some(host) = Host::new() else { return };
     let shared = host.dir.join("shared");
