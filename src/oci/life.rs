@@ -100,6 +100,12 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<Vec<String>, OciEr
             store.forget(id)?;
             return Ok(Vec::new());
         }
+        Err(error @ OciError::Json { .. }) if force => {
+            store.forget(id)?;
+            return Ok(vec![format!(
+                "{error}: what was left of `{id}` is not known, and may run on"
+            )]);
+        }
         other => other?,
     };
     if !force {

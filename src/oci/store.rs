@@ -138,24 +138,31 @@ impl Store {
         Ok(Container { record, directory, status })
     }
 
-    /// By id. What goes meanwhile, or was never finished, is left out.
-    pub fn list(&self) -> Result<Vec<Container>, OciError> {
+    /// By id, and what is wrong with those whose records cannot be read. What goes meanwhile, or was never finished, is
+    /// left out.
+    pub fn list(&self) -> Result<(Vec<Container>, Vec<OciError>), OciError> {
         let entries = match std::fs::read_dir(&self.root) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((Vec::new(), Vec::new()));
+            }
             Err(error) => return Err(OciError::file("read", &self.root, error)),
         };
         let mut names: Vec<String> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
-        let found = names.iter().filter_map(|name| match self.find(name) {
-            Err(OciError::Unknown { .. } | OciError::Id { .. }) => None,
-            found => Some(found),
-        });
-        found.collect()
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.find(&name) {
+                Ok(container) => found.push(container),
+                Err(OciError::Unknown { .. } | OciError::Id { .. }) => {}
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok((found, damaged))
     }
 
-    /// The directory of an attempt whose maker died before it wrote anything.
+    /// The directory of an attempt whose maker died before it wrote anything, or of a record that cannot be understood.
     pub fn forget(&self, id: &str) -> Result<bool, OciError> {
         let directory = self.directory(id)?;
         match directory.exists() {

@@ -131,6 +131,16 @@ fn a_container_lives_as_the_runtime_spec_has_it() {
     assert!(bundle.oci(&["delete", "c"]).fails(1).contains("it is running"));
     assert!(bundle.oci(&["list"]).success().contains("running"));
     assert_eq!(bundle.oci(&["list", "-q"]).success(), "c\n");
+    // Another whose record is no record is told of, and stands in nobody's way.
+    fs::create_dir(bundle.root().join("torn")).unwrap();
+    fs::write(bundle.root().join("torn/state.json"), "{").unwrap();
+    let listed = bundle.oci(&["list", "-q"]);
+    assert!(listed.stderr.contains("torn/state.json: cannot be understood"), "{listed}");
+    assert_eq!(listed.success(), "c\n");
+    bundle.oci(&["delete", "torn"]).fails(1);
+    let forced = bundle.oci(&["delete", "--force", "torn"]);
+    assert!(forced.stderr.contains("`torn` is not known, and may run on"), "{forced}");
+    forced.success();
 
     bundle.oci(&["kill", "c", "KILL"]).success();
     bundle.wait_status("stopped");

@@ -1,5 +1,6 @@
 //! What containers there are and what they are doing: `state`, `list`, `ps`.
 
+use super::log::Log;
 use super::print;
 use crate::oci::{self, Container, OciError, Store};
 use std::fmt::Write;
@@ -47,8 +48,9 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn run(self, store: &Store) -> Result<ExitCode, OciError> {
-        let found = store.list()?;
+    pub(super) fn run(self, store: &Store, log: &Log) -> Result<ExitCode, OciError> {
+        let (found, damaged) = store.list()?;
+        log.warn(&damaged.iter().map(ToString::to_string).collect::<Vec<_>>());
         if self.quiet {
             let ids: String = found.iter().map(|found| format!("{}\n", found.id())).collect();
             return print(ids.as_bytes());

@@ -192,7 +192,7 @@ impl Command {
             Self::Delete(command) => command.run(store, log),
             Self::Run(command) => command.run(store, cgroups, log),
             Self::Exec(command) => command.run(store, log),
-            Self::List(command) => command.run(store),
+            Self::List(command) => command.run(store, log),
             Self::Ps(command) => command.run(store),
             Self::Pause(command) => command.run(store),
             Self::Resume(command) => command.run(store),

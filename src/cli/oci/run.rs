@@ -309,7 +309,8 @@ impl Delete {
         }
         let pattern = regex::Regex::new(&self.id)
             .map_err(|error| OciError::Usage { message: error.to_string() })?;
-        for container in store.list()?.iter().filter(|found| pattern.is_match(found.id())) {
+        let (found, _) = store.list()?;
+        for container in found.iter().filter(|found| pattern.is_match(found.id())) {
             log.warn(&oci::delete(store, container.id(), self.force)?);
         }
         Ok(ExitCode::SUCCESS)
