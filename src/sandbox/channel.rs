@@ -185,16 +185,16 @@ pub(super) fn await_start(channel: BorrowedFd<'_>) -> Result<Vec<u8>, SandboxErr
 }
 
 fn started(channel: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
-    // Room that is not touched unless it is needed.
-    let mut packet = Vec::with_capacity(PACKET_MAX);
-    loop {
-        let room = rustix::buffer::spare_capacity(&mut packet);
-        match rustix::net::recv(channel, room, RecvFlags::empty()) {
+    let receive = |room: &mut [u8], flags| loop {
+        match rustix::net::recv(channel, &mut *room, flags) {
             Err(Errno::INTR) => {}
-            Err(e) => return Err(e),
-            Ok(_) => break,
+            got => return got.map(|(_, length)| length),
         }
-    }
+    };
+    // Mostly a byte. Room for the longest, whatever comes, would make a copy of every page where the heap has a hole.
+    let length = receive(&mut [0], RecvFlags::PEEK | RecvFlags::TRUNC)?;
+    let mut packet = vec![0; length.min(PACKET_MAX)];
+    receive(&mut packet, RecvFlags::empty())?;
     let is_start = packet.first() == Some(&START);
     Ok(is_start.then(|| packet.split_off(1)))
 }
