@@ -2,7 +2,7 @@
 
 use super::launch::{self, Created};
 use super::secrets::Secrets;
-use super::{ExecError, network, secrets, volumes};
+use super::{ExecError, apparmor, network, secrets, volumes};
 use crate::cgroup::{Cgroup, DevicePrograms, Hierarchy, Legacy};
 use crate::names::ContainerName;
 use crate::net::{conntrack, firewall, link, netns, sockets};
@@ -65,6 +65,7 @@ impl Machine {
     pub fn apply(&mut self, plan: &Plan, step: &Step) -> Result<Begun, ExecError> {
         match step {
             Step::MakeNetwork(network) => network::make(network)?,
+            Step::LoadProfile { name } => apparmor::load(name)?,
             Step::MountPodTmpfs { at } => mount_pod_tmpfs(at)?,
             Step::MakeCgroup { cgroup, limits } => self.make_cgroup(cgroup, limits)?,
             Step::StartInfra(order) => return self.start_infra(order).map(Begun::Infra),

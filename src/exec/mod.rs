@@ -3,6 +3,7 @@
 //! be done next, `launch.rs` starts a container, `beside.rs` a program beside it, `volumes.rs` and
 //! `secrets.rs` make what it mounts. Whatever could be decided in `plan` must be decided there: nothing here asks what a pod is.
 
+mod apparmor;
 pub mod apply;
 pub mod beside;
 pub mod launch;
@@ -33,6 +34,8 @@ pub enum ExecError {
     Sandbox(#[from] SandboxError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error("cannot load AppArmor's profile `{name}`")]
+    Profile { name: String, source: io::Error },
     #[error("cannot mount a tmpfs at {}", at.display())]
     MountTmpfs { at: PathBuf, source: io::Error },
     #[error("cannot unmount {}", at.display())]

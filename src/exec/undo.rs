@@ -61,7 +61,7 @@ impl Remains {
     pub fn of(&mut self, step: &Step) {
         match step {
             // The machine's, and other pods' too.
-            Step::MakeNetwork(_) => {}
+            Step::MakeNetwork(_) | Step::LoadProfile { .. } => {}
             // Gone with the pod's cgroup, the tmpfs or the network namespace.
             Step::StartInfra(_)
             | Step::LoopbackUp { .. }

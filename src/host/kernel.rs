@@ -13,11 +13,12 @@ pub(super) fn facts(pod: &PodSpec) -> KernelFacts {
     let any = |is: &dyn Fn(&crate::spec::model::Security) -> bool| {
         pod.containers.values().any(|container| is(&container.security))
     };
-    let names_a_module = any(&|security| security.apparmor.is_some() || security.selinux.is_some());
+    let modules = modules();
     KernelFacts {
         version: version(&rustix::system::uname().release().to_string_lossy()),
         thermal: thermal(),
-        modules: if names_a_module { modules() } else { Vec::new() },
+        has_default_profile: modules.contains(&SecurityModule::AppArmor) && has_parser(),
+        modules,
         devices: if any(&|security| security.privileged) { devices() } else { BTreeMap::new() },
     }
 }
@@ -46,6 +47,13 @@ fn modules() -> Vec<SecurityModule> {
     let selinux = Path::new("/sys/fs/selinux/enforce").exists();
     let found = [(apparmor, SecurityModule::AppArmor), (selinux, SecurityModule::SeLinux)];
     found.into_iter().filter(|(is_there, _)| *is_there).map(|(_, module)| module).collect()
+}
+
+/// What compiles AppArmor's profiles.
+fn has_parser() -> bool {
+    ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"]
+        .iter()
+        .any(|path| Path::new(path).exists())
 }
 
 /// What podspec puts into every /dev itself.

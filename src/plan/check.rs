@@ -55,6 +55,7 @@ fn needs_infra(step: &Step) -> bool {
         | Step::CreateContainer(_)
         | Step::StartContainer { .. } => true,
         Step::MakeNetwork(_)
+        | Step::LoadProfile { .. }
         | Step::MountPodTmpfs { .. }
         | Step::MakeCgroup { .. }
         | Step::TakeIds { .. }

@@ -64,8 +64,10 @@ pub struct KernelFacts {
     pub version: (u32, u32),
     /// Directories that tell how hot each processor is.
     pub thermal: Vec<PathBuf>,
-    /// Its security modules that are at work; asked for only where a container names a profile of one.
+    /// Its security modules that are at work.
     pub modules: Vec<SecurityModule>,
+    /// Whether podspec's own profile of AppArmor can be had: AppArmor is at work, and so is what compiles profiles.
+    pub has_default_profile: bool,
     /// Every device node in the host's /dev; only where a container is privileged.
     pub devices: BTreeMap<PathBuf, DeviceNode>,
 }

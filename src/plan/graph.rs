@@ -129,6 +129,7 @@ struct Made {
     /// And those of containers.
     own_network: BTreeMap<ContainerName, Vec<StepId>>,
     sysctls: Option<StepId>,
+    profile: Option<StepId>,
     /// Volumes, files, shared memory.
     shm: Option<StepId>,
     volumes: BTreeMap<VolumeName, StepId>,
@@ -375,6 +376,9 @@ impl Graph<'_> {
         if let Some(secrets) = self.secrets(&launch, container) {
             after.insert(Edge { step: secrets, until: Until::Done });
         }
+        if let Some(profile) = self.profile(container) {
+            after.insert(Edge { step: profile, until: Until::Done });
+        }
         let mut why = vec![root_reason(container)];
         why.extend(container.runtime.as_ref().map(|runtime| format!("by {runtime}")));
         if let Some(init) = &self.made.last_init {
@@ -412,6 +416,20 @@ impl Graph<'_> {
             Role::Sidecar => self.made.last_sidecar = Some(name.clone()),
         }
         Ok(())
+    }
+
+    /// Loads the default profile, once for all that are confined by it.
+    fn profile(&mut self, container: &Container) -> Option<StepId> {
+        let name = security::profile(&container.security, &self.facts.kernel)?;
+        if name != security::DEFAULT_PROFILE {
+            return None;
+        }
+        if self.made.profile.is_none() {
+            let step = Step::LoadProfile { name: name.to_owned() };
+            let why = "confines containers whose files name no profile".into();
+            self.made.profile = Some(self.made.add(step, [], why));
+        }
+        self.made.profile
     }
 
     /// Containers that must run or be ready before the program of this one begins, and that in words.
@@ -525,12 +543,16 @@ impl Graph<'_> {
     fn launch(&mut self, name: &ContainerName, container: &Container) -> Result<Launch, PlanError> {
         security::modules(name, container, &self.facts.kernel)?;
         let seccomp = self.filter(name, container)?;
+        if let Some(index) = seccomp.filter(|_| container.runtime.is_some()) {
+            self.filters[index].is_anothers = true;
+        }
         let nothing = ContainerFacts::default();
         let facts = self.facts.containers.get(name).unwrap_or(&nothing);
         let hostname = files::hostname(self.spec, container);
         let mut process = process::process(name, container, facts, hostname)?;
         limits::limit(&mut process, name, container, &self.facts.caller)?;
-        security::confine(&mut process, name, container, &self.facts.caller)?;
+        let HostFacts { caller, kernel, .. } = self.facts;
+        security::confine(&mut process, name, container, caller, kernel)?;
         let (spec, facts, places) = (self.spec, self.facts, self.places);
         let health = probes::health(name, container, places);
         let notify = health.notify.as_deref().and_then(Path::parent);

@@ -229,7 +229,8 @@ fn step_json(
         if with_oci {
             // Here it is whole, as another runtime would take it.
             let filter = launch.seccomp.and_then(|index| plan.seccomp.get(index));
-            fields["oci"]["linux"]["seccomp"] = json!(filter.map(|filter| &filter.document));
+            fields["oci"]["linux"]["seccomp"] =
+                json!(filter.and_then(|filter| filter.document.as_ref()));
         } else {
             fields.shift_remove("oci");
         }
@@ -268,6 +269,7 @@ impl fmt::Display for Step {
             Self::MakeNetwork(network) => {
                 write!(f, "make the machine's network {} {}", network.bridge, network.gateway)
             }
+            Self::LoadProfile { name } => write!(f, "load AppArmor's profile {name}"),
             Self::MountPodTmpfs { at } => write!(f, "mount the pod's tmpfs {}", at.display()),
             Self::MakeCgroup { cgroup, .. } => write!(f, "make cgroup {}", cgroup.display()),
             Self::StartInfra(infra) if infra.namespaces.is_empty() => f.write_str("start infra"),

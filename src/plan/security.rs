@@ -34,6 +34,7 @@ pub(super) fn confine(
     name: &ContainerName,
     container: &Container,
     caller: &CallerFacts,
+    kernel: &KernelFacts,
 ) -> Result<(), PlanError> {
     let security = &container.security;
     let added = |name: &&&str| security.add.iter().any(|known| known == **name);
@@ -45,13 +46,25 @@ pub(super) fn confine(
     if security.run_as_non_root && uid == 0 {
         return Err(PlanError::RunsAsRoot { container: name.clone() });
     }
-    let label = |word: &Option<String>| word.clone().filter(|word| word != "unconfined");
     process
         .set_capabilities(Some(capabilities(security, caller.lacks, uid)))
         .set_no_new_privileges(Some(security.no_new_privileges))
-        .set_apparmor_profile(label(&security.apparmor))
+        .set_apparmor_profile(profile(security, kernel).map(str::to_owned))
         .set_selinux_label(security.selinux.clone());
     Ok(())
+}
+
+/// The profile of AppArmor that no file has to name.
+pub(super) const DEFAULT_PROFILE: &str = "podspec-default";
+
+/// As podman has it: where the file says nothing the default one, and none for who is privileged.
+pub(super) fn profile<'a>(security: &'a Security, kernel: &KernelFacts) -> Option<&'a str> {
+    match security.apparmor.as_deref() {
+        Some("unconfined") => None,
+        None if security.privileged || !kernel.has_default_profile => None,
+        None => Some(DEFAULT_PROFILE),
+        named => named,
+    }
 }
 
 /// What the file names of a security module must be there: without the module it would confine nothing.
@@ -153,7 +166,8 @@ pub(super) fn filter(
         .collect();
     let of = seccomp::Container { capabilities: &capabilities, kernel: facts.kernel.version };
     let document = Profile::parse(text).and_then(|profile| profile.resolve(of)).map_err(wrong)?;
-    if let Some(known) = filters.iter().position(|known| known.document == document) {
+    if let Some(known) = filters.iter().position(|known| known.document.as_ref() == Some(&document))
+    {
         return Ok(Some(known));
     }
     filters.push(Filter::of(document).map_err(wrong)?);
@@ -281,7 +295,14 @@ mod tests {
             Security { run_as_non_root: true, apparmor: Some("p".into()), ..Security::default() };
         let container = Container { security, ..sample::container() };
         let mut process = Process::default();
-        let error = confine(&mut process, &name, &container, &CallerFacts::default()).unwrap_err();
+        let error = confine(
+            &mut process,
+            &name,
+            &container,
+            &CallerFacts::default(),
+            &KernelFacts::default(),
+        )
+        .unwrap_err();
         assert_eq!(error.place().as_deref(), Some("containers.web.security.runAsNonRoot"));
         let mut kernel = KernelFacts::default();
         let error = modules(&name, &container, &kernel).unwrap_err();

@@ -48,7 +48,7 @@ impl Plan {
         let mut document = (*launch.oci).clone();
         let filter = launch.seccomp.and_then(|index| self.seccomp.get(index));
         if let (Some(filter), Some(linux)) = (filter, document.linux_mut()) {
-            linux.set_seccomp(Some(filter.document.clone()));
+            linux.set_seccomp(Some(filter.for_others()));
         }
         document
     }
@@ -98,6 +98,8 @@ pub enum Step {
     /// The machine's part of the network: bridge, nftables table, forwarding. Shared by all pods, so
     /// undoing a pod leaves it.
     MakeNetwork(Network),
+    /// AppArmor's profile of containers whose files name none, for the whole machine; undoing a pod leaves it.
+    LoadProfile { name: String },
     /// A small tmpfs for the pod's pins, generated files and shared memory.
     MountPodTmpfs { at: PathBuf },
     /// `podspec/<id>` of the v2 hierarchy, which every process of the pod is born below.

@@ -45,12 +45,40 @@ impl Machine {
 }
 
 /// A resolved profile with its program: what every process of a container gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Written")]
 pub struct Filter {
-    /// `linux.seccomp` of the OCI runtime spec, for whoever reads the plan. What carries it out has the program.
-    #[serde(skip)]
-    pub document: LinuxSeccomp,
+    /// `linux.seccomp` of the OCI runtime spec, for whoever reads the plan. Written down only for another runtime, and
+    /// otherwise none when it is read back: podspec itself has the program.
+    pub document: Option<LinuxSeccomp>,
     pub program: Program,
+    /// Whether another runtime carries it out.
+    pub is_anothers: bool,
+}
+
+/// A filter on its way to the supervisor.
+#[derive(Serialize, Deserialize)]
+struct Written<D = LinuxSeccomp, P = Program> {
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    document: Option<D>,
+    program: P,
+}
+
+fn none<D>() -> Option<D> {
+    None
+}
+
+impl Serialize for Filter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = self.document.as_ref().filter(|_| self.is_anothers);
+        Written { document, program: &self.program }.serialize(serializer)
+    }
+}
+
+impl From<Written> for Filter {
+    fn from(Written { document, program }: Written) -> Self {
+        Self { is_anothers: document.is_some(), document, program }
+    }
 }
 
 /// What is wrong with a profile.
@@ -83,7 +111,16 @@ pub enum SeccompError {
 impl Filter {
     pub fn of(document: LinuxSeccomp) -> Result<Self, SeccompError> {
         let program = compile(&document, Machine::own())?;
-        Ok(Self { document, program })
+        Ok(Self { document: Some(document), program, is_anothers: false })
+    }
+
+    /// What another runtime is given. Nothing passes where the document is not there: an empty one would let all pass.
+    pub fn for_others(&self) -> LinuxSeccomp {
+        self.document.clone().unwrap_or_else(|| {
+            let mut closed = LinuxSeccomp::default();
+            closed.set_default_action(LinuxSeccompAction::ScmpActErrno);
+            closed
+        })
     }
 }
 

@@ -798,7 +798,7 @@ pub struct Security {
     #[schemars(with = "Option<words::Seccomp>")]
     #[schemars(extend("default" = "default", "examples" = ["unconfined", "./profile.json"]))]
     pub seccomp: Option<String>,
-    /// The AppArmor profile, loaded on the host. Default: none of its own.
+    /// The AppArmor profile, loaded on the host, or `unconfined`. Default: `podspec-default`, where the kernel has AppArmor.
     #[schemars(extend("examples" = ["my-profile"]))]
     pub apparmor: Option<String>,
     /// The SELinux label of its processes. Default: none of its own.

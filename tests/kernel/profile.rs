@@ -211,7 +211,9 @@ fn who_may_mount_in_a_user_namespace_mounts_there_and_uncovers_nothing() {
                   umount $hidden && echo uncovered $hidden; done; \
                   mount -o remount,bind,rw /proc/sys && echo loosened; \
                   mount -o remount,bind,suid,dev /sys && echo loosened; true";
-    let able = json!({ "security": { "capabilities": { "add": ["SYS_ADMIN"] } } });
+    // AppArmor's default profile lets nobody mount.
+    let security = json!({ "capabilities": { "add": ["SYS_ADMIN"] }, "apparmor": "unconfined" });
+    let able = json!({ "security": security });
     let mut pod = pod(script, &able);
     pod["share"] = json!(["net", "uts", "ipc", "user"]);
     let said = run_pod(&host, &pod);
@@ -226,6 +228,57 @@ fn who_may_mount_in_a_user_namespace_mounts_there_and_uncovers_nothing() {
     pod["containers"]["c"]["security"] = json!({});
     let said = run_pod(&host, &pod);
     assert!(!said.contains("mounted\n"), "{said}");
+}
+
+/// Of AppArmor, as the kernel says whom it confines.
+const LABEL: &str = "cat /proc/self/attr/current";
+
+fn has_apparmor() -> bool {
+    let enabled = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|enabled| enabled.starts_with('Y'))
+}
+
+#[test]
+fn apparmor_confines_where_the_kernel_has_it() {
+    let Some(host) = Host::new() else { return };
+    let named = pod(LABEL, &json!({ "security": { "apparmor": "podspec-test" } }));
+    let plan = || host.podspec(["plan", "--steps", &host.pod(&pod(LABEL, &json!({})))]).success();
+    if !has_apparmor() {
+        let refused = host.podspec(["up", "-d", &host.pod(&named)]).fails(2);
+        assert!(refused.contains("AppArmor"), "{refused}");
+        assert!(!plan().contains("AppArmor"));
+        return host.assert_clean();
+    }
+    assert!(plan().contains("load AppArmor's profile podspec-default"), "{}", plan());
+    let able = |more: &Value| {
+        let mut security = json!({ "capabilities": { "add": ["SYS_ADMIN"] } });
+        security.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        run(&host, &format!("{LABEL}; mount -t tmpfs x /mnt && echo mounted; true"), &security)
+    };
+    let said = able(&json!({}));
+    assert!(said.contains("podspec-default (enforce)") && !said.contains("mounted"), "{said}");
+    let said = able(&json!({ "apparmor": "unconfined" }));
+    assert!(said.contains("unconfined") && said.contains("mounted"), "{said}");
+    let said = able(&json!({ "privileged": true }));
+    assert!(said.contains("unconfined") && said.contains("mounted"), "{said}");
+
+    // What comes later is confined, too, and ends by a signal like any other.
+    host.up(&pod("sleep infinity", &json!({})));
+    let label = host.podspec(["exec", "p", "--", "cat", "/proc/self/attr/current"]).success();
+    assert_eq!(label, "podspec-default (enforce)\n");
+    host.podspec(["kill", "-s", "KILL", "p/c"]).success();
+    host.down("p");
+
+    let missing = host.podspec(["up", "-d", &host.pod(&named)]).fails(1);
+    assert!(missing.contains("podspec-test"), "{missing}");
+    let profile = "profile podspec-test flags=(attach_disconnected,mediate_deleted) {\n\
+                   file, capability, network, umount, signal, deny /etc/passwd r, }";
+    host.sh(&format!("echo '{profile}' | apparmor_parser --replace --skip-cache")).success();
+    let own = json!({ "apparmor": "podspec-test" });
+    let said = run(&host, &format!("{LABEL}; cat /etc/passwd"), &own);
+    assert!(said.contains("podspec-test (enforce)") && !said.contains("root:"), "{said}");
+    host.sh(&format!("echo '{profile}' | apparmor_parser --remove")).success();
+    host.assert_clean();
 }
 
 #[test]

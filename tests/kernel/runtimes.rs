@@ -205,8 +205,20 @@ fn the_walls_are_the_same() {
     let look = "exec 2>&1; grep -E '^(Cap|NoNewPrivs|Seccomp:|Groups|Uid)' /proc/self/status; umask; \
                 ls /proc/self/fd | wc -l; cat /proc/kcore 2>&1 | head -c1 | wc -c; \
                 mount -t tmpfs none /mnt 2>&1 | grep -c permi; echo x > /proc/sys/kernel/core_pattern 2>/dev/null; echo $?; \
-                ls /sys/firmware | wc -l; keyctl show 2>/dev/null | wc -l; env | sort | grep -v ^HOSTNAME";
-    let one = |runtime: &str| json!({ "rootfs": "host", "runtime": runtime, "command": ["sh", "-c", look], "env": { "A": "1" } });
+                ls /sys/firmware | wc -l; keyctl show 2>/dev/null | wc -l; env | sort | grep -v ^HOSTNAME; \
+                perl -e 'for (@ARGV) { syscall($_, 1, 1, 1, 1, 1); print $!+0, qq(\\n) }' $CALLS";
+    // Who lets them pass has them fail by what they are given, EFAULT or EINVAL, if the kernel looks at that first.
+    let calls = [
+        libc::SYS_mount,
+        libc::SYS_bpf,
+        libc::SYS_keyctl,
+        libc::SYS_add_key,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_io_uring_setup,
+    ];
+    let calls = calls.map(|call| call.to_string()).join(" ");
+    let one = |runtime: &str| json!({ "rootfs": "host", "runtime": runtime, "command": ["sh", "-c", look], "env": { "A": "1", "CALLS": calls } });
     host.up(&json!({ "name": "walls", "containers": {
         "embedded": one("embedded"), "crun": one("crun"), "runc": one("runc") } }));
     for name in ["embedded", "crun", "runc"] {
@@ -214,8 +226,14 @@ fn the_walls_are_the_same() {
     }
     let ours = host.logs("walls/embedded");
     assert!(ours.contains("NoNewPrivs:\t1") && ours.contains("Seccomp:\t2"), "{ours}");
+    assert!(ours.ends_with(&"1\n".repeat(7)), "EPERM: {ours}");
     for runtime in OTHERS {
         assert_eq!(host.logs(&format!("walls/{runtime}")), ours, "{runtime}");
+    }
+    // Of the filter that was written down, too.
+    for name in ["embedded", "crun", "runc"] {
+        host.podspec(["start", &format!("walls/{name}")]).success();
+        wait_for("its second end", || host.logs(&format!("walls/{name}")) == ours.repeat(2));
     }
     host.down("walls");
     host.assert_clean();

@@ -173,7 +173,9 @@ fn infra_leads_nowhere() {
     let Victim { root, .. } = victim(&host);
     // With what the file gives by default, and to one who may look into every process that it sees.
     let capabilities = json!({ "add": ["SYS_PTRACE", "DAC_READ_SEARCH", "SYS_ADMIN"] });
-    let walls = [json!({}), json!({ "capabilities": capabilities, "seccomp": "unconfined" })];
+    let all =
+        json!({ "capabilities": capabilities, "seccomp": "unconfined", "apparmor": "unconfined" });
+    let walls = [json!({}), all];
     for (security, share) in
         walls.iter().flat_map(|wall| [(wall, json!(["+pid"])), (wall, json!(["+pid", "+user"]))])
     {
