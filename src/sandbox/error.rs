@@ -71,7 +71,7 @@ stages! {
     Limit = "set the limit",
     Identity = "take on the identity",
     Capabilities = "set the capabilities",
-    Label = "take on the label",
+    Label = "take on the label (is its profile or policy loaded here?)",
     Filter = "filter the container's",
     Program = "find the program",
     Execute = "execute",
