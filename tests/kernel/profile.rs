@@ -287,7 +287,10 @@ fn apparmor_confines_where_the_kernel_has_it() {
 fn selinux_labels_where_the_kernel_has_it() {
     let Some(host) = Host::new() else { return };
     let labelled = |label: &str| {
-        pod(&format!("{LABEL}; echo; exec sleep infinity"), &json!({ "security": { "selinux": label } }))
+        pod(
+            &format!("{LABEL}; echo; exec sleep infinity"),
+            &json!({ "security": { "selinux": label } }),
+        )
     };
     let label = "system_u:system_r:sshd_t:s0";
     host.up(&labelled(label));
