@@ -73,6 +73,11 @@ fn enable_in(
 }
 
 impl Cgroup {
+    /// Controllers that were enabled for it.
+    pub fn controllers(&self) -> BTreeSet<String> {
+        words(&text(self.fd(), "cgroup.controllers").unwrap_or_default())
+    }
+
     /// Stops every process where it is, or lets all go on.
     pub fn freeze(&self, frozen: bool) -> Result<(), CgroupError> {
         let value = if frozen { "1" } else { "0" };

@@ -17,7 +17,7 @@ pub(super) fn facts(pod: &PodSpec) -> KernelFacts {
     KernelFacts {
         version: version(&rustix::system::uname().release().to_string_lossy()),
         thermal: thermal(),
-        has_default_profile: modules.contains(&SecurityModule::AppArmor) && has_parser(),
+        has_default_profile: modules.contains(&SecurityModule::AppArmor) && can_load_profiles(),
         modules,
         devices: if any(&|security| security.privileged) { devices() } else { BTreeMap::new() },
     }
@@ -49,11 +49,12 @@ fn modules() -> Vec<SecurityModule> {
     found.into_iter().filter(|(is_there, _)| *is_there).map(|(_, module)| module).collect()
 }
 
-/// What compiles AppArmor's profiles.
-fn has_parser() -> bool {
-    ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"]
-        .iter()
-        .any(|path| Path::new(path).exists())
+/// Whether there are the program that compiles AppArmor's profiles and the files by which the kernel takes them: in
+/// somebody else's container there may be the first alone.
+fn can_load_profiles() -> bool {
+    let parsers = ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"];
+    parsers.iter().any(|path| Path::new(path).exists())
+        && Path::new("/sys/kernel/security/apparmor/profiles").exists()
 }
 
 /// What podspec puts into every /dev itself.

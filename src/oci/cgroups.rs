@@ -153,7 +153,12 @@ impl Place {
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             hierarchy.make(parent)?;
             hierarchy.enable(parent, &limits.controllers)?;
-            for controller in hierarchy.controllers().into_iter().filter(|_| is_named) {
+            // Of a scope those that systemd has given it: what is above is systemd's.
+            let all = match &placeholder {
+                Some(_) => hierarchy.make(parent)?.controllers(),
+                None => hierarchy.controllers(),
+            };
+            for controller in all.into_iter().filter(|_| is_named) {
                 // Where it cannot be had, no limit asks for it.
                 let _ = hierarchy.enable(parent, &[controller].into());
             }

@@ -204,6 +204,9 @@ fn a_container_of_oci_has_a_scope_where_it_is_asked_for() {
     // Again at once: whoever has just ended holds no name.
     for _ in 0..5 {
         assert_eq!(begin("c"), (Some(0), String::new()));
+        // What systemd has not given is not taken above its scope.
+        let above = fs::read_to_string(format!("{CGROUPS}/cgroup.subtree_control")).unwrap();
+        assert!(!above.contains("rdma"), "{above}");
         let state: Value = serde_json::from_str(&machine.oci(&["state", "c"]).success()).unwrap();
         let cgroup = cgroup_of(&state["pid"].to_string());
         assert_eq!(cgroup, "/machine.slice/machine-test.slice/test-one.scope/container");

@@ -4,7 +4,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{self, BE, LE, NATIVE_ENDIAN, ObjectPath, Signature, Str, Type, Variant};
@@ -14,6 +14,8 @@ const LONGEST: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
+    #[error("cannot reach it by {}", socket.display())]
+    Connect { socket: PathBuf, source: io::Error },
     #[error(transparent)]
     Socket(#[from] io::Error),
     #[error("it speaks no D-Bus")]
@@ -71,7 +73,10 @@ type Header<T> = (u8, u8, u8, u8, u32, u32, Vec<(u8, T)>);
 impl Bus {
     /// All that is asked and answered takes at most `within`.
     pub(super) fn open(socket: &Path, within: Duration) -> Result<Self, BusError> {
-        Self::over(UnixStream::connect(socket)?, within)
+        let connected = UnixStream::connect(socket);
+        let connected =
+            connected.map_err(|source| BusError::Connect { socket: socket.to_owned(), source })?;
+        Self::over(connected, within)
     }
 
     fn over(socket: UnixStream, within: Duration) -> Result<Self, BusError> {
