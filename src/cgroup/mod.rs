@@ -20,7 +20,7 @@ pub use legacy::{
     thaw,
 };
 pub use oom::OutOfMemory;
-pub use process::Process;
+pub use process::{Process, path_of};
 pub use systemd::{BusError, Placeholder, Scope, is_booted as is_systemds};
 pub use usage::{Accounts, Amount, BlockIo, Pressure, Source, Usage};
 

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A process may say of itself as much as it likes; of that we read this much.
@@ -47,13 +47,18 @@ impl Hierarchy {
         if enabled.trim().is_empty() {
             return Ok(own);
         }
-        let cgroups = std::fs::read_to_string(format!("/proc/{first}/cgroup")).unwrap_or_default();
-        let firsts = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).map(Path::new);
-        match firsts.filter(|path| path.starts_with(&own.path)) {
-            Some(path) => Ok(self.find(path)?.unwrap_or(own)),
+        match path_of(first).filter(|path| path.starts_with(&own.path)) {
+            Some(path) => Ok(self.find(&path)?.unwrap_or(own)),
             None => Ok(own),
         }
     }
+}
+
+/// The v2 cgroup that a process lives in, below the mount of the hierarchy. None: it has ended, or is outside of what
+/// our cgroup namespace shows.
+pub fn path_of(pid: i32) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::/")).map(PathBuf::from)
 }
 
 impl Cgroup {

@@ -8,9 +8,9 @@ pub use bus::BusError;
 
 use super::{Cgroup, CgroupError, Hierarchy};
 use crate::sys::clone::{Cloned, clone3, exit_now};
-use crate::sys::process::pidfd_send_signal;
+use crate::sys::process;
 use bus::{Bus, Method};
-use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -170,9 +170,7 @@ impl Placeholder {
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
-        // It may be dead already; either way the wait returns.
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        process::end(self.pidfd.as_fd());
     }
 }
 

@@ -10,13 +10,12 @@ use crate::sandbox::{self, Child, Extras, Order, Report};
 use crate::seccomp::{Filter, Machine, calls};
 use crate::state::store::boot_id;
 use crate::sys::filter::Program;
-use crate::sys::process::pidfd_send_signal;
+use crate::sys::process;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
-use rustix::process::{WaitId, WaitIdOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -309,7 +308,5 @@ pub(super) fn unmount(record: &Record) {
 
 /// Ends a child of this process, and waits for it.
 pub(super) fn end(child: &Child) {
-    // It may be dead already; either way the wait returns.
-    let _ = pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    process::end(child.pidfd.as_fd());
 }

@@ -45,7 +45,6 @@ use crate::sys::filter::Program;
 use error::At;
 use namespaces::{ChildrenIn, Namespaces, PidNamespace};
 use nix::sched::CloneFlags;
-use rustix::process::{WaitId, WaitIdOptions};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -189,9 +188,7 @@ fn in_child(
 
 /// Ends a child that nobody will hear of, and waits for it.
 fn discard(child: &Child) {
-    // It may be dead already; either way the wait returns.
-    let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    crate::sys::process::end(child.pidfd.as_fd());
 }
 
 #[cfg(test)]

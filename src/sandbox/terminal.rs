@@ -9,12 +9,11 @@ use super::root::{self, Root};
 use crate::sys::clone::{Cloned, clone3, exit_now};
 use crate::sys::descriptors::{keep_only, place};
 use crate::sys::identity::default_signals;
-use crate::sys::process::pidfd_send_signal;
+use crate::sys::process;
 use crate::sys::program::{exec_fd, sealed_memfd};
 use oci_spec::runtime::Box as Cells;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, FdFlags};
-use rustix::process::{WaitId, WaitIdOptions};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use std::convert::Infallible;
@@ -92,9 +91,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // It may be dead already; either way the wait returns.
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        process::end(self.pidfd.as_fd());
     }
 }
 

@@ -4,6 +4,7 @@
 use super::events::Token;
 use super::life::{self, Answer, Task};
 use super::pod::Pod;
+use crate::cgroup::path_of;
 use crate::exec::ExecError;
 use crate::plan::step::Launch;
 use nix::sys::socket::{
@@ -14,7 +15,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Messages that are read at a time; one that sends more is heard later.
 const AT_ONCE: usize = 16;
@@ -72,12 +73,7 @@ fn receive(socket: &OwnedFd) -> Option<Message> {
 
 /// Whether a process lives in this cgroup or below it.
 fn is_of(cgroup: &Path, pid: i32) -> bool {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let own = text.lines().find_map(|line| line.strip_prefix("0::"));
-    own.is_some_and(|own| {
-        let own = PathBuf::from(own);
-        own.strip_prefix("/").is_ok_and(|own| own.starts_with(cgroup))
-    })
+    path_of(pid).is_some_and(|own| own.starts_with(cgroup))
 }
 
 impl Pod<'_> {

@@ -37,6 +37,13 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Kills a child, and waits for its end.
+pub fn end(pidfd: BorrowedFd<'_>) {
+    // It may be dead already; either way the wait returns.
+    let _ = pidfd_send_signal(pidfd, libc::SIGKILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+}
+
 /// Clock ticks from the machine's boot to the start of the process.
 pub fn start_time(pid: i32) -> io::Result<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
