@@ -5,6 +5,7 @@ use super::*;
 use crate::cgroup::{Cgroup, Hierarchy};
 use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{WaitId, WaitIdOptions};
 use serde_json::json;
 use std::fs;
 use std::io::Read;

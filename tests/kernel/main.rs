@@ -83,8 +83,6 @@ mod registry;
 mod oci;
 // Which image a pod gets, and when a registry is asked.
 mod locked;
-// Where systemd owns the cgroups.
-mod systemd;
 // podman with it as its runtime.
 mod oci_podman;
 // The same program in containers of podspec, podman and crun: who lets it do more.

@@ -281,32 +281,6 @@ fn apparmor_confines_where_the_kernel_has_it() {
     host.assert_clean();
 }
 
-/// A kernel has AppArmor or SELinux: tests/vm/run boots it once more for this one, where SELinux only warns.
-#[test]
-#[ignore = "on a machine with SELinux alone: tests/vm/run"]
-fn selinux_labels_where_the_kernel_has_it() {
-    let Some(host) = Host::new() else { return };
-    let labelled = |label: &str| {
-        pod(
-            &format!("{LABEL}; echo; exec sleep infinity"),
-            &json!({ "security": { "selinux": label } }),
-        )
-    };
-    let label = "system_u:system_r:sshd_t:s0";
-    host.up(&labelled(label));
-    host.wait_log("p/c", label);
-    let pid = host.container("p", "c")["pid"].clone();
-    let seen = fs::read_to_string(format!("/proc/{pid}/attr/current")).unwrap();
-    assert_eq!(seen.trim_end_matches('\0'), label);
-    let further = host.podspec(["exec", "p", "--", "cat", "/proc/self/attr/current"]).success();
-    assert_eq!(further.trim_end_matches('\0'), label);
-    host.down("p");
-    let file = host.pod(&labelled("system_u:system_r:no_such_t:s0"));
-    let refused = host.podspec(["up", "-d", &file]).fails(1);
-    assert!(refused.contains("no_such_t") && refused.contains("loaded here?"), "{refused}");
-    host.assert_clean();
-}
-
 #[test]
 fn capabilities_are_what_the_file_adds_and_drops() {
     let Some(host) = Host::new() else { return };

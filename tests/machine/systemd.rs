@@ -123,7 +123,6 @@ fn cgroup_of(pid: &str) -> String {
 }
 
 #[test]
-#[ignore = "on a machine with systemd alone: tests/vm/run"]
 fn pods_live_in_a_delegated_scope() {
     let machine = Machine::new();
     let (one, two) = (machine.pod("one"), machine.pod("two"));
@@ -159,7 +158,6 @@ fn pods_live_in_a_delegated_scope() {
 }
 
 #[test]
-#[ignore = "on a machine with systemd alone: tests/vm/run"]
 fn many_come_at_once_and_systemd_ends_them_in_order() {
     let machine = Machine::new();
     let names = ["p1", "p2", "p3", "p4"];
@@ -190,7 +188,6 @@ fn many_come_at_once_and_systemd_ends_them_in_order() {
 }
 
 #[test]
-#[ignore = "on a machine with systemd alone: tests/vm/run"]
 fn a_container_of_oci_has_a_scope_where_it_is_asked_for() {
     let machine = Machine::new();
     let bundle = machine.bundle("machine-test.slice:test:one");
@@ -236,7 +233,6 @@ fn a_container_of_oci_has_a_scope_where_it_is_asked_for() {
 
 /// By its own default on such a machine: `--cgroup-manager systemd`.
 #[test]
-#[ignore = "on a machine with systemd alone: tests/vm/run"]
 fn podman_asks_for_scopes_and_gets_them() {
     let machine = Machine::new();
     let runtime = machine.root.join("podspec-oci");
@@ -276,7 +272,6 @@ fn podman_asks_for_scopes_and_gets_them() {
 
 /// A directory that a container was given of its host says nothing of who is the first process.
 #[test]
-#[ignore = "on a machine with systemd alone: tests/vm/run"]
 fn elsewhere_systemd_is_not_asked() {
     let machine = Machine::new();
     let file = machine.pod("elsewhere");
